@@ -52,11 +52,11 @@ impl Intent {
 
     /// Reads the payload of a PUBLISH: MessagePack, or JSON text if it begins with `{`.
     pub fn decode(payload: &[u8]) -> Result<Self, Refused> {
-        let mut fields = Fields::read(payload, 1).map_err(refused)?;
+        let mut fields = Fields::read(payload, 1).map_err(|error| refused(&error))?;
         for ignored in ["seq", "accepted_at", "sync_id", "channel"] {
             fields.raw(ignored);
         }
-        let intent = Self::of_fields(fields).map_err(refused)?;
+        let intent = Self::of_fields(fields).map_err(|error| refused(&error))?;
         if intent.device_seq.is_some() && intent.device.is_none() {
             let reason = "device_seq needs a device_uuid beside it (EVENT-3)";
             return Err(Refused::new(RefusalName::BadDeviceSeq, reason));
@@ -226,7 +226,7 @@ impl Event {
     }
 }
 
-fn refused(error: DecodeError) -> Refused {
+fn refused(error: &DecodeError) -> Refused {
     let name = match error {
         DecodeError::Value(_) => RefusalName::BadValue,
         _ => RefusalName::NotAnEvent,

@@ -16,6 +16,7 @@ pub mod refusal;
 pub mod schema;
 pub mod state;
 
+pub mod notice;
 pub mod presence;
 pub mod snapshot;
 
@@ -24,6 +25,7 @@ mod fields;
 pub use clock::Clock;
 pub use event::{Event, Intent, IntentHash};
 pub use ids::{Channel, DeviceId, DeviceSeq, Epoch, EventType, Seq, StreamId, SyncId, UnixMillis};
+pub use notice::Notice;
 pub use presence::Presence;
 pub use refusal::{RefusalName, Refused, TransientName};
 pub use schema::{Operation, Schema, SchemaHash};

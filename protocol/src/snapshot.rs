@@ -111,13 +111,13 @@ impl Snapshot {
         let mut set = |name: &str, value| put(&mut map, name, Some(value));
         set("sync_id", Value::text(self.stream.sync_id.as_str()));
         set("channel", optional_text(self.stream.channel.as_ref()));
-        set("epoch", hex(self.epoch));
+        set("epoch", hex(&self.epoch));
         set("seq", number(self.seq.get()));
         set("since", number(self.since.get()));
         set("head", number(self.head.get()));
-        set("digest", hex(self.digest));
+        set("digest", hex(&self.digest));
         set("digests", Value::Map(digests.collect()));
-        set("schema", hex(self.schema));
+        set("schema", hex(&self.schema));
         set("part", self.part.into());
         set("parts", self.parts.into());
         set("collections", Value::Map(collections.collect()));
@@ -129,7 +129,7 @@ impl Snapshot {
     }
 }
 
-fn hex(digits: impl ToString) -> Value {
+fn hex(digits: &impl ToString) -> Value {
     Value::text(digits.to_string())
 }
 

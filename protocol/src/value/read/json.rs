@@ -127,7 +127,10 @@ mod tests {
         assert_eq!(read("-0"), read("0"));
         assert_eq!(read("9007199254740992.0").to_json(), "9007199254740992.0");
         assert!(refusal("9007199254740992").contains("VALUE-1"));
-        assert!(matches!(read("123456789012345678901234567890"), Value::Float(_)));
+        assert!(matches!(
+            read("123456789012345678901234567890"),
+            Value::Float(_)
+        ));
         assert_eq!(read("-9007199254740991").to_json(), "-9007199254740991");
     }
 
