@@ -1,1 +1,9 @@
-//! placeholder
+//! The broker as a library.
+
+pub mod edge;
+pub mod sequencer;
+
+pub mod store;
+
+pub mod compactor;
+pub mod router;
