@@ -1,1 +1,5 @@
-//! placeholder
+//! The broker as a library.
+
+pub mod edge;
+pub mod sequencer;
+pub mod store;
