@@ -18,6 +18,12 @@ export class DigestSum {
     this.#sum = (this.#sum + MODULUS - digest) % MODULUS;
   }
 
+  clone(): DigestSum {
+    const copy = new DigestSum();
+    copy.#sum = this.#sum;
+    return copy;
+  }
+
   get value(): bigint {
     return this.#sum;
   }

@@ -28,14 +28,16 @@ export interface SyncEvent {
   readonly extra: ValueMap;
 }
 
-/** What a device asks the broker to order. `baseSeq` and `epoch` go together or not at all. */
+/** What a device asks the broker to order. */
 export interface Intent {
   readonly eventType: string;
   readonly eventData: Value;
   readonly deviceUuid: string;
   readonly deviceSeq: number;
   readonly clock: Clock;
-  readonly base: { readonly seq: number; readonly epoch: string } | null;
+  /** The highest seq that the device had applied when the user acted, and of which history (null: of none yet). */
+  readonly baseSeq: number;
+  readonly epoch: string | null;
 }
 
 const EVENT_NAMES: ReadonlySet<string> = new Set([
@@ -101,6 +103,7 @@ export function encodeIntent(intent: Intent): Uint8Array {
     device_seq: intent.deviceSeq,
     timestamp: intent.clock.timestamp,
     counter: intent.clock.counter,
-    ...(intent.base === null ? {} : { base_seq: intent.base.seq, epoch: intent.base.epoch }),
+    base_seq: intent.baseSeq,
+    ...(intent.epoch === null ? {} : { epoch: intent.epoch }),
   });
 }

@@ -3,7 +3,6 @@
 /** The epoch of a stream without events. */
 export const EPOCH_NONE = '0000000000000000';
 
-/** The namespace of broker-made devices is the broker's; the client mints version 4 UUIDs. */
 const UUID_TEXT = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const NAME_TEXT = /^[A-Za-z0-9._-]{1,64}$/;
 const RESERVED_CHANNELS: readonly string[] = ['events', 'state', 'presence', 'errors'];
@@ -36,6 +35,11 @@ export function stateTopic(stream: StreamId): string {
 /** The filter that opens a stream after a cursor (VIEW-4). */
 export function sinceFilter(stream: StreamId, seq: number, epoch: string): string {
   return `$since/${seq}-${epoch === EPOCH_NONE ? '0' : epoch}/${eventsTopic(stream)}`;
+}
+
+/** Where the broker tells a device what it refused (ANSWER-5). */
+export function errorsTopic(syncId: string, deviceUuid: string): string {
+  return `sync/${syncId}/errors/${deviceUuid}`;
 }
 
 /** Presence of every device of a group. */

@@ -10,4 +10,5 @@ export * from './schema.js';
 export * from './state.js';
 export * from './snapshot.js';
 export * from './presence.js';
+export * from './refusal.js';
 export { MalformedError } from './fields.js';

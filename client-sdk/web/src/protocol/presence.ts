@@ -1,7 +1,6 @@
 /** Presence messages (PRESENCE-1). */
 import { decodeMap } from './canonical.js';
-import { boolean, bytes, integer, map, textOrNull } from './fields.js';
-import { uuidText } from './ids.js';
+import { boolean, integer, map, textOrNull } from './fields.js';
 import { DEPTH_MAX } from './value.js';
 
 /** What the broker says about one device of a group. */
@@ -15,12 +14,12 @@ export interface Presence {
   readonly acked: Readonly<Record<string, number>>;
 }
 
-/** Reads a presence message. Throws `BadValueError` or `MalformedError`. */
-export function decodePresence(payload: Uint8Array): Presence {
+/** Reads the presence message of the device that its topic names. Throws `BadValueError` or `MalformedError`. */
+export function decodePresence(deviceUuid: string, payload: Uint8Array): Presence {
   const message = decodeMap(payload, DEPTH_MAX);
   const acked = map(message, 'acked');
   return {
-    deviceUuid: uuidText(bytes(message, 'device_uuid', 16)),
+    deviceUuid,
     online: boolean(message, 'online'),
     since: integer(message, 'since'),
     name: textOrNull(message, 'name'),

@@ -18,8 +18,8 @@ export class Schema {
   private constructor(
     /** 64 hex digits. */
     readonly hash: string,
-    /** The JSON text that it was read from. */
-    readonly document: string,
+    /** The map of SCHEMA-2. */
+    readonly map: ValueMap,
     /** Names of the collections. */
     readonly collections: readonly string[],
     operations: ReadonlyMap<string, Operation>,
@@ -30,12 +30,16 @@ export class Schema {
   /** Reads the document of SCHEMA-3 and checks its hash. Throws `MalformedError`. */
   static fromDocument(document: string): Schema {
     const outer = parseJsonMap(document);
-    const schema = map(outer, 'schema');
-    const hash = valueHash(schema);
-    if (hash !== text(outer, 'hash')) throw new MalformedError('the hash is not that of the schema');
+    const schema = Schema.fromMap(map(outer, 'schema'));
+    if (schema.hash !== text(outer, 'hash')) throw new MalformedError('the hash is not that of the schema');
+    return schema;
+  }
+
+  /** Reads the map of SCHEMA-2. Throws `MalformedError`. */
+  static fromMap(schema: ValueMap): Schema {
     boolean(schema, 'strict');
     const collections = map(schema, 'collections');
-    return new Schema(hash, document, Object.keys(collections), readOperations(collections));
+    return new Schema(valueHash(schema), schema, Object.keys(collections), readOperations(collections));
   }
 
   /** What an event type does; undefined: it touches no state (STATE-1). */
@@ -45,9 +49,17 @@ export class Schema {
 }
 
 function parseJsonMap(document: string): ValueMap {
-  const value = toValue(JSON.parse(document));
+  const value = toValue(parseJson(document));
   if (!isMap(value)) throw new MalformedError('the schema document is not a map');
   return value;
+}
+
+function parseJson(document: string): unknown {
+  try {
+    return JSON.parse(document);
+  } catch {
+    throw new MalformedError('the schema document is not JSON');
+  }
 }
 
 function readOperations(collections: ValueMap): Map<string, Operation> {

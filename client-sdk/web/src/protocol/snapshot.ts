@@ -14,7 +14,7 @@ import {
 } from './fields.js';
 import { uuidText, type StreamId } from './ids.js';
 import type { Schema } from './schema.js';
-import { entryMap, State, type Place, type StateEntry } from './state.js';
+import { entryMap, State, type StateEntry } from './state.js';
 import { DEPTH_MAX, type Value, type ValueMap } from './value.js';
 
 /** A decoded `state` message. */
@@ -105,17 +105,12 @@ export function stateOf(schema: Schema, snapshot: Snapshot): State {
   return state;
 }
 
-/** Overwrites entry by entry and moves to the snapshot's place; says which entries it touched. */
-export function applySnapshot(state: State, snapshot: Snapshot): Place[] {
-  const places: Place[] = [];
+/** Overwrites entry by entry and moves to the snapshot's place. */
+export function applySnapshot(state: State, snapshot: Snapshot): void {
   for (const [collection, entries] of snapshot.collections) {
-    for (const [key, entry] of entries) {
-      state.put(collection, key, entry);
-      places.push({ collection, key });
-    }
+    for (const [key, entry] of entries) state.put(collection, key, entry);
   }
   state.at(snapshot.epoch, snapshot.seq);
-  return places;
 }
 
 function readCollections(collections: ValueMap): Map<string, Map<string, StateEntry>> {

@@ -63,13 +63,13 @@ export class State {
   /** Applies the next event; says what it changed, undefined if nothing. */
   apply(event: SyncEvent): Place | undefined {
     this.at(event.epoch, event.seq);
-    const operation = this.schema.operation(event.eventType);
-    const key = operation && entryKey(operation, event.eventData);
-    if (operation === undefined || key === undefined) return undefined;
-    const winner = this.entry(operation.collection, key);
-    if (winner !== undefined && !replaces(event, winner)) return undefined;
-    this.put(operation.collection, key, entryOf(operation, event));
-    return { collection: operation.collection, key };
+    const target = targetOf(this.schema, event.eventType, event.eventData);
+    if (target === undefined) return undefined;
+    const winner = this.entry(target.collection, target.key);
+    const next = winnerAfter(winner, event, target);
+    if (next === winner) return undefined;
+    this.put(target.collection, target.key, next);
+    return target;
   }
 
   /** Moves to a place in a history without an event: what a snapshot does last. */
@@ -86,6 +86,16 @@ export class State {
     if (old?.value !== undefined) into.digest.remove(entryDigest(collection, key, entryMap(old)));
     if (entry.value !== undefined) into.digest.add(entryDigest(collection, key, entryMap(entry)));
     into.entries.set(key, entry);
+  }
+
+  /** A copy that changes by itself; entries are shared because they never change. */
+  clone(): State {
+    const copy = new State(this.schema);
+    for (const [name, { entries, digest }] of this.#collections) {
+      copy.#collections.set(name, { entries: new Map(entries), digest: digest.clone() });
+    }
+    copy.at(this.#epoch, this.#seq);
+    return copy;
   }
 
   entry(collection: string, key: string): StateEntry | undefined {
@@ -110,15 +120,27 @@ export class State {
   }
 }
 
-/** The text at the collection's `key` in `event_data` (STATE-5). */
-export function entryKey(operation: Operation, eventData: Value): string | undefined {
-  const key = isMap(eventData) ? eventData[operation.key] : undefined;
-  return typeof key === 'string' ? key : undefined;
+/** Which entry an event is about, and what it does there (STATE-5). */
+export interface Target extends Place {
+  readonly action: Operation['action'];
 }
 
-function entryOf(operation: Operation, event: SyncEvent): StateEntry {
+/** What an event is judged by (STATE-4): a delivered one, or an intent with the seq that it would get. */
+export type Judged = Pick<SyncEvent, 'seq' | 'baseSeq' | 'deviceUuid' | 'timestamp' | 'counter'>;
+
+/** The entry that an event is about; undefined: it touches no state. */
+export function targetOf(schema: Schema, eventType: string, eventData: Value): Target | undefined {
+  const operation = schema.operation(eventType);
+  const key = operation !== undefined && isMap(eventData) ? eventData[operation.key] : undefined;
+  if (operation === undefined || typeof key !== 'string') return undefined;
+  return { collection: operation.collection, key, action: operation.action };
+}
+
+/** Who wins an entry once `event` is applied: the winner so far, or the event (STATE-4). */
+export function winnerAfter(winner: StateEntry | undefined, event: Judged, target: Target): StateEntry {
+  if (winner !== undefined && !saw(event, winner) && !outranks(event, winner)) return winner;
   return {
-    value: operation.action === 'add' ? true : undefined,
+    value: target.action === 'add' ? true : undefined,
     seq: event.seq,
     deviceUuid: event.deviceUuid,
     timestamp: event.timestamp,
@@ -127,18 +149,14 @@ function entryOf(operation: Operation, event: SyncEvent): StateEntry {
   };
 }
 
-/** STATE-4: causality first, clocks only among concurrent events. */
-function replaces(event: SyncEvent, winner: StateEntry): boolean {
-  return saw(event, winner) || outranks(event, winner);
-}
-
 /** STATE-2. */
-function saw(event: SyncEvent, winner: StateEntry): boolean {
+function saw(event: Judged, winner: StateEntry): boolean {
   if (winner.seq <= event.baseSeq) return true;
   return winner.deviceUuid === event.deviceUuid && winner.seq < event.seq;
 }
 
-function outranks(event: SyncEvent, winner: StateEntry): boolean {
+/** Among concurrent events; `device_uuid` compares by its bytes, which is the order of its text. */
+function outranks(event: Judged, winner: StateEntry): boolean {
   const clocks = compareClocks(event, winner);
   if (clocks !== 0) return clocks > 0;
   if (event.deviceUuid !== winner.deviceUuid) return event.deviceUuid > winner.deviceUuid;
