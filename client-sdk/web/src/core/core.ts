@@ -148,8 +148,8 @@ export class Core {
   /** STORE-3. */
   #saveReplica(turn: Turn): void {
     const { saves, replica, outbox } = this.#parts;
-    const row = replica.row();
-    if (!saves.isDue(turn.now) || row === undefined) return;
+    const row = saves.isDue(turn.now) ? replica.row() : undefined;
+    if (row === undefined) return;
     turn.putReplica(row, saves.schemaIsNew ? replica.schema?.map : undefined);
     turn.deleteIntents(outbox.takeFinished());
     saves.started(turn.write);

@@ -1,5 +1,5 @@
 /** The view: the replica under the overlay, and what of it changed during one input (client SPEC, "Overlay"). */
-import { encodeCanonical } from '../protocol/canonical.js';
+import { encodeCanonical, sameBytes } from '../protocol/canonical.js';
 import type { Schema } from '../protocol/schema.js';
 import {
   targetOf,
@@ -140,7 +140,5 @@ export class View {
 function sameValue(a: Value | undefined, b: Value | undefined): boolean {
   if (a === b) return true;
   if (a === undefined || b === undefined) return false;
-  const left = encodeCanonical(a);
-  const right = encodeCanonical(b);
-  return left.length === right.length && left.every((byte, i) => byte === right[i]);
+  return sameBytes(encodeCanonical(a), encodeCanonical(b));
 }

@@ -1,8 +1,8 @@
 /**
- * MessagePack in its canonical form (VALUE-7), and reading of any MessagePack.
+ * MessagePack in its canonical form (VALUE-7), and reading of it.
  *
  * Writing is our own because the form is part of the contract; reading is the library's, with every claimed length
- * bounded by the input's.
+ * bounded by the input's, and what it read is checked against that form.
  */
 import { decode } from '@msgpack/msgpack';
 import { BadValueError, compareUtf8, isMap, toValue, type Value, type ValueMap } from './value.js';
@@ -14,16 +14,31 @@ export function encodeCanonical(value: Value): Uint8Array {
   return out.finish();
 }
 
-/** Reads MessagePack that must be a map. Its members may be one level deeper than a value by itself may be. */
-export function decodeMap(bytes: Uint8Array, depthMax: number): ValueMap {
+/**
+ * Reads canonical MessagePack; anything else is refused. The library by itself would let repeated keys and broken
+ * UTF-8 pass, so what it read is written again and compared: every message of the broker is canonical.
+ */
+export function decodeCanonical(bytes: Uint8Array, depthMax?: number): Value {
   const value = toValue(decodeAny(bytes), depthMax);
+  if (!sameBytes(encodeCanonical(value), bytes)) throw new BadValueError('VALUE-7', 'not in canonical form');
+  return value;
+}
+
+/** Reads canonical MessagePack that must be a map. */
+export function decodeMap(bytes: Uint8Array, depthMax: number): ValueMap {
+  const value = decodeCanonical(bytes, depthMax);
   if (!isMap(value)) throw new BadValueError('VALUE-1', 'not a map');
   return value;
 }
 
+/** Whether two byte strings are equal. */
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
 function decodeAny(bytes: Uint8Array): unknown {
   const most = bytes.length;
-  return decode(bytes, {
+  const options = {
     // 64 bit integers arrive as bigint, so that one beyond 2^53-1 is told from a double (VALUE-1, VALUE-2).
     useBigInt64: true,
     maxStrLength: most,
@@ -32,7 +47,13 @@ function decodeAny(bytes: Uint8Array): unknown {
     maxMapLength: most,
     maxExtLength: most,
     mapKeyConverter: textKey,
-  });
+  };
+  try {
+    return decode(bytes, options);
+  } catch (error) {
+    if (error instanceof BadValueError) throw error;
+    throw new BadValueError('VALUE-1', `not MessagePack: ${String(error)}`);
+  }
 }
 
 function textKey(key: unknown): string {
@@ -121,7 +142,8 @@ class Writer {
   #length = 0;
 
   byte(value: number): void {
-    this.#view.setUint8(this.#take(1), value);
+    const at = this.#take(1);
+    this.#view.setUint8(at, value);
   }
 
   /** A head byte and an integer of `size` bytes; a negative one as its two's complement. */
@@ -135,12 +157,14 @@ class Writer {
 
   int64(head: number, value: number): void {
     this.byte(head);
-    this.#view.setBigInt64(this.#take(8), BigInt(value));
+    const at = this.#take(8);
+    this.#view.setBigInt64(at, BigInt(value));
   }
 
   float64(value: number): void {
     this.byte(0xcb);
-    this.#view.setFloat64(this.#take(8), value);
+    const at = this.#take(8);
+    this.#view.setFloat64(at, value);
   }
 
   raw(bytes: Uint8Array): void {
@@ -152,6 +176,7 @@ class Writer {
     return this.#bytes.slice(0, this.#length);
   }
 
+  /** Room for `size` bytes. It may replace the view, so it is called before the view is named. */
   #take(size: number): number {
     const at = this.#length;
     this.#length += size;

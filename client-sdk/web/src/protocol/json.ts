@@ -45,6 +45,14 @@ function unescape(quoted: string): string {
   }
 }
 
+/** An integer, if it is written as one and fits 64 bits; `toValue` then refuses one beyond 2^53-1. */
+function readNumber(text: string): number | bigint {
+  if (/[.eE]/.test(text)) return Number(text);
+  const integer = BigInt(text);
+  const fits = integer >= -(1n << 63n) && integer < 1n << 64n;
+  return fits ? integer : Number(text);
+}
+
 /** A JSON reader that, unlike `JSON.parse`, tells integers from doubles and sees repeated keys. */
 class Reader {
   #at = 0;
@@ -101,8 +109,7 @@ class Reader {
   }
 
   #number(): number | bigint {
-    const read = (text: string): number | bigint => (/[.eE]/.test(text) ? Number(text) : BigInt(text));
-    return this.#match(/-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y, read) ?? this.#fail();
+    return this.#match(/-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y, readNumber) ?? this.#fail();
   }
 
   #match<T>(pattern: RegExp, read: (text: string) => T): T | undefined {
