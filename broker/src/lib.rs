@@ -2,7 +2,6 @@
 
 pub mod edge;
 pub mod sequencer;
-
 pub mod store;
 
 pub mod compactor;
