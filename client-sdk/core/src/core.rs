@@ -36,7 +36,13 @@ pub struct OpenOptions {
 impl OpenOptions {
     /// A new store, online.
     pub fn new(stream: StreamId, device: DeviceId) -> Self {
-        Self { stream, device, stored: None, online: true, outbox_limit: OUTBOX_LIMIT }
+        Self {
+            stream,
+            device,
+            stored: None,
+            online: true,
+            outbox_limit: OUTBOX_LIMIT,
+        }
     }
 }
 
@@ -195,7 +201,10 @@ impl Core {
     pub fn handle(&mut self, now: UnixMillis, random: f64, input: Input) -> Vec<Output> {
         match input {
             Input::Persisted(write) => self.persisted(now, write),
-            Input::Connected { receive_maximum, maximum_packet_size } => {
+            Input::Connected {
+                receive_maximum,
+                maximum_packet_size,
+            } => {
                 self.connected(receive_maximum, maximum_packet_size);
             }
             Input::Message { topic, payload } => self.message(now, random, &topic, &payload),
@@ -210,7 +219,10 @@ impl Core {
 
     /// When `Timeout` is next due.
     pub fn next_timeout(&self) -> Option<UnixMillis> {
-        [self.link.timeout(), self.saves.timeout()].into_iter().flatten().min()
+        [self.link.timeout(), self.saves.timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The live value of a key in the view.
@@ -226,9 +238,18 @@ impl Core {
     /// How things stand.
     pub fn status(&self) -> Status {
         let phase = self.link.phase();
-        let reason = if phase == Phase::Online { None } else { self.reason.clone() };
+        let reason = if phase == Phase::Online {
+            None
+        } else {
+            self.reason.clone()
+        };
         let next_retry_at = self.link.retry_at();
-        Status { phase, pending: self.outbox.pending(), next_retry_at, reason }
+        Status {
+            phase,
+            pending: self.outbox.pending(),
+            next_retry_at,
+            reason,
+        }
     }
 
     /// The stream that it follows.
@@ -263,7 +284,11 @@ impl Core {
             return;
         }
         let replica = self.view.snapshot(&self.stream);
-        let schema = self.view.schema().filter(|_| self.saves.schema_is_new).cloned();
+        let schema = self
+            .view
+            .schema()
+            .filter(|_| self.saves.schema_is_new)
+            .cloned();
         let delete = self.outbox.take_deletable();
         self.saves.started(self.next_write);
         let draft = self.draft();
@@ -318,7 +343,10 @@ impl Core {
     }
 
     pub(crate) fn fault(&mut self, kind: FaultKind, detail: impl Into<String>) {
-        self.out.push(Output::Fault { kind, detail: detail.into() });
+        self.out.push(Output::Fault {
+            kind,
+            detail: detail.into(),
+        });
     }
 
     pub(crate) fn show_all(&mut self) {
@@ -341,7 +369,9 @@ impl Core {
 
     /// REPLICA-6.
     pub(crate) fn is_own(&self, event: &Event) -> bool {
-        let issued = event.device_seq.is_some_and(|n| n < self.device.next_device_seq);
+        let issued = event
+            .device_seq
+            .is_some_and(|n| n < self.device.next_device_seq);
         (event.device == self.device.device && issued)
             || self.outbox.at(event.device, event.device_seq).is_some()
     }

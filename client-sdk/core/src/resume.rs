@@ -38,7 +38,9 @@ impl Core {
     }
 
     fn read(&self, topic: &str, payload: &[u8]) -> Result<Option<Known>, String> {
-        let Ok(topic) = topic.parse::<Topic>() else { return Ok(None) };
+        let Ok(topic) = topic.parse::<Topic>() else {
+            return Ok(None);
+        };
         match topic {
             Topic::Events(stream) if stream == self.stream => {
                 let event = Event::decode(payload).map_err(|error| error.to_string())?;
@@ -53,7 +55,9 @@ impl Core {
                 }
                 Ok(Some(Known::State(Box::new(snapshot))))
             }
-            Topic::Schema => read_schema(payload).map(|schema| Some(Known::Schema(Arc::new(schema)))),
+            Topic::Schema => {
+                read_schema(payload).map(|schema| Some(Known::Schema(Arc::new(schema))))
+            }
             Topic::Errors(_, device) if device == self.device.device => {
                 let (stream_matches, known) = read_error(payload, &self.stream)?;
                 Ok(Some(known).filter(|_| stream_matches))
@@ -64,7 +68,9 @@ impl Core {
 
     /// REPLICA-3, REPLICA-4.
     fn event(&mut self, now: UnixMillis, random: f64, event: Box<Event>) {
-        let Some(up) = self.link.up().filter(|up| up.awaits == Awaits::Nothing) else { return };
+        let Some(up) = self.link.up().filter(|up| up.awaits == Awaits::Nothing) else {
+            return;
+        };
         let progressed = up.progressed;
         match self.view.apply(&event) {
             Ok(()) => self.applied(now, event),
@@ -92,8 +98,13 @@ impl Core {
 
     /// REPLICA-1, REPLICA-2, REPLICA-7.
     fn opening(&mut self, now: UnixMillis, random: f64, snapshot: &Snapshot) {
-        let awaited = self.link.up().is_some_and(|up| matches!(up.awaits, Awaits::Opening { .. }));
-        let Some(mark) = snapshot.mark.filter(|_| awaited) else { return };
+        let awaited = self
+            .link
+            .up()
+            .is_some_and(|up| matches!(up.awaits, Awaits::Opening { .. }));
+        let Some(mark) = snapshot.mark.filter(|_| awaited) else {
+            return;
+        };
         if self.view.schema_hash() != Some(snapshot.schema) {
             return self.await_schema(now);
         }
@@ -115,7 +126,10 @@ impl Core {
             SnapshotError::Digest { .. } => FaultKind::Digest,
             SnapshotError::DoesNotFit { .. } => FaultKind::Delta,
         };
-        let healed = self.link.up_mut().is_none_or(|up| std::mem::replace(&mut up.healed, true));
+        let healed = self
+            .link
+            .up_mut()
+            .is_none_or(|up| std::mem::replace(&mut up.healed, true));
         if healed {
             return self.give_up(now, random, kind, error.to_string());
         }
@@ -147,9 +161,10 @@ impl Core {
     /// OUTBOX-9 and the overlay's half of it.
     fn use_mark(&mut self, mark: Option<DeviceSeq>) {
         let device = Some(self.device.device);
-        let covered = self.outbox.iter().filter(|(_, entry)| {
-            entry.intent.device == device && entry.intent.device_seq <= mark
-        });
+        let covered = self
+            .outbox
+            .iter()
+            .filter(|(_, entry)| entry.intent.device == device && entry.intent.device_seq <= mark);
         let covered: Vec<(IntentId, Option<Seq>)> =
             covered.map(|(id, entry)| (id, entry.seen)).collect();
         for (id, seen) in covered {
@@ -181,7 +196,13 @@ impl Core {
                 intent.epoch = epoch;
                 intent.base_seq = Some(Seq::ZERO);
                 entry.needs = needs;
-                rows.push((Row { id, intent: intent.clone() }, entry.shown));
+                rows.push((
+                    Row {
+                        id,
+                        intent: intent.clone(),
+                    },
+                    entry.shown,
+                ));
             }
         }
         for (row, shown) in rows {
@@ -218,7 +239,13 @@ impl Core {
         let awaits = self.link.up().map(|up| up.awaits);
         let hash = schema.hash();
         if self.view.schema_hash() == Some(hash) {
-            if matches!(awaits, Some(Awaits::Schema { kind: SchemaWait::Other, .. })) {
+            if matches!(
+                awaits,
+                Some(Awaits::Schema {
+                    kind: SchemaWait::Other,
+                    ..
+                })
+            ) {
                 let detail = "the state is of another schema than the broker shows".to_owned();
                 self.give_up(now, random, FaultKind::Schema, detail);
             }
@@ -241,14 +268,21 @@ impl Core {
 
     /// OUTBOX-2.
     pub(crate) fn see_clocks(&mut self, snapshot: &Snapshot) {
-        let entries = snapshot.collections.values().flat_map(|entries| entries.values());
+        let entries = snapshot
+            .collections
+            .values()
+            .flat_map(|entries| entries.values());
         let seen = entries.map(|entry| entry.clock).max().unwrap_or_default();
         self.device.clock = self.device.clock.max(seen);
     }
 }
 
 fn same_stream(said: &StreamId, ours: &StreamId) -> Result<(), String> {
-    if said == ours { Ok(()) } else { Err(format!("a message of {said} on the topic of {ours}")) }
+    if said == ours {
+        Ok(())
+    } else {
+        Err(format!("a message of {said} on the topic of {ours}"))
+    }
 }
 
 fn read_schema(payload: &[u8]) -> Result<Schema, String> {
@@ -267,6 +301,9 @@ fn read_error(payload: &[u8], stream: &StreamId) -> Result<(bool, Known), String
     );
     let channel = stream.channel.as_ref().map(|channel| channel.as_str());
     let matches = text("sync_id") == Some(stream.sync_id.as_str()) && text("channel") == channel;
-    let device_seq = map.get("device_seq").and_then(Value::as_u64).and_then(DeviceSeq::new);
+    let device_seq = map
+        .get("device_seq")
+        .and_then(Value::as_u64)
+        .and_then(DeviceSeq::new);
     Ok((matches, Known::Refused(device_seq, refusal)))
 }
