@@ -149,7 +149,6 @@ impl Rig {
     /// The next answer, which must be that of the next submission.
     fn answer(&mut self) -> (usize, Outcome) {
         self.answers
-            .1
             .recv_timeout(PATIENCE)
             .expect("an answer in time")
     }
