@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::layers::Layers;
-use super::{ConfigError, Origin};
+use super::{ConfigError, Contradiction};
 
 /// Every integer is at least 1, and small enough to be added to others without a thought, unless it stands here.
 const BOUNDS: &[(&str, i64, i64)] = &[
@@ -37,7 +37,7 @@ const fn at_most(small: &'static str, large: &'static str, why: &'static str) ->
 const RELATIONS: &[Relation] = &[
     at_most(
         "limits.receive_maximum",
-        "sequencer.window",
+        "store.mark_window",
         "a client may repeat everything that was not acknowledged, and a repeat that is not remembered looks like a fork",
     ),
     Relation {
@@ -142,25 +142,20 @@ pub(super) fn private(
 
 impl Relation {
     fn check(&self, layers: &Layers) -> Result<(), ConfigError> {
-        let [small_value, large_value] = [self.small, self.large].map(|key| layers.integer(key));
-        if small_value + self.margin <= large_value {
+        let [small, large] = [self.small, self.large].map(|key| layers.setting(key));
+        if small.value + self.margin <= large.value {
             return Ok(());
         }
-        let [small_origin, large_origin]: [Origin; 2] =
-            [self.small, self.large].map(|key| layers.origin(key));
         let relation = match self.margin {
             0 => "at most".to_owned(),
             margin => format!("at least {margin} below"),
         };
-        Err(ConfigError::Contradiction {
-            small: self.small,
-            small_value,
-            small_origin,
-            large: self.large,
-            large_value,
-            large_origin,
+        let contradiction = Contradiction {
+            small,
             relation,
+            large,
             why: self.why,
-        })
+        };
+        Err(ConfigError::Contradiction(Box::new(contradiction)))
     }
 }

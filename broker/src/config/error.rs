@@ -75,28 +75,8 @@ pub enum ConfigError {
         expected: String,
     },
     /// Two limits that contradict each other.
-    #[error(
-        "`{small}` ({small_value}, {small_origin}) must be {relation} `{large}` ({large_value}, {large_origin}): {why}. \
-         Lower `{small}` or raise `{large}`."
-    )]
-    Contradiction {
-        /// The key that must be smaller.
-        small: &'static str,
-        /// Its value.
-        small_value: i64,
-        /// Where it was set.
-        small_origin: Origin,
-        /// The key that must be larger.
-        large: &'static str,
-        /// Its value.
-        large_value: i64,
-        /// Where it was set.
-        large_origin: Origin,
-        /// `at most`, or by how much it must be smaller.
-        relation: String,
-        /// What goes wrong otherwise.
-        why: &'static str,
-    },
+    #[error(transparent)]
+    Contradiction(Box<Contradiction>),
     /// An address for everybody, without authentication.
     #[error(
         "{origin}: `{key}` is {address}, which other machines can reach, and there is no authentication. \
@@ -121,4 +101,39 @@ pub enum ConfigError {
         /// What is wrong.
         message: String,
     },
+}
+
+/// Two limits that contradict each other: `small` is too large for `large`.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{small} must be {relation} {large}: {why}. Lower `{}` or raise `{}`.",
+    small.key,
+    large.key
+)]
+pub struct Contradiction {
+    /// The one that must be smaller.
+    pub small: Setting,
+    /// `at most`, or by how much.
+    pub relation: String,
+    /// The one that must be larger.
+    pub large: Setting,
+    /// What goes wrong otherwise.
+    pub why: &'static str,
+}
+
+/// A key, what it is set to, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// The key.
+    pub key: &'static str,
+    /// Its value.
+    pub value: i64,
+    /// Where it was set.
+    pub origin: Origin,
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` ({}, {})", self.key, self.value, self.origin)
+    }
 }

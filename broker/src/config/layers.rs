@@ -9,7 +9,7 @@ use syncline_protocol::Schema;
 use toml::de::{DeTable, DeValue};
 
 use super::raw::Raw;
-use super::{ConfigError, DEFAULTS, Environment, Flags, MUSIC_SCHEMA, Origin};
+use super::{ConfigError, DEFAULTS, Environment, Flags, MUSIC_SCHEMA, Origin, Setting};
 
 const PREFIX: &str = "SYNCLINE__";
 
@@ -70,6 +70,15 @@ impl Layers {
         self.merged
             .get_int(key)
             .expect("kinds are checked, and every key has a default")
+    }
+
+    /// The same with its key and its origin.
+    pub(super) fn setting(&self, key: &'static str) -> Setting {
+        Setting {
+            key,
+            value: self.integer(key),
+            origin: self.origin(key),
+        }
     }
 
     /// All keys that take integers.

@@ -17,7 +17,8 @@ use syncline_protocol::Schema;
 
 use crate::http::{HttpOptions, WebSocketOptions};
 use crate::router::RouterOptions;
-pub use error::{ConfigError, Origin};
+use crate::sequencer;
+pub use error::{ConfigError, Contradiction, Origin, Setting};
 use layers::Layers;
 use raw::Raw;
 
@@ -58,7 +59,7 @@ pub struct Options {
     /// Where the schema came from: a path, or what is built in.
     pub schema_source: String,
     /// The one owner of order.
-    pub sequencer: SequencerOptions,
+    pub sequencer: sequencer::Options,
     /// The in-process bus.
     pub router: RouterOptions,
     /// Sockets and sessions.
@@ -74,29 +75,14 @@ pub struct Options {
 pub struct StoreOptions {
     /// The folder.
     pub data: PathBuf,
+    /// W of EVENT-10: hashes that a mark keeps.
+    pub mark_window: usize,
     /// Events in the journal that are not in the tables, at most.
     pub table_lag_events_max: usize,
     /// The same in bytes.
     pub table_lag_bytes_max: usize,
     /// Events per transaction of the tables.
     pub table_batch_events_max: usize,
-}
-
-/// How the sequencer batches and what it remembers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SequencerOptions {
-    /// Submissions that wait, at most.
-    pub queue_max: usize,
-    /// Events in one commit.
-    pub batch_events_max: usize,
-    /// Bytes in one commit.
-    pub batch_bytes_max: usize,
-    /// W of EVENT-10.
-    pub window: usize,
-    /// CLOCK-3.
-    pub max_clock_skew: Duration,
-    /// Streams with head and marks in memory.
-    pub active_streams_max: usize,
 }
 
 /// What a client may do and how much is kept for it.
@@ -191,19 +177,20 @@ impl Raw {
     fn store_options(&self) -> StoreOptions {
         StoreOptions {
             data: PathBuf::from(&self.store.data),
+            mark_window: self.store.mark_window,
             table_lag_events_max: self.store.table_lag_events_max,
             table_lag_bytes_max: self.store.table_lag_bytes_max,
             table_batch_events_max: self.store.table_batch_events_max,
         }
     }
 
-    fn sequencer_options(&self) -> SequencerOptions {
-        SequencerOptions {
-            queue_max: self.sequencer.queue_max,
+    fn sequencer_options(&self) -> sequencer::Options {
+        sequencer::Options {
+            queue_len_max: self.sequencer.queue_max,
             batch_events_max: self.sequencer.batch_events_max,
             batch_bytes_max: self.sequencer.batch_bytes_max,
-            window: self.sequencer.window,
-            max_clock_skew: Duration::from_millis(self.sequencer.max_clock_skew_ms),
+            receive_maximum: usize::from(self.limits.receive_maximum),
+            max_clock_skew_ms: self.sequencer.max_clock_skew_ms,
             active_streams_max: self.sequencer.active_streams_max,
         }
     }

@@ -44,6 +44,7 @@ pub(super) struct Auth {
 pub(super) struct Store {
     pub(super) data: String,
     pub(super) schema: String,
+    pub(super) mark_window: usize,
     pub(super) table_lag_events_max: usize,
     pub(super) table_lag_bytes_max: usize,
     pub(super) table_batch_events_max: usize,
@@ -55,7 +56,6 @@ pub(super) struct Sequencer {
     pub(super) queue_max: usize,
     pub(super) batch_events_max: usize,
     pub(super) batch_bytes_max: usize,
-    pub(super) window: usize,
     pub(super) max_clock_skew_ms: u64,
     pub(super) active_streams_max: usize,
 }

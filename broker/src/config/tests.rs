@@ -123,8 +123,8 @@ fn flags_win_over_the_environment_that_over_the_file_that_over_the_defaults() {
 fn the_environment_sets_every_kind() {
     let hosts = load_variable("SYNCLINE__HTTP__ALLOWED_HOSTS", "a.example, b.example").unwrap();
     assert_eq!(hosts.http.allowed_hosts, ["a.example", "b.example"]);
-    let window = load_variable("SYNCLINE__SEQUENCER__WINDOW", "2_048").unwrap();
-    assert_eq!(window.sequencer.window, 2_048);
+    let window = load_variable("SYNCLINE__STORE__MARK_WINDOW", "2_048").unwrap();
+    assert_eq!(window.store.mark_window, 2_048);
     let path = load_variable("SYNCLINE__STORE__DATA", "123").unwrap();
     assert_eq!(path.store.data, Path::new("123"));
     assert!(load_variable("SYNCLINE__AUTH__ANONYMOUS_ON_PUBLIC_ADDRESSES", "true").is_ok());
@@ -134,14 +134,14 @@ fn the_environment_sets_every_kind() {
 fn a_wrong_variable_is_named() {
     let cases = [
         (
-            "SYNCLINE__SEQUENCER__WINDOW",
+            "SYNCLINE__STORE__MARK_WINDOW",
             "many",
-            "SYNCLINE__SEQUENCER__WINDOW: `sequencer.window` must be an integer",
+            "SYNCLINE__STORE__MARK_WINDOW: `store.mark_window` must be an integer",
         ),
         (
-            "SYNCLINE__SEQUENCER__WINDWO",
+            "SYNCLINE__STORE__MARK_WINDWO",
             "1",
-            "SYNCLINE__SEQUENCER__WINDWO: `sequencer.windwo` is not a key; [sequencer] has active_streams_max,",
+            "SYNCLINE__STORE__MARK_WINDWO: `store.mark_windwo` is not a key; [store] has data, mark_window,",
         ),
         (
             "SYNCLINE__MQTT__ADDRESS",
@@ -187,11 +187,11 @@ fn a_contradiction_names_both_keys_where_they_were_set_and_the_remedy() {
         "{error}"
     );
     assert!(
-        error.contains(":2) must be at most `sequencer.window` (1024, default)"),
+        error.contains(":2) must be at most `store.mark_window` (1024, default)"),
         "{error}"
     );
     assert!(
-        error.contains("Lower `limits.receive_maximum` or raise `sequencer.window`."),
+        error.contains("Lower `limits.receive_maximum` or raise `store.mark_window`."),
         "{error}"
     );
 }

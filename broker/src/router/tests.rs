@@ -38,7 +38,19 @@ fn events(seqs: std::ops::RangeInclusive<u64>) -> Vec<Committed> {
 
 /// What a consumer heard; 0 stands for a Resync. It can be told to block.
 #[derive(Clone, Default)]
-struct Heard(Arc<(Mutex<(Vec<u64>, bool)>, Condvar)>);
+struct Heard(Arc<HeardInner>);
+
+#[derive(Default)]
+struct HeardInner {
+    state: Mutex<HeardState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct HeardState {
+    heard: Vec<u64>,
+    blocked: bool,
+}
 
 impl Heard {
     fn consumer(&self) -> Consumer {
@@ -47,39 +59,40 @@ impl Heard {
     }
 
     fn hear(&self, message: &BusMessage) {
-        let (inner, changed) = &*self.0;
-        let mut inner = changed
-            .wait_while(inner.lock().unwrap(), |inner| inner.1)
+        let state = self.0.state.lock().unwrap();
+        let mut state = self
+            .0
+            .changed
+            .wait_while(state, |state| state.blocked)
             .unwrap();
-        inner.0.push(match message {
+        state.heard.push(match message {
             BusMessage::Event(event) => event.seq().get(),
             BusMessage::Resync => 0,
         });
-        changed.notify_all();
+        self.0.changed.notify_all();
     }
 
     fn block(&self, blocked: bool) {
-        self.0.0.lock().unwrap().1 = blocked;
-        self.0.1.notify_all();
+        self.0.state.lock().unwrap().blocked = blocked;
+        self.0.changed.notify_all();
     }
 
     fn so_far(&self) -> Vec<u64> {
-        self.0.0.lock().unwrap().0.clone()
+        self.0.state.lock().unwrap().heard.clone()
     }
 
     /// Waits until the consumer heard `last`, and tells everything that it heard.
     fn until(&self, last: u64) -> Vec<u64> {
-        let (inner, changed) = &*self.0;
-        let waited = changed.wait_timeout_while(inner.lock().unwrap(), DEADLINE, |inner| {
-            inner.0.last() != Some(&last)
-        });
-        let (inner, timeout) = waited.unwrap();
+        let state = self.0.state.lock().unwrap();
+        let not_yet = |state: &mut HeardState| state.heard.last() != Some(&last);
+        let waited = self.0.changed.wait_timeout_while(state, DEADLINE, not_yet);
+        let (state, timeout) = waited.unwrap();
         assert!(
             !timeout.timed_out(),
             "waited for {last}, heard {:?}",
-            inner.0.last()
+            state.heard.last()
         );
-        inner.0.clone()
+        state.heard.clone()
     }
 }
 
