@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use tracing_subscriber::EnvFilter;
+
 use super::layers::Layers;
 use super::{ConfigError, Contradiction};
 
@@ -121,6 +123,18 @@ pub(super) fn address(layers: &Layers, key: &str, text: &str) -> Result<SocketAd
         key: key.to_owned(),
         expected: format!("an IP address and a port, such as 127.0.0.1:1883, not `{text}`"),
     })
+}
+
+/// A filter that the logs take.
+pub(super) fn log_level(layers: &Layers, level: &str) -> Result<(), ConfigError> {
+    let key = "log.level";
+    EnvFilter::try_new(level)
+        .map(drop)
+        .map_err(|error| ConfigError::BadValue {
+            origin: layers.origin(key),
+            key: key.to_owned(),
+            expected: format!("a filter for logs such as info ({error})"),
+        })
 }
 
 /// Nobody else can reach it.

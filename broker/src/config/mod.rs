@@ -131,6 +131,7 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<Options, ConfigE
         checks::private(&layers, "mqtt.address", mqtt)?;
         checks::private(&layers, "http.address", http)?;
     }
+    checks::log_level(&layers, &raw.log.level)?;
     let (schema_source, schema) = layers.schema(&raw.store.schema)?;
     Ok(raw.options(mqtt, http, schema_source, schema))
 }

@@ -184,7 +184,8 @@ fn a_killed_bus_is_rebuilt_and_says_resync_before_it_goes_on() {
     heard.until(100);
     for round in 1..=3 {
         probe.kill();
-        assert!(eventually(DEADLINE, || probe.stats().rebuilds == round));
+        let is_back = |stats: RouterStats| stats.rebuilds == round && stats.healthy;
+        assert!(eventually(DEADLINE, || is_back(probe.stats())));
     }
     router.publish(events(101..=200));
     let heard = heard.until(200);
