@@ -21,7 +21,7 @@ use super::{HttpOptions, HttpServices, routes};
 /// How long open requests are waited for after `shutdown`.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(3);
 /// After a failed accept (no file descriptor left, mostly) before the next one.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves `listener` until `shutdown`, then no new connections; requests that are open get [`DRAIN_DEADLINE`].
 pub async fn serve(

@@ -18,7 +18,16 @@ fn options() -> RouterOptions {
         intake_max: 100_000,
         intake_bytes_max: 1 << 30,
         canary_interval: Duration::from_millis(20),
+        // Far above what a busy machine keeps a thread waiting.
+        canary_timeout: Duration::from_secs(10),
+    }
+}
+
+/// For the tests that wait for a death, or for none.
+fn impatient() -> RouterOptions {
+    RouterOptions {
         canary_timeout: Duration::from_millis(300),
+        ..options()
     }
 }
 
@@ -146,7 +155,7 @@ fn g3_fifty_thousand_events_reach_a_slow_consumer_in_order_and_none_vanishes() {
 
 #[test]
 fn a_consumer_that_blocks_is_no_death() {
-    let (router, probe, heard) = start(options());
+    let (router, probe, heard) = start(impatient());
     heard.until(0);
     heard.block(true);
     router.publish(events(1..=10));
@@ -160,7 +169,7 @@ fn a_consumer_that_blocks_is_no_death() {
 
 #[test]
 fn while_held_nothing_is_published_and_that_is_no_death() {
-    let (router, probe, heard) = start(options());
+    let (router, probe, heard) = start(impatient());
     heard.until(0);
     probe.hold();
     let before = probe.stats();
@@ -219,7 +228,7 @@ fn a_bus_that_dies_in_mid_flow_is_followed_by_a_resync() {
 
 #[test]
 fn the_canary_notices_a_bus_that_lives_and_carries_nothing() {
-    let (router, probe, heard) = start(options());
+    let (router, probe, heard) = start(impatient());
     heard.until(0);
     assert!(eventually(DEADLINE, || probe.stats().healthy));
     probe.silence();
