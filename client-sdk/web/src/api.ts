@@ -3,6 +3,8 @@
  *
  * All times are Unix milliseconds. Everything handed out is read-only and never changes afterwards.
  */
+import type { SyncEvent } from './protocol/event.js';
+import type { Presence } from './protocol/presence.js';
 import type { Value } from './protocol/value.js';
 
 /** How to open one stream of one sync group. */
@@ -46,36 +48,8 @@ export interface Entry {
   readonly pending: boolean;
 }
 
-/** An event as the broker ordered it (SPEC "Events"). */
-export interface SyncEvent {
-  readonly syncId: string;
-  /** null: the default channel. */
-  readonly channel: string | null;
-  /** 16 hex digits. */
-  readonly epoch: string;
-  readonly seq: number;
-  readonly acceptedAt: number;
-  readonly eventType: string;
-  readonly eventData: Value;
-  /** 36 characters. */
-  readonly deviceUuid: string;
-  readonly deviceSeq: number | null;
-  readonly timestamp: number;
-  readonly counter: number;
-  readonly baseSeq: number;
-  /** Names that this version does not know, kept as they came (EVENT-2). */
-  readonly extra: Readonly<Record<string, Value>>;
-}
-
 /** A device of the group, as the broker tells it (PRESENCE-1). */
-export interface DevicePresence {
-  readonly deviceUuid: string;
-  readonly online: boolean;
-  /** When `online` last changed. */
-  readonly since: number;
-  readonly name: string | null;
-  /** Channel (`""`: the default one) to the highest seq that the device acknowledged. */
-  readonly acked: Readonly<Record<string, number>>;
+export interface DevicePresence extends Presence {
   /** True for this very device. */
   readonly own: boolean;
 }

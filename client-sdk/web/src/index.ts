@@ -6,6 +6,8 @@
 import type { Syncline, SynclineOptions } from './api.js';
 
 export * from './api.js';
+export type { SyncEvent } from './protocol/event.js';
+export type { Presence } from './protocol/presence.js';
 export type { Value, ValueMap } from './protocol/value.js';
 
 /** Opens a stream: resolves when the replica and the outbox are loaded, before the network is there. */
