@@ -8,6 +8,8 @@ export class ConnectionView {
   readonly #label = byId('pill-label', HTMLElement);
   readonly #sentence = byId('connection', HTMLElement);
   readonly #offline = byId('offline', HTMLButtonElement);
+  /** The attempts to come back are no news: until one succeeds, the line is down. */
+  #isDown = false;
   #ticking: ReturnType<typeof setInterval> | null = null;
 
   constructor(sync: Syncline) {
@@ -20,8 +22,9 @@ export class ConnectionView {
 
   show(): void {
     const { status } = this.#sync;
-    this.#pill.dataset['state'] = status.state;
-    this.#label.textContent = pillText(status);
+    if (status.state !== 'connecting') this.#isDown = status.state === 'offline';
+    this.#pill.dataset['state'] = this.#isDown ? 'offline' : status.state;
+    this.#label.textContent = pillText(status, this.#isDown);
     this.#sentence.textContent = sentence(status, Date.now());
     this.#offline.setAttribute('aria-checked', String(status.state === 'offline' && status.retryAt === null));
     this.#tick(status.state === 'offline' && status.retryAt !== null);
@@ -36,17 +39,11 @@ export class ConnectionView {
   }
 }
 
-export function pillText(status: Status): string {
-  switch (status.state) {
-    case 'saved':
-      return 'Saved';
-    case 'saving':
-      return 'Saving…';
-    case 'connecting':
-      return status.pending > 0 ? `Connecting, ${status.pending} waiting` : 'Connecting…';
-    case 'offline':
-      return status.pending > 0 ? `Offline, ${status.pending} waiting` : 'Offline';
-  }
+function pillText(status: Status, isDown: boolean): string {
+  const waits = status.pending > 0 ? `, ${status.pending} waiting` : '';
+  if (isDown) return `Offline${waits}`;
+  if (status.state === 'connecting') return waits ? `Connecting${waits}` : 'Connecting…';
+  return status.state === 'saved' ? 'Saved' : 'Saving…';
 }
 
 function sentence(status: Status, now: number): string {
@@ -56,7 +53,7 @@ function sentence(status: Status, now: number): string {
     case 'saving':
       return `${changes(status.pending)} on the way to the broker.`;
     case 'connecting':
-      return `Catching up. ${waiting(status.pending)}`;
+      return `${waiting(status.pending)} Trying the broker now.`;
     case 'offline':
       return `${waiting(status.pending)} ${nextTry(status.retryAt, now)}`;
   }
