@@ -77,6 +77,7 @@ test('/ goes to the search, which finds albums, artists and tracks whatever thei
     ['AQUEDUCT', 'aqueduct', 'aqueduct.3'],
     ['societa ponte', 'aqueduct', null],
     ['ferryman', null, 'paper-harbours.3'],
+    ['schlusselubergabe', null, 'bauplan.7'],
   ]) {
     await search.fill(text);
     assert.equal(await shown.count(), album ? 1 : 0, text);

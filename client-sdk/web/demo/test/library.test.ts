@@ -42,6 +42,8 @@ describe('search', () => {
     const found = find({ text: 'PONTE societa', starredOnly: false }, none);
     expect(found.albums.map((album) => album.id)).toEqual(['aqueduct']);
     expect(found.tracks).toEqual([]);
+    const track = find({ text: 'schlusselubergabe', starredOnly: false }, none).tracks;
+    expect(track.map((one) => one.id)).toEqual(['bauplan.7']);
   });
 
   it('finds a track by its own title together with its artist', () => {
