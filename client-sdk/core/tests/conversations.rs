@@ -1,6 +1,8 @@
 //! Runs the scripted conversations of `client-sdk/conversations`, which the TypeScript core runs too.
 //! Their form is the last chapter of `client-sdk/SPEC.md`.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests, too
+
 mod json;
 
 use std::fs;
