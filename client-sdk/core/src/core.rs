@@ -86,6 +86,8 @@ pub struct Core {
     pub(crate) saves: Saves,
     next_write: WriteId,
     pub(crate) persisted: WriteId,
+    /// Whether the storage knows the device.
+    device_is_stored: bool,
     /// What this input writes.
     draft: Option<Write>,
     /// Published, and not yet told stored.
@@ -125,6 +127,7 @@ impl Core {
             saves: Saves::default(),
             next_write: WriteId::NONE.next(),
             persisted: WriteId::NONE,
+            device_is_stored: options.stored.is_some(),
             draft: None,
             unstored: VecDeque::new(),
             status: None,
@@ -313,6 +316,10 @@ impl Core {
     }
 
     fn flush(&mut self) {
+        if self.draft.is_some() && !self.device_is_stored {
+            self.device_is_stored = true;
+            self.write_device();
+        }
         if let Some(mut write) = self.draft.take() {
             write.delete.sort_unstable();
             self.next_write = write.id.next();
