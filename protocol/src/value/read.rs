@@ -1,0 +1,65 @@
+//! Bytes to values. MessagePack and JSON have a reader each; the rules that they share are here.
+
+mod json;
+mod msgpack;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::{DEPTH_MAX, Value};
+
+pub(super) use json::from_json;
+pub(super) use msgpack::from_msgpack;
+
+/// Why bytes are not a value. The text names the rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ValueError(String);
+
+impl ValueError {
+    fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    fn too_deep() -> Self {
+        Self(format!("arrays and maps deeper than {DEPTH_MAX} (VALUE-4)"))
+    }
+
+    fn too_large(n: impl fmt::Display) -> Self {
+        Self(format!("the integer {n} beyond 2^53-1 (VALUE-1)"))
+    }
+
+    fn not_finite(n: f64) -> Self {
+        Self(format!("the number {n} (VALUE-5)"))
+    }
+
+    fn trailing() -> Self {
+        Self::new("more bytes after the value")
+    }
+}
+
+/// How many more arrays and maps may be entered.
+#[derive(Clone, Copy)]
+struct Depth(usize);
+
+impl Depth {
+    fn enter(self) -> Result<Self, ValueError> {
+        self.0
+            .checked_sub(1)
+            .map(Self)
+            .ok_or_else(ValueError::too_deep)
+    }
+}
+
+/// VALUE-3.
+fn check_key(key: &str, map: &BTreeMap<String, Value>) -> Result<(), ValueError> {
+    if matches!(key, "__proto__" | "$bytes") {
+        return Err(ValueError(format!("a map with the key {key} (VALUE-3)")));
+    }
+    if map.contains_key(key) {
+        return Err(ValueError(format!(
+            "a map with the key {key:?} twice (VALUE-3)"
+        )));
+    }
+    Ok(())
+}
