@@ -65,8 +65,8 @@ impl Setup {
 
     /// Listens for MQTT here.
     #[must_use]
-    pub fn mqtt(mut self, address: impl ToString) -> Self {
-        self.mqtt = address.to_string();
+    pub fn mqtt(mut self, address: &str) -> Self {
+        self.mqtt = address.to_owned();
         self
     }
 
@@ -208,17 +208,21 @@ impl Broker {
     /// # Panics
     /// When it does not end.
     pub fn terminate(&mut self) -> ExitStatus {
-        self.signal("TERM");
+        self.end_by("TERM")
+    }
+
+    /// Sends a signal and waits for the end of the process.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn end_by(&mut self, signal: &str) -> ExitStatus {
+        self.signal(signal);
         wait::until("the end of the broker", || {
             self.child.try_wait().ok().flatten()
         })
     }
 
-    /// Any signal, by its name without `SIG`.
-    ///
-    /// # Panics
-    /// When it cannot be sent.
-    pub fn signal(&self, name: &str) {
+    fn signal(&self, name: &str) {
         let script = format!("kill -{name} {}", self.child.id());
         let status = Command::new("sh")
             .args(["-c", &script])

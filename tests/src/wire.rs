@@ -1,8 +1,8 @@
 //! A small MQTT client, 3.1.1 and 5, that shows every packet as it came and sends what it is told,
 //! wrong things too. It shares no code with the broker, and is tested against Mosquitto.
 //!
-//! Contract: [`Wire::connect`] first; then any calls in any order. [`Wire::next`] gives packets in
-//! the order in which they came; the helpers that wait for one kind keep the others for `next`.
+//! Contract: [`Wire::connect`] first; then any calls in any order. [`Wire::receive`] gives packets in
+//! the order in which they came; the helpers that wait for one kind keep the others for `receive`.
 
 mod packet;
 
@@ -134,7 +134,7 @@ impl Wire {
     pub fn connect_raw(address: SocketAddr, connect: &Connect) -> io::Result<(Self, Packet)> {
         let mut wire = Self::open(address, connect.version)?;
         wire.send_bytes(&connect.encode())?;
-        let answer = wire.next()?;
+        let answer = wire.receive()?;
         Ok((wire, answer))
     }
 
@@ -319,7 +319,7 @@ impl Wire {
     ///
     /// # Errors
     /// `UnexpectedEof` when the broker closed the connection, `TimedOut` when nothing came.
-    pub fn next(&mut self) -> io::Result<Packet> {
+    pub fn receive(&mut self) -> io::Result<Packet> {
         match self.kept.pop_front() {
             Some(packet) => Ok(packet),
             None => self.read(Instant::now() + PATIENCE),
@@ -333,7 +333,7 @@ impl Wire {
     pub fn until_closed(&mut self) -> io::Result<Vec<Packet>> {
         let mut packets = Vec::new();
         loop {
-            match self.next() {
+            match self.receive() {
                 Ok(packet) => packets.push(packet),
                 Err(error) if is_closed(&error) => return Ok(packets),
                 Err(error) => return Err(error),

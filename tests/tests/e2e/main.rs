@@ -1,3 +1,12 @@
 //! The real binary, end to end, as its users meet it.
 
+mod answers;
 mod instruments;
+mod presence;
+mod restart;
+mod running;
+mod scene;
+mod state;
+mod stock;
+mod strange;
+mod views;
