@@ -98,7 +98,7 @@ fn answer_3_answer_5_at_3_1_1_the_errors_topic_speaks_before_the_puback() {
         let Packet::Publish(error) = phone.receive().unwrap() else {
             panic!("the PUBACK of {payload} came before the message");
         };
-        error.id.map(|id| phone.acknowledge(id).unwrap());
+        phone.acknowledge(error.id.unwrap()).unwrap();
         assert_eq!(error.topic, format!("sync/home/errors/{PHONE}"));
         let error = error.json();
         assert_eq!(
