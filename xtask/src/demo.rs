@@ -98,7 +98,7 @@ fn what_to_try(mqtt: SocketAddr, http: SocketAddr) -> String {
     let (host, port) = (mqtt.ip(), mqtt.port());
     format!(
         r#"
-  The music library   http://{http}/
+  The music library   http://{http}/?sync=demo
   MQTT 3.1.1 and 5    mqtt://{mqtt}   and over WebSocket   ws://{http}/mqtt
 
   Try:
@@ -107,8 +107,8 @@ fn what_to_try(mqtt: SocketAddr, http: SocketAddr) -> String {
          mosquitto_sub -h {host} -p {port} -t '$json/sync/#' -v
     3. Star an album from the command line and see it in both windows:
          mosquitto_pub -h {host} -p {port} -q 1 -t sync/demo/events \
-           -m '{{"event_type":"star_album","event_data":{{"album_id":"album-01"}}}}'
-    4. Stop the broker with Ctrl-C, star something, start it again.
+           -m '{{"event_type":"star_album","event_data":{{"album_id":"lantern-year"}}}}'
+    4. Stop the broker with Ctrl-C, star something in a window, start it again.
 
 "#
     )
