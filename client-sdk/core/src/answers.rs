@@ -27,7 +27,10 @@ impl Core {
             entry.acknowledged_under = epoch;
         }
         self.outbox.acknowledge(id);
-        self.out.push(Output::Receipt { id, outcome: Outcome::Saved(seq) });
+        self.out.push(Output::Receipt {
+            id,
+            outcome: Outcome::Saved(seq),
+        });
     }
 
     fn refused(&mut self, now: UnixMillis, id: IntentId, refusal: Refusal) {
@@ -43,12 +46,17 @@ impl Core {
 
     /// REFUSE-3.
     fn wrong_epoch(&mut self, now: UnixMillis, id: IntentId) {
-        let Some(entry) = self.outbox.get_mut(id) else { return };
+        let Some(entry) = self.outbox.get_mut(id) else {
+            return;
+        };
         let unchanged = entry.stage == Stage::Sent(entry.intent.epoch);
         entry.doubted = unchanged;
         self.outbox.requeue(id);
         self.holding = true;
-        let awaits_nothing = self.link.up().is_some_and(|up| up.awaits == Awaits::Nothing);
+        let awaits_nothing = self
+            .link
+            .up()
+            .is_some_and(|up| up.awaits == Awaits::Nothing);
         if unchanged && awaits_nothing {
             self.resume(now);
         }
@@ -65,17 +73,26 @@ impl Core {
             }
         }
         for id in contradicted {
-            self.set_aside(id, Refusal::new("wrong_epoch", "the broker refused its own epoch"));
+            self.set_aside(
+                id,
+                Refusal::new("wrong_epoch", "the broker refused its own epoch"),
+            );
         }
     }
 
     /// REFUSE-2.
     pub(crate) fn set_aside(&mut self, id: IntentId, refusal: Refusal) {
-        let Some(entry) = self.outbox.remove(id) else { return };
+        let Some(entry) = self.outbox.remove(id) else {
+            return;
+        };
         self.view.hide(id, &entry.intent);
         self.draft().delete.push(id);
         let outcome = Outcome::Refused(refusal.clone());
         self.out.push(Output::Receipt { id, outcome });
-        self.out.push(Output::SetAside { id, intent: Box::new(entry.intent), refusal });
+        self.out.push(Output::SetAside {
+            id,
+            intent: Box::new(entry.intent),
+            refusal,
+        });
     }
 }

@@ -1,6 +1,6 @@
 //! The machine: what it holds, how an input goes through it, and what the app may ask.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use syncline_protocol::{
     DeviceId, Event, EventType, Intent, Seq, StreamId, Topic, UnixMillis, Value,
@@ -36,7 +36,13 @@ pub struct OpenOptions {
 impl OpenOptions {
     /// A new store, online.
     pub fn new(stream: StreamId, device: DeviceId) -> Self {
-        Self { stream, device, stored: None, online: true, outbox_limit: OUTBOX_LIMIT }
+        Self {
+            stream,
+            device,
+            stored: None,
+            online: true,
+            outbox_limit: OUTBOX_LIMIT,
+        }
     }
 }
 
@@ -80,10 +86,12 @@ pub struct Core {
     pub(crate) saves: Saves,
     next_write: WriteId,
     pub(crate) persisted: WriteId,
+    /// Whether the storage knows the device.
+    device_is_stored: bool,
     /// What this input writes.
     draft: Option<Write>,
     /// Published, and not yet told stored.
-    unstored: BTreeMap<IntentId, WriteId>,
+    unstored: VecDeque<(IntentId, WriteId)>,
     status: Option<Status>,
     pub(crate) out: Vec<Output>,
 }
@@ -119,8 +127,9 @@ impl Core {
             saves: Saves::default(),
             next_write: WriteId::NONE.next(),
             persisted: WriteId::NONE,
+            device_is_stored: options.stored.is_some(),
             draft: None,
-            unstored: BTreeMap::new(),
+            unstored: VecDeque::new(),
             status: None,
             out: Vec::new(),
         }
@@ -171,7 +180,7 @@ impl Core {
         self.view.show(id, &intent);
         self.draft().intents.push(Row { id, intent });
         self.write_device();
-        self.unstored.insert(id, write);
+        self.unstored.push_back((id, write));
         Ok((id, self.finish(now)))
     }
 
@@ -195,7 +204,10 @@ impl Core {
     pub fn handle(&mut self, now: UnixMillis, random: f64, input: Input) -> Vec<Output> {
         match input {
             Input::Persisted(write) => self.persisted(now, write),
-            Input::Connected { receive_maximum, maximum_packet_size } => {
+            Input::Connected {
+                receive_maximum,
+                maximum_packet_size,
+            } => {
                 self.connected(receive_maximum, maximum_packet_size);
             }
             Input::Message { topic, payload } => self.message(now, random, &topic, &payload),
@@ -210,7 +222,10 @@ impl Core {
 
     /// When `Timeout` is next due.
     pub fn next_timeout(&self) -> Option<UnixMillis> {
-        [self.link.timeout(), self.saves.timeout()].into_iter().flatten().min()
+        [self.link.timeout(), self.saves.timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The live value of a key in the view.
@@ -226,9 +241,18 @@ impl Core {
     /// How things stand.
     pub fn status(&self) -> Status {
         let phase = self.link.phase();
-        let reason = if phase == Phase::Online { None } else { self.reason.clone() };
+        let reason = if phase == Phase::Online {
+            None
+        } else {
+            self.reason.clone()
+        };
         let next_retry_at = self.link.retry_at();
-        Status { phase, pending: self.outbox.pending(), next_retry_at, reason }
+        Status {
+            phase,
+            pending: self.outbox.pending(),
+            next_retry_at,
+            reason,
+        }
     }
 
     /// The stream that it follows.
@@ -244,10 +268,7 @@ impl Core {
     fn persisted(&mut self, now: UnixMillis, write: WriteId) {
         self.persisted = self.persisted.max(write);
         self.saves.persisted(write);
-        let stored = self.unstored.iter().filter(|(_, needs)| **needs <= write);
-        let stored: Vec<IntentId> = stored.map(|(id, _)| *id).collect();
-        for id in stored {
-            self.unstored.remove(&id);
+        while let Some((id, _)) = self.unstored.pop_front_if(|(_, needs)| *needs <= write) {
             self.out.push(Output::Stored(id));
         }
         self.save_if_due(now);
@@ -263,7 +284,11 @@ impl Core {
             return;
         }
         let replica = self.view.snapshot(&self.stream);
-        let schema = self.view.schema().filter(|_| self.saves.schema_is_new).cloned();
+        let schema = self
+            .view
+            .schema()
+            .filter(|_| self.saves.schema_is_new)
+            .cloned();
         let delete = self.outbox.take_deletable();
         self.saves.started(self.next_write);
         let draft = self.draft();
@@ -291,6 +316,10 @@ impl Core {
     }
 
     fn flush(&mut self) {
+        if self.draft.is_some() && !self.device_is_stored {
+            self.device_is_stored = true;
+            self.write_device();
+        }
         if let Some(mut write) = self.draft.take() {
             write.delete.sort_unstable();
             self.next_write = write.id.next();
@@ -318,7 +347,10 @@ impl Core {
     }
 
     pub(crate) fn fault(&mut self, kind: FaultKind, detail: impl Into<String>) {
-        self.out.push(Output::Fault { kind, detail: detail.into() });
+        self.out.push(Output::Fault {
+            kind,
+            detail: detail.into(),
+        });
     }
 
     pub(crate) fn show_all(&mut self) {
@@ -341,7 +373,9 @@ impl Core {
 
     /// REPLICA-6.
     pub(crate) fn is_own(&self, event: &Event) -> bool {
-        let issued = event.device_seq.is_some_and(|n| n < self.device.next_device_seq);
+        let issued = event
+            .device_seq
+            .is_some_and(|n| n < self.device.next_device_seq);
         (event.device == self.device.device && issued)
             || self.outbox.at(event.device, event.device_seq).is_some()
     }

@@ -43,7 +43,12 @@ impl Core {
         }
         self.fork = Fork::No;
         let next_device_seq = self.outbox.renumber(device);
-        self.device = DeviceRow { device, next_device_seq, offered: None, ..self.device };
+        self.device = DeviceRow {
+            device,
+            next_device_seq,
+            offered: None,
+            ..self.device
+        };
         self.write_all_pending();
         if matches!(self.link, Link::Connecting { .. } | Link::Up(_)) {
             self.end_connection();
@@ -55,9 +60,19 @@ impl Core {
     fn write_all_pending(&mut self) {
         let needs = self.next_write();
         let mut rows: Vec<(IntentId, Row)> = Vec::new();
-        for (id, entry) in self.outbox.iter_mut().filter(|(_, entry)| entry.is_pending()) {
+        for (id, entry) in self
+            .outbox
+            .iter_mut()
+            .filter(|(_, entry)| entry.is_pending())
+        {
             entry.needs = needs;
-            rows.push((id, Row { id, intent: entry.intent.clone() }));
+            rows.push((
+                id,
+                Row {
+                    id,
+                    intent: entry.intent.clone(),
+                },
+            ));
         }
         for (id, row) in rows {
             self.view.show(id, &row.intent);

@@ -66,6 +66,9 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with its sentence.
     pub fn new(name: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { name: name.into(), reason: reason.into() }
+        Self {
+            name: name.into(),
+            reason: reason.into(),
+        }
     }
 }

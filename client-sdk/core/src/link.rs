@@ -38,7 +38,7 @@ pub(crate) struct Up {
     pub(crate) open: bool,
     /// Whether `$since/0-0` was already tried as a cure (REPLICA-2).
     pub(crate) healed: bool,
-    /// Whether an event was applied since the last opening (REPLICA-4).
+    /// Whether an event was applied since the last gap (REPLICA-4).
     pub(crate) progressed: bool,
 }
 
@@ -46,8 +46,13 @@ pub(crate) struct Up {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Awaits {
     Nothing,
-    Opening { deadline: UnixMillis },
-    Schema { deadline: UnixMillis, kind: SchemaWait },
+    Opening {
+        deadline: UnixMillis,
+    },
+    Schema {
+        deadline: UnixMillis,
+        kind: SchemaWait,
+    },
 }
 
 /// Why a schema is awaited.
@@ -70,11 +75,19 @@ impl Awaits {
 
 impl Link {
     pub(crate) fn up(&self) -> Option<&Up> {
-        if let Self::Up(up) = self { Some(up) } else { None }
+        if let Self::Up(up) = self {
+            Some(up)
+        } else {
+            None
+        }
     }
 
     pub(crate) fn up_mut(&mut self) -> Option<&mut Up> {
-        if let Self::Up(up) = self { Some(up) } else { None }
+        if let Self::Up(up) = self {
+            Some(up)
+        } else {
+            None
+        }
     }
 
     /// LINK-2.
@@ -83,7 +96,8 @@ impl Link {
     }
 
     pub(crate) fn is_settled(&self) -> bool {
-        self.up().is_some_and(|up| up.open && up.awaits == Awaits::Nothing)
+        self.up()
+            .is_some_and(|up| up.open && up.awaits == Awaits::Nothing)
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -95,7 +109,11 @@ impl Link {
     }
 
     pub(crate) fn retry_at(&self) -> Option<UnixMillis> {
-        if let Self::Waiting { until } = self { Some(*until) } else { None }
+        if let Self::Waiting { until } = self {
+            Some(*until)
+        } else {
+            None
+        }
     }
 
     pub(crate) fn timeout(&self) -> Option<UnixMillis> {
@@ -114,7 +132,9 @@ impl Link {
 
 impl Core {
     pub(crate) fn connect(&mut self, now: UnixMillis) {
-        self.link = Link::Connecting { deadline: now.plus(OPENING_MS_MAX) };
+        self.link = Link::Connecting {
+            deadline: now.plus(OPENING_MS_MAX),
+        };
         self.out.push(Output::Connect(self.device.device));
     }
 
@@ -150,16 +170,25 @@ impl Core {
     }
 
     pub(crate) fn connected(&mut self, receive_maximum: u16, maximum_packet_size: Option<u32>) {
-        let Link::Connecting { deadline } = self.link else { return };
+        let Link::Connecting { deadline } = self.link else {
+            return;
+        };
         let errors = Topic::Errors(self.stream.sync_id.clone(), self.device.device);
         self.out.push(Output::Subscribe(errors.to_string()));
         let known = self.view.schema().is_some();
         let awaits = if known {
             Awaits::Opening { deadline }
         } else {
-            Awaits::Schema { deadline, kind: SchemaWait::First }
+            Awaits::Schema {
+                deadline,
+                kind: SchemaWait::First,
+            }
         };
-        let filter = if known { self.resume_filter() } else { Topic::Schema.to_string() };
+        let filter = if known {
+            self.resume_filter()
+        } else {
+            Topic::Schema.to_string()
+        };
         self.out.push(Output::Subscribe(filter));
         self.link = Link::Up(Up {
             window: usize::from(receive_maximum).min(WINDOW_MAX),
@@ -167,7 +196,7 @@ impl Core {
             awaits,
             open: false,
             healed: false,
-            progressed: false,
+            progressed: true,
         });
     }
 
@@ -184,7 +213,9 @@ impl Core {
         let delay = (random * RETRY_MS_MAX.min(RETRY_MS_MIN * 2f64.powi(exponent))).floor();
         self.attempt += 1;
         self.reason = Some(reason);
-        self.link = Link::Waiting { until: now.plus(delay as u64) };
+        self.link = Link::Waiting {
+            until: now.plus(delay as u64),
+        };
     }
 
     pub(crate) fn link_timeout(&mut self, now: UnixMillis, random: f64) {
@@ -200,7 +231,13 @@ impl Core {
     }
 
     /// Gives up on a connection whose other end breaks the rules (RETRY-3, RETRY-4).
-    pub(crate) fn give_up(&mut self, now: UnixMillis, random: f64, kind: FaultKind, detail: String) {
+    pub(crate) fn give_up(
+        &mut self,
+        now: UnixMillis,
+        random: f64,
+        kind: FaultKind,
+        detail: String,
+    ) {
         self.fault(kind, detail);
         self.end_connection();
         self.attempt = self.attempt.max(ATTEMPT_AFTER_FAULT);
@@ -221,7 +258,9 @@ impl Core {
 
     fn await_opening(&mut self, now: UnixMillis, filter: String) {
         if let Some(up) = self.link.up_mut() {
-            up.awaits = Awaits::Opening { deadline: now.plus(OPENING_MS_MAX) };
+            up.awaits = Awaits::Opening {
+                deadline: now.plus(OPENING_MS_MAX),
+            };
             self.out.push(Output::Subscribe(filter));
         }
     }
@@ -230,15 +269,29 @@ impl Core {
     pub(crate) fn await_schema(&mut self, now: UnixMillis) {
         if let Some(up) = self.link.up_mut() {
             let deadline = now.plus(OPENING_MS_MAX);
-            up.awaits = Awaits::Schema { deadline, kind: SchemaWait::Other };
+            up.awaits = Awaits::Schema {
+                deadline,
+                kind: SchemaWait::Other,
+            };
             self.out.push(Output::Subscribe(Topic::Schema.to_string()));
         }
     }
 
     fn resume_filter(&self) -> String {
-        let start = Start::Resume { seq: self.view.seq(), epoch: self.view.epoch() };
-        let filter: Filter = self.events_topic().parse().expect("a topic without wildcards is a filter");
-        Subscription { json: false, start, filter }.to_string()
+        let start = Start::Resume {
+            seq: self.view.seq(),
+            epoch: self.view.epoch(),
+        };
+        let filter: Filter = self
+            .events_topic()
+            .parse()
+            .expect("a topic without wildcards is a filter");
+        Subscription {
+            json: false,
+            start,
+            filter,
+        }
+        .to_string()
     }
 
     /// OUTBOX-4.
@@ -248,7 +301,11 @@ impl Core {
         }
         while let Some((id, payload)) = self.next_to_send() {
             self.outbox.mark_sent(id);
-            self.out.push(Output::Send { id, topic: self.events_topic(), payload });
+            self.out.push(Output::Send {
+                id,
+                topic: self.events_topic(),
+                payload,
+            });
         }
     }
 
@@ -263,7 +320,10 @@ impl Core {
             if self.fits(payload.len()) {
                 return Some((id, payload));
             }
-            self.set_aside(id, crate::Refusal::new("too_large", "larger than the broker takes"));
+            self.set_aside(
+                id,
+                crate::Refusal::new("too_large", "larger than the broker takes"),
+            );
         }
     }
 

@@ -40,7 +40,15 @@ pub(crate) enum Stage {
 impl Entry {
     fn new(intent: Intent, needs: WriteId) -> Self {
         let (stage, acknowledged_under) = (Stage::Queued, None);
-        Self { intent, needs, stage, shown: true, seen: None, doubted: false, acknowledged_under }
+        Self {
+            intent,
+            needs,
+            stage,
+            shown: true,
+            seen: None,
+            doubted: false,
+            acknowledged_under,
+        }
     }
 
     /// Every intent of an outbox has a device and a number; `None` only for a damaged row.
@@ -81,7 +89,8 @@ impl Outbox {
             deletable: BTreeSet::new(),
             next_id,
         };
-        rows.into_iter().for_each(|row| outbox.insert(row.id, Entry::new(row.intent, WriteId::NONE)));
+        rows.into_iter()
+            .for_each(|row| outbox.insert(row.id, Entry::new(row.intent, WriteId::NONE)));
         outbox
     }
 
@@ -129,7 +138,11 @@ impl Outbox {
     }
 
     /// The one whose turn it is, if it is durable and offered.
-    pub(crate) fn next(&self, persisted: WriteId, offered: Option<DeviceSeq>) -> Option<(IntentId, &Entry)> {
+    pub(crate) fn next(
+        &self,
+        persisted: WriteId,
+        offered: Option<DeviceSeq>,
+    ) -> Option<(IntentId, &Entry)> {
         let id = *self.queue.first()?;
         let entry = self.entries.get(&id)?;
         let ready = entry.needs <= persisted && entry.intent.device_seq <= offered;
@@ -204,7 +217,11 @@ impl Outbox {
     /// Gives every pending intent to another device, numbered anew (FORK-3). Returns the number after the last.
     pub(crate) fn renumber(&mut self, device: DeviceId) -> DeviceSeq {
         let mut next = DeviceSeq::FIRST;
-        for (id, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.is_pending()) {
+        for (id, entry) in self
+            .entries
+            .iter_mut()
+            .filter(|(_, entry)| entry.is_pending())
+        {
             if let Some(place) = entry.place() {
                 self.places.remove(&place);
             }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use syncline_protocol::state::{NotNext, SnapshotError};
 use syncline_protocol::{
-    DeviceSeq, Epoch, Event, Schema, Seq, Snapshot, StreamId, Topic, UnixMillis, Value,
+    DeviceSeq, Epoch, Event, Notice, Schema, Seq, Snapshot, StreamId, Topic, UnixMillis,
 };
 
 use crate::core::Core;
 use crate::fork::Fork;
 use crate::input::{Answer, Refusal};
-use crate::link::{Awaits, SchemaWait};
+use crate::link::{Awaits, SchemaWait, Up};
 use crate::output::{FaultKind, Output};
 use crate::rows::{IntentId, Row};
 
@@ -38,7 +38,9 @@ impl Core {
     }
 
     fn read(&self, topic: &str, payload: &[u8]) -> Result<Option<Known>, String> {
-        let Ok(topic) = topic.parse::<Topic>() else { return Ok(None) };
+        let Ok(topic) = topic.parse::<Topic>() else {
+            return Ok(None);
+        };
         match topic {
             Topic::Events(stream) if stream == self.stream => {
                 let event = Event::decode(payload).map_err(|error| error.to_string())?;
@@ -53,10 +55,13 @@ impl Core {
                 }
                 Ok(Some(Known::State(Box::new(snapshot))))
             }
-            Topic::Schema => read_schema(payload).map(|schema| Some(Known::Schema(Arc::new(schema)))),
+            Topic::Schema => {
+                read_schema(payload).map(|schema| Some(Known::Schema(Arc::new(schema))))
+            }
             Topic::Errors(_, device) if device == self.device.device => {
-                let (stream_matches, known) = read_error(payload, &self.stream)?;
-                Ok(Some(known).filter(|_| stream_matches))
+                let notice = Notice::decode(payload).map_err(|error| error.to_string())?;
+                let ours = notice.stream == self.stream;
+                Ok(ours.then(|| Known::Refused(notice.device_seq, refusal_of(notice))))
             }
             _ => Ok(None),
         }
@@ -64,13 +69,26 @@ impl Core {
 
     /// REPLICA-3, REPLICA-4.
     fn event(&mut self, now: UnixMillis, random: f64, event: Box<Event>) {
-        let Some(up) = self.link.up().filter(|up| up.awaits == Awaits::Nothing) else { return };
-        let progressed = up.progressed;
+        let taken = |up: &Up| up.awaits == Awaits::Nothing;
+        if !self.link.up().is_some_and(taken) {
+            return;
+        }
         match self.view.apply(&event) {
             Ok(()) => self.applied(now, event),
             Err(NotNext::Applied(_)) => {}
-            Err(NotNext::Gap(_) | NotNext::Epoch(_)) if progressed => self.resume(now),
-            Err(error) => self.give_up(now, random, FaultKind::Gap, error.to_string()),
+            Err(error) => self.gap(now, random, error),
+        }
+    }
+
+    fn gap(&mut self, now: UnixMillis, random: f64, error: NotNext) {
+        let progressed = self
+            .link
+            .up_mut()
+            .is_some_and(|up| std::mem::replace(&mut up.progressed, false));
+        if progressed {
+            self.resume(now);
+        } else {
+            self.give_up(now, random, FaultKind::Gap, error.to_string());
         }
     }
 
@@ -92,8 +110,13 @@ impl Core {
 
     /// REPLICA-1, REPLICA-2, REPLICA-7.
     fn opening(&mut self, now: UnixMillis, random: f64, snapshot: &Snapshot) {
-        let awaited = self.link.up().is_some_and(|up| matches!(up.awaits, Awaits::Opening { .. }));
-        let Some(mark) = snapshot.mark.filter(|_| awaited) else { return };
+        let awaited = self
+            .link
+            .up()
+            .is_some_and(|up| matches!(up.awaits, Awaits::Opening { .. }));
+        let Some(mark) = snapshot.mark.filter(|_| awaited) else {
+            return;
+        };
         if self.view.schema_hash() != Some(snapshot.schema) {
             return self.await_schema(now);
         }
@@ -115,7 +138,10 @@ impl Core {
             SnapshotError::Digest { .. } => FaultKind::Digest,
             SnapshotError::DoesNotFit { .. } => FaultKind::Delta,
         };
-        let healed = self.link.up_mut().is_none_or(|up| std::mem::replace(&mut up.healed, true));
+        let healed = self
+            .link
+            .up_mut()
+            .is_none_or(|up| std::mem::replace(&mut up.healed, true));
         if healed {
             return self.give_up(now, random, kind, error.to_string());
         }
@@ -125,7 +151,7 @@ impl Core {
 
     fn opened(&mut self, mark: Option<DeviceSeq>, epoch_before: Epoch) {
         if let Some(up) = self.link.up_mut() {
-            (up.awaits, up.open, up.progressed) = (Awaits::Nothing, true, false);
+            (up.awaits, up.open) = (Awaits::Nothing, true);
         }
         self.attempt = 0;
         self.reason = None;
@@ -147,9 +173,10 @@ impl Core {
     /// OUTBOX-9 and the overlay's half of it.
     fn use_mark(&mut self, mark: Option<DeviceSeq>) {
         let device = Some(self.device.device);
-        let covered = self.outbox.iter().filter(|(_, entry)| {
-            entry.intent.device == device && entry.intent.device_seq <= mark
-        });
+        let covered = self
+            .outbox
+            .iter()
+            .filter(|(_, entry)| entry.intent.device == device && entry.intent.device_seq <= mark);
         let covered: Vec<(IntentId, Option<Seq>)> =
             covered.map(|(id, entry)| (id, entry.seen)).collect();
         for (id, seen) in covered {
@@ -181,7 +208,13 @@ impl Core {
                 intent.epoch = epoch;
                 intent.base_seq = Some(Seq::ZERO);
                 entry.needs = needs;
-                rows.push((Row { id, intent: intent.clone() }, entry.shown));
+                rows.push((
+                    Row {
+                        id,
+                        intent: intent.clone(),
+                    },
+                    entry.shown,
+                ));
             }
         }
         for (row, shown) in rows {
@@ -218,7 +251,13 @@ impl Core {
         let awaits = self.link.up().map(|up| up.awaits);
         let hash = schema.hash();
         if self.view.schema_hash() == Some(hash) {
-            if matches!(awaits, Some(Awaits::Schema { kind: SchemaWait::Other, .. })) {
+            if matches!(
+                awaits,
+                Some(Awaits::Schema {
+                    kind: SchemaWait::Other,
+                    ..
+                })
+            ) {
                 let detail = "the state is of another schema than the broker shows".to_owned();
                 self.give_up(now, random, FaultKind::Schema, detail);
             }
@@ -241,14 +280,21 @@ impl Core {
 
     /// OUTBOX-2.
     pub(crate) fn see_clocks(&mut self, snapshot: &Snapshot) {
-        let entries = snapshot.collections.values().flat_map(|entries| entries.values());
+        let entries = snapshot
+            .collections
+            .values()
+            .flat_map(|entries| entries.values());
         let seen = entries.map(|entry| entry.clock).max().unwrap_or_default();
         self.device.clock = self.device.clock.max(seen);
     }
 }
 
 fn same_stream(said: &StreamId, ours: &StreamId) -> Result<(), String> {
-    if said == ours { Ok(()) } else { Err(format!("a message of {said} on the topic of {ours}")) }
+    if said == ours {
+        Ok(())
+    } else {
+        Err(format!("a message of {said} on the topic of {ours}"))
+    }
 }
 
 fn read_schema(payload: &[u8]) -> Result<Schema, String> {
@@ -256,17 +302,9 @@ fn read_schema(payload: &[u8]) -> Result<Schema, String> {
     Schema::from_document(text).map_err(|error| error.to_string())
 }
 
-/// An `errors` message (ANSWER-5), and whether it is about this stream.
-fn read_error(payload: &[u8], stream: &StreamId) -> Result<(bool, Known), String> {
-    let value = Value::from_msgpack(payload).map_err(|error| error.to_string())?;
-    let map = value.as_map().ok_or("an error that is no map")?;
-    let text = |name: &str| map.get(name).and_then(Value::as_text);
-    let refusal = Refusal::new(
-        text("error").ok_or("an error without a name")?,
-        text("reason").unwrap_or_default(),
-    );
-    let channel = stream.channel.as_ref().map(|channel| channel.as_str());
-    let matches = text("sync_id") == Some(stream.sync_id.as_str()) && text("channel") == channel;
-    let device_seq = map.get("device_seq").and_then(Value::as_u64).and_then(DeviceSeq::new);
-    Ok((matches, Known::Refused(device_seq, refusal)))
+fn refusal_of(notice: Notice) -> Refusal {
+    Refusal {
+        name: notice.error,
+        reason: notice.reason,
+    }
 }

@@ -70,7 +70,12 @@ pub struct DeviceRow {
 impl DeviceRow {
     /// A device that has done nothing yet.
     pub fn new(device: DeviceId) -> Self {
-        Self { device, next_device_seq: DeviceSeq::FIRST, offered: None, clock: Clock::default() }
+        Self {
+            device,
+            next_device_seq: DeviceSeq::FIRST,
+            offered: None,
+            clock: Clock::default(),
+        }
     }
 
     /// The highest `device_seq` given to an intent.
@@ -121,6 +126,13 @@ pub struct Write {
 impl Write {
     pub(crate) fn new(id: WriteId) -> Self {
         let (intents, delete) = (Vec::new(), Vec::new());
-        Self { id, device: None, intents, replica: None, schema: None, delete }
+        Self {
+            id,
+            device: None,
+            intents,
+            replica: None,
+            schema: None,
+            delete,
+        }
     }
 }

@@ -32,7 +32,11 @@ impl Saves {
 
     /// While a write is on its way, its `Persisted` is what is waited for.
     pub(crate) fn timeout(&self) -> Option<UnixMillis> {
-        if self.on_its_way.is_some() { None } else { self.due }
+        if self.on_its_way.is_some() {
+            None
+        } else {
+            self.due
+        }
     }
 
     pub(crate) fn started(&mut self, write: WriteId) {

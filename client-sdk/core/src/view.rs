@@ -70,7 +70,8 @@ impl View {
         event_type: &EventType,
         data: &Value,
     ) -> Result<Option<Operation>, BadData> {
-        self.schema().map_or(Ok(None), |schema| schema.operation(event_type, data))
+        self.schema()
+            .map_or(Ok(None), |schema| schema.operation(event_type, data))
     }
 
     /// The cursor.
@@ -94,13 +95,17 @@ impl View {
 
     /// Takes a snapshot whole or not at all (REPLICA-1, REPLICA-2).
     pub(crate) fn take(&mut self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
-        let Some(mut next) = self.confirmed.clone() else { return Ok(()) };
+        let Some(mut next) = self.confirmed.clone() else {
+            return Ok(());
+        };
         next.take(snapshot)?;
         if snapshot.since == Seq::ZERO {
             self.remember_all();
         }
         for (collection, entries) in &snapshot.collections {
-            entries.keys().for_each(|key| self.remember(collection, key));
+            entries
+                .keys()
+                .for_each(|key| self.remember(collection, key));
         }
         self.confirmed = Some(next);
         self.has_replica = true;
@@ -113,7 +118,9 @@ impl View {
         if let Ok(Some(operation)) = self.operation(&event.event_type, &event.event_data) {
             self.remember(&operation.collection, &operation.key);
         }
-        let Some(state) = self.confirmed.as_mut() else { return Ok(()) };
+        let Some(state) = self.confirmed.as_mut() else {
+            return Ok(());
+        };
         if let Some(operation) = state.apply(event)? {
             self.refresh(&(operation.collection, operation.key));
         }
@@ -135,7 +142,11 @@ impl View {
             epoch: intent.epoch,
         };
         let place = (operation.collection, operation.key);
-        self.overlay.entry(place.clone()).or_default().intents.insert(id, shown);
+        self.overlay
+            .entry(place.clone())
+            .or_default()
+            .intents
+            .insert(id, shown);
         self.refresh(&place);
     }
 
@@ -146,7 +157,9 @@ impl View {
         };
         self.remember(&operation.collection, &operation.key);
         let place = (operation.collection, operation.key);
-        let Some(layer) = self.overlay.get_mut(&place) else { return };
+        let Some(layer) = self.overlay.get_mut(&place) else {
+            return;
+        };
         layer.intents.remove(&id);
         if layer.intents.is_empty() {
             self.overlay.remove(&place);
@@ -162,8 +175,13 @@ impl View {
 
     fn refresh(&mut self, place: &Place) {
         let (epoch, cursor) = (self.epoch(), self.seq());
-        let below = self.confirmed.as_ref().and_then(|state| state.entry(&place.0, &place.1));
-        let Some(layer) = self.overlay.get_mut(place) else { return };
+        let below = self
+            .confirmed
+            .as_ref()
+            .and_then(|state| state.entry(&place.0, &place.1));
+        let Some(layer) = self.overlay.get_mut(place) else {
+            return;
+        };
         let mut entry = below.cloned();
         let mut seq = cursor;
         for shown in layer.intents.values() {
@@ -192,7 +210,9 @@ impl View {
             None => drop(live.remove(key)),
         };
         if let Some(state) = &self.confirmed {
-            state.entries(collection).for_each(|(key, entry)| put(key, Some(entry)));
+            state
+                .entries(collection)
+                .for_each(|(key, entry)| put(key, Some(entry)));
         }
         for ((name, key), layer) in &self.overlay {
             if name == collection {
@@ -213,10 +233,14 @@ impl View {
     fn remember_all(&mut self) {
         let Some(state) = &self.confirmed else { return };
         let of_state = state.schema().collections().keys().flat_map(|name| {
-            state.entries(name).map(|(key, _)| (name.clone(), key.to_owned()))
+            state
+                .entries(name)
+                .map(|(key, _)| (name.clone(), key.to_owned()))
         });
         let places: Vec<Place> = of_state.chain(self.overlay.keys().cloned()).collect();
-        places.iter().for_each(|(collection, key)| self.remember(collection, key));
+        places
+            .iter()
+            .for_each(|(collection, key)| self.remember(collection, key));
     }
 
     /// What differs since the last call (OVERLAY-3).
@@ -235,7 +259,16 @@ impl View {
 impl Shown {
     fn act(&self, seq: Seq, epoch: Epoch) -> Act {
         let other_history = self.epoch.is_some_and(|it| it != epoch);
-        let base_seq = if other_history { Seq::ZERO } else { self.base_seq };
-        Act { seq, base_seq, device: self.device, clock: self.clock }
+        let base_seq = if other_history {
+            Seq::ZERO
+        } else {
+            self.base_seq
+        };
+        Act {
+            seq,
+            base_seq,
+            device: self.device,
+            clock: self.clock,
+        }
     }
 }
