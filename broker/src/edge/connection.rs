@@ -54,7 +54,13 @@ struct Connection<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn new(peer: Peer, io: S) -> Self {
         let alarm = Box::pin(sleep_until((Instant::now() + FAR).into()));
-        Self { peer, io, input: BytesMut::new(), unflushed: false, alarm }
+        Self {
+            peer,
+            io,
+            input: BytesMut::new(),
+            unflushed: false,
+            alarm,
+        }
     }
 
     async fn run(&mut self) {
@@ -66,7 +72,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return;
             }
             self.set_alarm();
-            let Self { peer, io, input, unflushed, alarm } = self;
+            let Self {
+                peer,
+                io,
+                input,
+                unflushed,
+                alarm,
+            } = self;
             let reads = peer.wants_input();
             tokio::select! {
                 () = mailbox.rung() => peer.mail(Instant::now()),
@@ -122,7 +134,11 @@ fn transfer<S: AsyncRead + AsyncWrite + Unpin>(
             return Poll::Ready(read.map(|n| if n == 0 { Moved::Closed } else { Moved::Bytes }));
         }
     }
-    if wrote { Poll::Ready(Ok(Moved::Bytes)) } else { Poll::Pending }
+    if wrote {
+        Poll::Ready(Ok(Moved::Bytes))
+    } else {
+        Poll::Pending
+    }
 }
 
 /// Whether something was written.

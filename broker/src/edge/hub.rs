@@ -57,7 +57,11 @@ impl Hub {
             next_peer: 0,
             retained: BTreeMap::new(),
         };
-        let hub = Self { store, state: Mutex::new(state), behind: AtomicBool::new(false) };
+        let hub = Self {
+            store,
+            state: Mutex::new(state),
+            behind: AtomicBool::new(false),
+        };
         hub.compare_with_store()?;
         Ok(hub)
     }
@@ -96,7 +100,8 @@ impl Hub {
             let full = page.len() == STREAMS_PAGE;
             after = page.last().map(|(stream, _)| stream.clone());
             let mut state = self.lock();
-            page.into_iter().for_each(|(stream, head)| state.advance(stream, head.seq, None));
+            page.into_iter()
+                .for_each(|(stream, head)| state.advance(stream, head.seq, None));
             if !full {
                 return Ok(());
             }
@@ -114,7 +119,10 @@ impl Hub {
 
     /// Asks every connection to end.
     pub(crate) fn summon_all(&self) {
-        self.lock().peers.values().for_each(|mailbox| mailbox.summon(Summons::Drain));
+        self.lock()
+            .peers
+            .values()
+            .for_each(|mailbox| mailbox.summon(Summons::Drain));
     }
 
     /// Forgets a connection and its filters.
@@ -187,7 +195,10 @@ impl Hub {
 
     /// The retained topics that a filter matches.
     pub(crate) fn retained_topics(&self, filter: &Filter) -> Vec<Arc<str>> {
-        let literal = filter.as_str().find(['+', '#']).unwrap_or(filter.as_str().len());
+        let literal = filter
+            .as_str()
+            .find(['+', '#'])
+            .unwrap_or(filter.as_str().len());
         let prefix = filter.as_str()[..literal].trim_end_matches('/');
         let state = self.lock();
         let from = (Bound::Included(prefix), Bound::Unbounded);
@@ -214,7 +225,10 @@ impl State {
     }
 
     fn advances(&self, peer: PeerId) -> Advances {
-        self.peers.get(&peer).map(|mailbox| mailbox.take_advances()).unwrap_or_default()
+        self.peers
+            .get(&peer)
+            .map(|mailbox| mailbox.take_advances())
+            .unwrap_or_default()
     }
 
     /// Moves a head forward and tells whom it concerns. `event` is the one at the head, if it is at hand.
@@ -260,7 +274,10 @@ mod tests {
     use syncline_protocol::{Clock, DeviceId, Epoch, Event, UnixMillis, Value};
 
     fn stream(name: &str) -> StreamId {
-        StreamId { sync_id: name.parse().unwrap(), channel: None }
+        StreamId {
+            sync_id: name.parse().unwrap(),
+            channel: None,
+        }
     }
 
     fn event(stream: &StreamId, seq: Seq) -> Event {
@@ -285,8 +302,19 @@ mod tests {
         let event = event(stream, expected_head.next());
         let records = vec![Record { event, hash: None }];
         let epoch = Epoch::new(1);
-        let append = Append { stream: stream.clone(), expected_head, epoch, records };
-        store.append(vec![append]).unwrap().remove(0).unwrap().committed.remove(0)
+        let append = Append {
+            stream: stream.clone(),
+            expected_head,
+            epoch,
+            records,
+        };
+        store
+            .append(vec![append])
+            .unwrap()
+            .remove(0)
+            .unwrap()
+            .committed
+            .remove(0)
     }
 
     struct Rig {
@@ -298,12 +326,22 @@ mod tests {
 
     fn rig(before: &[&str]) -> Rig {
         let store = Arc::new(MemoryStore::new(8));
-        before.iter().for_each(|name| drop(commit(&store, &stream(name))));
-        let tail = ReadLimit { events: 4, bytes: 1 << 20 };
+        before
+            .iter()
+            .for_each(|name| drop(commit(&store, &stream(name))));
+        let tail = ReadLimit {
+            events: 4,
+            bytes: 1 << 20,
+        };
         let hub = Hub::new(Arc::clone(&store) as Arc<dyn EventStore>, tail).unwrap();
         let mailbox = Arc::new(Mailbox::default());
         let peer = hub.join(Arc::clone(&mailbox));
-        Rig { store, hub, mailbox, peer }
+        Rig {
+            store,
+            hub,
+            mailbox,
+            peer,
+        }
     }
 
     fn seq(n: u64) -> Seq {
@@ -317,12 +355,19 @@ mod tests {
     #[test]
     fn a_step_tells_from_where_to_where_and_only_those_it_concerns() {
         let rig = rig(&["a", "a", "b"]);
-        assert_eq!(rig.hub.subscribe(rig.peer, &filter("sync/a/events")).1, seq(2));
+        assert_eq!(
+            rig.hub.subscribe(rig.peer, &filter("sync/a/events")).1,
+            seq(2)
+        );
         for name in ["a", "a", "b"] {
-            rig.hub.hear(BusMessage::Event(commit(&rig.store, &stream(name))));
+            rig.hub
+                .hear(BusMessage::Event(commit(&rig.store, &stream(name))));
         }
         let advances = rig.mailbox.take().advances;
-        let expected = Advance { from: seq(2), to: seq(4) };
+        let expected = Advance {
+            from: seq(2),
+            to: seq(4),
+        };
         assert_eq!(advances, HashMap::from([(Arc::new(stream("a")), expected)]));
     }
 
@@ -334,21 +379,43 @@ mod tests {
         assert!(rig.mailbox.take().advances.is_empty());
         rig.hub.hear(BusMessage::Resync);
         let advances = rig.mailbox.take().advances;
-        assert_eq!(advances[&stream("a")], Advance { from: seq(1), to: seq(2) });
-        assert_eq!(advances[&stream("b")], Advance { from: seq(0), to: seq(2) });
-        lost.into_iter().for_each(|event| rig.hub.hear(BusMessage::Event(event)));
-        assert!(rig.mailbox.take().advances.is_empty(), "what is known does not come again");
+        assert_eq!(
+            advances[&stream("a")],
+            Advance {
+                from: seq(1),
+                to: seq(2)
+            }
+        );
+        assert_eq!(
+            advances[&stream("b")],
+            Advance {
+                from: seq(0),
+                to: seq(2)
+            }
+        );
+        lost.into_iter()
+            .for_each(|event| rig.hub.hear(BusMessage::Event(event)));
+        assert!(
+            rig.mailbox.take().advances.is_empty(),
+            "what is known does not come again"
+        );
     }
 
     #[test]
     fn the_tail_has_no_holes_and_a_budget() {
         let rig = rig(&[]);
         rig.hub.subscribe(rig.peer, &filter("sync/a/events"));
-        let hear = |n| (0..n).for_each(|_| {
-            rig.hub.hear(BusMessage::Event(commit(&rig.store, &stream("a"))));
-        });
+        let hear = |n| {
+            (0..n).for_each(|_| {
+                rig.hub
+                    .hear(BusMessage::Event(commit(&rig.store, &stream("a"))));
+            })
+        };
         let tail = |after| {
-            let limit = ReadLimit { events: 9, bytes: 1 << 20 };
+            let limit = ReadLimit {
+                events: 9,
+                bytes: 1 << 20,
+            };
             let events = rig.hub.tail(&stream("a"), seq(after), limit);
             events.map(|events| events.iter().map(|it| it.seq().get()).collect::<Vec<_>>())
         };
@@ -366,9 +433,12 @@ mod tests {
     fn a_peer_that_left_hears_nothing_and_leaves_nothing() {
         let rig = rig(&[]);
         let filters = [filter("sync/#"), filter("sync/a/events")];
-        filters.iter().for_each(|it| drop(rig.hub.subscribe(rig.peer, it)));
+        filters
+            .iter()
+            .for_each(|it| drop(rig.hub.subscribe(rig.peer, it)));
         rig.hub.leave(rig.peer, filters.iter());
-        rig.hub.hear(BusMessage::Event(commit(&rig.store, &stream("a"))));
+        rig.hub
+            .hear(BusMessage::Event(commit(&rig.store, &stream("a"))));
         assert!(rig.mailbox.take().advances.is_empty());
         assert!(rig.hub.lock().index.is_empty() && rig.hub.lock().peers.is_empty());
     }

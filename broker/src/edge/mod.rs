@@ -78,11 +78,25 @@ impl Prepared {
 
     /// Begins to serve. Inside a tokio runtime.
     pub fn start(self, sequencer: Arc<Sequencer>, states: Arc<States>, now: WallClock) -> Edge {
-        let Self { options, store, hub } = self;
-        let parts = Parts { options, hub, store, states, sequencer, now };
+        let Self {
+            options,
+            store,
+            hub,
+        } = self;
+        let parts = Parts {
+            options,
+            hub,
+            store,
+            states,
+            sequencer,
+            now,
+        };
         let shared = Arc::new(Shared::new(parts));
         let ticker = tokio::spawn(tick(Arc::clone(&shared)));
-        Edge { shared, ticker: Arc::new(Ticker(ticker)) }
+        Edge {
+            shared,
+            ticker: Arc::new(Ticker(ticker)),
+        }
     }
 }
 
@@ -109,10 +123,17 @@ impl Edge {
         store: Arc<dyn EventStore>,
         schema: &Schema,
     ) -> Result<Prepared, StoreError> {
-        let tail = ReadLimit { events: options.tail_events_max, bytes: options.tail_bytes_max };
+        let tail = ReadLimit {
+            events: options.tail_events_max,
+            bytes: options.tail_bytes_max,
+        };
         let hub = Arc::new(Hub::new(Arc::clone(&store), tail)?);
         hub.retain(Ephemeral::text(&Topic::Schema, &schema.document()));
-        Ok(Prepared { options, store, hub })
+        Ok(Prepared {
+            options,
+            store,
+            hub,
+        })
     }
 
     /// Serves MQTT on a listener, until the handle is aborted.
@@ -139,7 +160,9 @@ impl Edge {
     /// The listeners are the caller's to end.
     pub async fn drain(&self, within: Duration) -> bool {
         self.shared.drain();
-        tokio::time::timeout(within, self.shared.empty()).await.is_ok()
+        tokio::time::timeout(within, self.shared.empty())
+            .await
+            .is_ok()
     }
 }
 
@@ -150,7 +173,11 @@ async fn tick(shared: Arc<Shared>) {
         interval.tick().await;
         shared.attend(|attendance, now| attendance.tick(now));
         let hub = Arc::clone(&shared.hub);
-        if hub.is_behind() && tokio::task::spawn_blocking(move || hub.catch_up()).await.is_err() {
+        if hub.is_behind()
+            && tokio::task::spawn_blocking(move || hub.catch_up())
+                .await
+                .is_err()
+        {
             tracing::error!("the hub's catching up panicked");
         }
     }

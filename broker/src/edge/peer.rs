@@ -84,7 +84,10 @@ impl Peer {
 
     /// When to call [`Peer::work`] again at the latest.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        [self.session.next_timeout(), self.delivery.next_timeout()].into_iter().flatten().min()
+        [self.session.next_timeout(), self.delivery.next_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The transport is gone.
@@ -110,15 +113,28 @@ impl Peer {
 
     /// Takes what others left in the mailbox.
     pub(crate) fn mail(&mut self, now: Instant) {
-        let Inbox { outcomes, advances, topics, reports, fetched, summons } = self.mailbox.take();
+        let Inbox {
+            outcomes,
+            advances,
+            topics,
+            reports,
+            fetched,
+            summons,
+        } = self.mailbox.take();
         for (ticket, outcome) in outcomes {
             self.session.answer(ticket, outcome);
             self.act(now);
         }
         self.delivery.advance(now, &advances);
-        topics.into_iter().for_each(|topic| self.delivery.changed_topic(topic));
-        reports.into_iter().for_each(|report| self.delivery.report(report));
-        fetched.into_iter().for_each(|fetched| self.fetched(now, fetched));
+        topics
+            .into_iter()
+            .for_each(|topic| self.delivery.changed_topic(topic));
+        reports
+            .into_iter()
+            .for_each(|report| self.delivery.report(report));
+        fetched
+            .into_iter()
+            .for_each(|fetched| self.fetched(now, fetched));
         match summons {
             Some(Summons::TakenOver) => self.session.end(EndReason::TakenOver),
             Some(Summons::Drain) => self.session.drain(),
@@ -130,10 +146,16 @@ impl Peer {
     fn act(&mut self, now: Instant) {
         while let Some(action) = self.session.next_action() {
             match action {
-                Action::Accepted { client_id, identity } => self.accepted(client_id, identity),
+                Action::Accepted {
+                    client_id,
+                    identity,
+                } => self.accepted(client_id, identity),
                 Action::Submit { ticket, submission } => self.submit(ticket, submission),
                 Action::Report(notice) => self.report(&notice),
-                Action::Subscribe { packet_id, requests } => {
+                Action::Subscribe {
+                    packet_id,
+                    requests,
+                } => {
                     self.subscribe(now, packet_id, requests);
                 }
                 Action::Unsubscribe { packet_id, filters } => self.unsubscribe(packet_id, &filters),
@@ -145,7 +167,9 @@ impl Peer {
 
     fn accepted(&mut self, client_id: String, identity: Arc<Identity>) {
         tracing::debug!(peer = self.id.0, client_id, device = %identity.device, "connected");
-        self.shared.clients.enter(client_id.clone(), self.id, self.mailbox());
+        self.shared
+            .clients
+            .enter(client_id.clone(), self.id, self.mailbox());
         self.client_id = Some(client_id);
         self.identity = Some(identity);
     }
@@ -154,9 +178,15 @@ impl Peer {
         self.visit(&submission.stream().sync_id.clone());
         let mailbox = self.mailbox();
         let reply = Box::new(move |outcome| mailbox.outcome(ticket, outcome));
-        if self.shared.sequencer.submit(&self.lane, submission, reply).is_err() {
+        if self
+            .shared
+            .sequencer
+            .submit(&self.lane, submission, reply)
+            .is_err()
+        {
             let reason = "too many events wait".to_owned();
-            self.session.answer(ticket, Outcome::Failed(TransientName::Busy, reason));
+            self.session
+                .answer(ticket, Outcome::Failed(TransientName::Busy, reason));
         }
     }
 
@@ -171,13 +201,28 @@ impl Peer {
             Outcome::Refused(refused) => {
                 let (error, reason) = (refused.name.as_str().to_owned(), refused.reason);
                 let event_type = Some(event_type);
-                let notice = Notice { error, reason, stream, device, event_type, device_seq };
+                let notice = Notice {
+                    error,
+                    reason,
+                    stream,
+                    device,
+                    event_type,
+                    device_seq,
+                };
                 shared.hub.send(&Arc::new(errors::message(&notice)), None);
             }
             Outcome::Failed(name, _) => tracing::warn!(%stream, %name, "a will was not kept"),
         });
-        if self.shared.sequencer.submit(&self.lane, submission, reply).is_err() {
-            tracing::warn!(peer = self.id.0, "a will was not kept: too many events wait");
+        if self
+            .shared
+            .sequencer
+            .submit(&self.lane, submission, reply)
+            .is_err()
+        {
+            tracing::warn!(
+                peer = self.id.0,
+                "a will was not kept: too many events wait"
+            );
         }
     }
 
@@ -204,17 +249,24 @@ impl Peer {
         let (store, mailbox) = (Arc::clone(&self.shared.store), self.mailbox());
         tokio::task::spawn_blocking(move || {
             mailbox.fetched(match fetch::heads(&*store, &streams) {
-                Ok(heads) => Fetched::Heads { packet_id, requests, heads },
+                Ok(heads) => Fetched::Heads {
+                    packet_id,
+                    requests,
+                    heads,
+                },
                 Err(error) => Fetched::Failed(error.into()),
             });
         });
     }
 
     fn begin(&mut self, now: Instant, packet_id: u16, requests: Vec<Request>, heads: &[Seq]) {
-        let begun = requests.into_iter().zip(heads).map(|(request, head)| match request {
-            Ok(wanted) => self.begin_one(now, &wanted, *head),
-            Err(verdict) => verdict,
-        });
+        let begun = requests
+            .into_iter()
+            .zip(heads)
+            .map(|(request, head)| match request {
+                Ok(wanted) => self.begin_one(now, &wanted, *head),
+                Err(verdict) => verdict,
+            });
         let verdicts: Vec<_> = begun.collect();
         self.session.subscribed(packet_id, &verdicts);
     }
@@ -230,7 +282,8 @@ impl Peer {
         let (advances, bus) = self.shared.hub.subscribe(self.id, filter);
         self.delivery.advance(now, &advances);
         let topics = self.shared.hub.retained_topics(filter);
-        self.delivery.subscribe(wanted, Ground { head, bus, topics })
+        self.delivery
+            .subscribe(wanted, Ground { head, bus, topics })
     }
 
     fn unsubscribe(&mut self, packet_id: u16, filters: &[Option<Filter>]) {
@@ -238,7 +291,10 @@ impl Peer {
             self.shared.hub.unsubscribe(self.id, filter);
             self.delivery.unsubscribe(filter)
         };
-        let existed: Vec<_> = filters.iter().map(|it| it.as_ref().is_some_and(&mut end)).collect();
+        let existed: Vec<_> = filters
+            .iter()
+            .map(|it| it.as_ref().is_some_and(&mut end))
+            .collect();
         self.session.unsubscribed(packet_id, &existed);
     }
 
@@ -269,7 +325,9 @@ impl Peer {
             }
             _ => {}
         }
-        let Some(device) = self.identity.as_ref().map(|identity| identity.device) else { return };
+        let Some(device) = self.identity.as_ref().map(|identity| identity.device) else {
+            return;
+        };
         let (shared, mailbox) = (Arc::clone(&self.shared), self.mailbox());
         tokio::task::spawn_blocking(move || {
             let fetched = fetch::need(&*shared.store, &shared.states, device, need);
@@ -282,7 +340,11 @@ impl Peer {
             Fetched::Events(events) => self.check(|delivery| delivery.events(events)),
             Fetched::Snapshot(snapshot) => self.check(|delivery| delivery.snapshot(now, snapshot)),
             Fetched::Streams { page, last } => self.scanned(now, page, last),
-            Fetched::Heads { packet_id, requests, heads } => {
+            Fetched::Heads {
+                packet_id,
+                requests,
+                heads,
+            } => {
                 self.begin(now, packet_id, requests, &heads);
             }
             Fetched::Failed(error) => self.failed(&error),
@@ -290,19 +352,20 @@ impl Peer {
     }
 
     fn scanned(&mut self, now: Instant, page: Vec<(StreamId, Seq)>, last: bool) {
-        let streams: Vec<_> = page.iter().map(|(stream, _)| Arc::new(stream.clone())).collect();
+        let streams: Vec<_> = page
+            .iter()
+            .map(|(stream, _)| Arc::new(stream.clone()))
+            .collect();
         let (advances, buses) = self.shared.hub.heads(self.id, &streams);
         let heads = page.iter().map(|(_, head)| *head);
         let scanned = streams.into_iter().zip(heads).zip(buses);
-        let page: Vec<_> =
-            scanned.map(|((stream, head), bus)| Scanned { stream, head, bus }).collect();
+        let page: Vec<_> = scanned
+            .map(|((stream, head), bus)| Scanned { stream, head, bus })
+            .collect();
         self.delivery.streams(now, &page, last, &advances);
     }
 
-    fn check<E: std::fmt::Display>(
-        &mut self,
-        give: impl FnOnce(&mut Delivery) -> Result<(), E>,
-    ) {
+    fn check<E: std::fmt::Display>(&mut self, give: impl FnOnce(&mut Delivery) -> Result<(), E>) {
         if let Err(error) = give(&mut self.delivery) {
             self.failed(&error);
         }
@@ -312,7 +375,10 @@ impl Peer {
     fn failed(&mut self, error: &dyn std::fmt::Display) {
         tracing::warn!(peer = self.id.0, %error, "a delivery could not be read");
         let reason = "the events to deliver could not be read".to_owned();
-        self.session.end(EndReason::Transient { name: TransientName::StorageFailed, reason });
+        self.session.end(EndReason::Transient {
+            name: TransientName::StorageFailed,
+            reason,
+        });
     }
 
     fn send(&mut self, message: &Outgoing) {
@@ -322,7 +388,7 @@ impl Peer {
             payload: &message.payload,
             at_least_once: message.at_least_once,
             retain: message.retain,
-            identifiers: &message.identifiers,
+            identifiers: &message.identifiers(),
             tag,
         });
         match (sent, tag) {
@@ -341,7 +407,8 @@ impl Peer {
         };
         if self.visit.enters(group) {
             let (device, name) = (identity.device, identity.name.as_deref());
-            self.shared.attend(|attendance, now| attendance.join(group, device, name, now));
+            self.shared
+                .attend(|attendance, now| attendance.join(group, device, name, now));
         }
     }
 
@@ -366,7 +433,8 @@ impl Drop for Peer {
         }
         if let Some(device) = self.identity.as_ref().map(|identity| identity.device) {
             for group in self.visit.groups() {
-                self.shared.attend(|attendance, now| attendance.leave(group, device, now));
+                self.shared
+                    .attend(|attendance, now| attendance.leave(group, device, now));
             }
         }
     }

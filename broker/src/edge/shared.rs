@@ -75,7 +75,14 @@ pub(crate) struct Parts {
 
 impl Shared {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { options, hub, store, states, sequencer, now } = parts;
+        let Parts {
+            options,
+            hub,
+            store,
+            states,
+            sequencer,
+            now,
+        } = parts;
         let retention_ms = u64::try_from(options.presence_retention.as_millis());
         Self {
             session_options: Arc::new(session_options(&options)),
@@ -107,7 +114,9 @@ impl Shared {
 
     /// How many connections there are.
     pub(crate) fn connections(&self) -> usize {
-        self.options.connections_max.saturating_sub(self.places.available_permits())
+        self.options
+            .connections_max
+            .saturating_sub(self.places.available_permits())
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -128,11 +137,15 @@ impl Shared {
         let now = (self.now)();
         // Kept while publishing, so that what is retained is the latest.
         let mut attendance = self.attendance();
-        change(&mut attendance, now).into_iter().for_each(|message| self.hub.retain(message));
+        change(&mut attendance, now)
+            .into_iter()
+            .for_each(|message| self.hub.retain(message));
     }
 
     fn attendance(&self) -> MutexGuard<'_, Attendance> {
-        self.attendance.lock().unwrap_or_else(PoisonError::into_inner)
+        self.attendance
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -93,7 +93,11 @@ impl Broker {
         let sequencer = Arc::new(sequencer);
         let states = Arc::new(States::new(store, schema, 1 << 20));
         let edge = prepared.start(Arc::clone(&sequencer), states, wall_clock());
-        Self { edge, sequencer, probe }
+        Self {
+            edge,
+            sequencer,
+            probe,
+        }
     }
 
     async fn client(&self, version: Version, id: &str) -> Client {
@@ -109,10 +113,18 @@ impl Broker {
             drop(place);
         });
         let mqtt = Connection::new(version);
-        let mut client = Client { io: ours, mqtt, version, input: BytesMut::new(), next_id: 0 };
+        let mut client = Client {
+            io: ours,
+            mqtt,
+            version,
+            input: BytesMut::new(),
+        };
         client.send(connect(version, id, will)).await;
         let connack = client.next().await;
-        assert!(matches!(connack, Packet::V3_1_1Connack(_) | Packet::V5_0Connack(_)), "{connack}");
+        assert!(
+            matches!(connack, Packet::V3_1_1Connack(_) | Packet::V5_0Connack(_)),
+            "{connack}"
+        );
         client
     }
 }
@@ -123,7 +135,6 @@ struct Client {
     mqtt: Connection<role::Client>,
     version: Version,
     input: BytesMut,
-    next_id: u16,
 }
 
 /// A PUBLISH that a client got.
@@ -137,15 +148,25 @@ struct Got {
 fn connect(version: Version, id: &str, will: Option<&str>) -> Packet {
     let payload = star(None, "will");
     if version == Version::V5_0 {
-        let mut builder = v5_0::Connect::builder().client_id(id).unwrap().clean_start(true);
+        let mut builder = v5_0::Connect::builder()
+            .client_id(id)
+            .unwrap()
+            .clean_start(true);
         if let Some(topic) = will {
-            builder = builder.will_message(topic, payload, Qos::AtLeastOnce, false).unwrap();
+            builder = builder
+                .will_message(topic, payload, Qos::AtLeastOnce, false)
+                .unwrap();
         }
         return builder.build().unwrap().into();
     }
-    let mut builder = v3_1_1::Connect::builder().client_id(id).unwrap().clean_session(true);
+    let mut builder = v3_1_1::Connect::builder()
+        .client_id(id)
+        .unwrap()
+        .clean_session(true);
     if let Some(topic) = will {
-        builder = builder.will_message(topic, payload, Qos::AtLeastOnce, false).unwrap();
+        builder = builder
+            .will_message(topic, payload, Qos::AtLeastOnce, false)
+            .unwrap();
     }
     builder.build().unwrap().into()
 }
@@ -159,15 +180,12 @@ fn star(device: Option<&str>, album: &str) -> Vec<u8> {
 
 impl Client {
     async fn send(&mut self, packet: Packet) {
-        let events = match &packet {
-            Packet::V3_1_1Publish(_) | Packet::V5_0Publish(_) => {
-                return self.io.write_all(&packet.to_continuous_buffer()).await.unwrap();
-            }
-            _ => self.mqtt.send(packet),
-        };
-        for event in events {
+        for event in self.mqtt.send(packet) {
             if let Heard::RequestSendPacket { packet, .. } = event {
-                self.io.write_all(&packet.to_continuous_buffer()).await.unwrap();
+                self.io
+                    .write_all(&packet.to_continuous_buffer())
+                    .await
+                    .unwrap();
             }
         }
     }
@@ -200,8 +218,7 @@ impl Client {
     }
 
     async fn publish(&mut self, topic: &str, payload: &[u8]) -> u16 {
-        self.next_id += 1;
-        let id = Some(self.next_id);
+        let id = Some(self.mqtt.acquire_packet_id().unwrap());
         let packet = if self.version == Version::V5_0 {
             let builder = v5_0::Publish::builder().topic_name(topic).unwrap();
             let builder = builder.qos(Qos::AtLeastOnce).packet_id(id).payload(payload);
@@ -212,7 +229,7 @@ impl Client {
             builder.build().unwrap().into()
         };
         self.send(packet).await;
-        self.next_id
+        id.unwrap()
     }
 
     /// Publishes and waits for the PUBACK.
@@ -222,7 +239,10 @@ impl Client {
             Packet::V3_1_1Puback(it) => assert_eq!(it.packet_id(), id),
             Packet::V5_0Puback(it) => {
                 assert_eq!(it.packet_id(), id);
-                assert!(it.reason_code().is_none_or(|code| code.is_success()), "{it}");
+                assert!(
+                    it.reason_code().is_none_or(|code| code.is_success()),
+                    "{it}"
+                );
             }
             other => panic!("{other}"),
         }
@@ -233,9 +253,19 @@ impl Client {
         let entries = vec![SubEntry::new(filter, opts).unwrap()];
         let id = self.mqtt.acquire_packet_id().unwrap();
         let packet: Packet = if self.version == Version::V5_0 {
-            v5_0::Subscribe::builder().packet_id(id).entries(entries).build().unwrap().into()
+            v5_0::Subscribe::builder()
+                .packet_id(id)
+                .entries(entries)
+                .build()
+                .unwrap()
+                .into()
         } else {
-            v3_1_1::Subscribe::builder().packet_id(id).entries(entries).build().unwrap().into()
+            v3_1_1::Subscribe::builder()
+                .packet_id(id)
+                .entries(entries)
+                .build()
+                .unwrap()
+                .into()
         };
         self.send(packet).await;
         match self.next().await {
@@ -291,7 +321,12 @@ const WORKERS: usize = 2;
 
 fn run(test: impl Future<Output = ()>) {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(WORKERS).enable_all().build().unwrap().block_on(test);
+    builder
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(test);
 }
 
 #[test]
@@ -349,7 +384,7 @@ fn answer_3_a_3_1_1_client_reads_the_refusal_before_its_puback() {
         other.subscribe("sync/a/errors/+").await;
         let mut author = broker.client(Version::V3_1_1, PHONE).await;
         author.subscribe(&format!("sync/a/errors/{PHONE}")).await;
-        let id = author.publish("sync/a/events", b"nonsense").await;
+        let id = author.publish("sync/a/events", b"?").await;
         let notice = Notice::decode(&author.got().await.payload).unwrap();
         assert_eq!(notice.error, "not_an_event");
         assert!(matches!(author.next().await, Packet::V3_1_1Puback(it) if it.packet_id() == id));
@@ -363,11 +398,16 @@ fn a_takeover_ends_the_older_connection_and_sends_its_will() {
         let broker = Broker::start();
         let mut watcher = broker.client(Version::V5_0, "watcher").await;
         watcher.subscribe("sync/a/events").await;
-        let mut older = broker.client_with(Version::V5_0, "same", Some("sync/a/events")).await;
+        let mut older = broker
+            .client_with(Version::V5_0, "same", Some("sync/a/events"))
+            .await;
         let mut newer = broker.client(Version::V5_0, "same").await;
         let last = older.next().await;
-        assert!(matches!(&last, Packet::V5_0Disconnect(it)
-            if it.reason_code().is_some_and(|code| code as u8 == 0x8e)), "{last}");
+        assert!(
+            matches!(&last, Packet::V5_0Disconnect(it)
+            if it.reason_code().is_some_and(|code| code as u8 == 0x8e)),
+            "{last}"
+        );
         assert!(older.heard().await.is_none());
         assert_eq!(watcher.event().await.seq.get(), 1);
         newer.save("sync/a/events", &star(None, "two")).await;
@@ -413,7 +453,9 @@ fn view_3_a_replay_goes_on_live_without_a_gap() {
         let broker = Broker::start();
         let mut author = broker.client(Version::V5_0, PHONE).await;
         for n in 0..150 {
-            author.save("sync/a/events", &star(None, &n.to_string())).await;
+            author
+                .save("sync/a/events", &star(None, &n.to_string()))
+                .await;
         }
         for version in BOTH {
             let mut reader = broker.client(version, "reader").await;
@@ -485,7 +527,12 @@ fn g10_a_subscriber_that_does_not_read_holds_nobody_up_and_misses_nothing() {
         slow.subscribe("sync/a/events").await;
         let mut author = broker.client(Version::V5_0, PHONE).await;
         for n in 0..300 {
-            author.save("sync/a/events", &star(None, &format!("{n}-{}", "x".repeat(900)))).await;
+            author
+                .save(
+                    "sync/a/events",
+                    &star(None, &format!("{n}-{}", "x".repeat(900))),
+                )
+                .await;
         }
         for n in 1..=300 {
             assert_eq!(slow.event().await.seq.get(), n);
@@ -496,7 +543,10 @@ fn g10_a_subscriber_that_does_not_read_holds_nobody_up_and_misses_nothing() {
 #[test]
 fn connections_beyond_the_limit_have_no_place() {
     run(async {
-        let broker = Broker::with(EdgeOptions { connections_max: 1, ..edge_options() });
+        let broker = Broker::with(EdgeOptions {
+            connections_max: 1,
+            ..edge_options()
+        });
         let client = broker.client(Version::V5_0, "one").await;
         assert!(broker.edge.shared.place().is_none());
         assert_eq!(broker.edge.connections(), 1);

@@ -24,7 +24,11 @@ pub(crate) struct ByteSocket {
 
 impl ByteSocket {
     pub(crate) fn new(socket: WebSocket) -> Self {
-        Self { socket, frame: Bytes::new(), refused: false }
+        Self {
+            socket,
+            frame: Bytes::new(),
+            refused: false,
+        }
     }
 
     /// The next frame with bytes; empty at the end.
@@ -48,7 +52,11 @@ impl ByteSocket {
         message: impl FnOnce() -> Message,
     ) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.socket).poll_ready(cx)).map_err(io::Error::other)?;
-        Poll::Ready(Pin::new(&mut self.socket).start_send(message()).map_err(io::Error::other))
+        Poll::Ready(
+            Pin::new(&mut self.socket)
+                .start_send(message())
+                .map_err(io::Error::other),
+        )
     }
 }
 
@@ -80,16 +88,23 @@ impl AsyncWrite for ByteSocket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx).map_err(io::Error::other)
+        Pin::new(&mut self.socket)
+            .poll_flush(cx)
+            .map_err(io::Error::other)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.refused {
             let reason = "MQTT is carried in binary frames".into();
-            let close = CloseFrame { code: close_code::UNSUPPORTED, reason };
+            let close = CloseFrame {
+                code: close_code::UNSUPPORTED,
+                reason,
+            };
             ready!(self.poll_send(cx, || Message::Close(Some(close))))?;
             self.refused = false;
         }
-        Pin::new(&mut self.socket).poll_close(cx).map_err(io::Error::other)
+        Pin::new(&mut self.socket)
+            .poll_close(cx)
+            .map_err(io::Error::other)
     }
 }

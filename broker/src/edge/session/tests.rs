@@ -41,19 +41,32 @@ impl Talk {
         let now = Instant::now();
         let principal = Arc::new(Principal::anonymous());
         let session = Session::new(Arc::new(options()), principal, "auto-1".to_owned(), now);
-        Self { session, client: Connection::new(version), version, now }
+        Self {
+            session,
+            client: Connection::new(version),
+            version,
+            now,
+        }
     }
 
     fn connected(version: Version) -> Self {
         let mut talk = Self::fresh(version);
         talk.say(connect(version, DEVICE, None, vec![]));
-        assert!(matches!(talk.session.next_action(), Some(Action::Accepted { .. })));
-        assert!(matches!(talk.hear()[..], [Packet::V3_1_1Connack(_) | Packet::V5_0Connack(_)]));
+        assert!(matches!(
+            talk.session.next_action(),
+            Some(Action::Accepted { .. })
+        ));
+        assert!(matches!(
+            talk.hear()[..],
+            [Packet::V3_1_1Connack(_) | Packet::V5_0Connack(_)]
+        ));
         talk
     }
 
     fn say(&mut self, packet: Packet) {
         if let Packet::V3_1_1Publish(_) | Packet::V5_0Publish(_) = &packet {
+            // The library knows of it and has no say in whether it is sent.
+            drop(self.client.send(packet.clone()));
             return self.bytes(&packet.to_continuous_buffer());
         }
         let sent = self.client.send(packet);
@@ -95,6 +108,9 @@ impl Talk {
     }
 
     fn publish(&mut self, topic: &str, payload: &[u8], qos: Qos, id: Option<u16>) {
+        if let Some(id) = id {
+            let _ = self.client.register_packet_id(id);
+        }
         let packet = publish(self.version, topic, payload, qos, id);
         self.say(packet);
     }
@@ -116,22 +132,40 @@ fn event(device: Option<&str>) -> Vec<u8> {
 
 fn saved(n: u64) -> Outcome {
     let receipt = crate::store::memory::MemoryStore::new(8).durable();
-    Outcome::Saved { seq: Seq::new(n).unwrap(), receipt }
+    Outcome::Saved {
+        seq: Seq::new(n).unwrap(),
+        receipt,
+    }
 }
 
 type Will<'a> = (&'a str, Vec<u8>);
 
 fn connect(version: Version, id: &str, will: Option<Will<'_>>, props: Vec<Property>) -> Packet {
     if version == Version::V5_0 {
-        let mut builder = v5_0::Connect::builder().client_id(id).unwrap().keep_alive(10);
+        let mut builder = v5_0::Connect::builder()
+            .client_id(id)
+            .unwrap()
+            .keep_alive(10);
         if let Some((topic, payload)) = will {
-            builder = builder.will_message(topic, payload, Qos::AtLeastOnce, false).unwrap();
+            builder = builder
+                .will_message(topic, payload, Qos::AtLeastOnce, false)
+                .unwrap();
         }
-        return builder.clean_start(true).props(props).build().unwrap().into();
+        return builder
+            .clean_start(true)
+            .props(props)
+            .build()
+            .unwrap()
+            .into();
     }
-    let mut builder = v3_1_1::Connect::builder().client_id(id).unwrap().keep_alive(10);
+    let mut builder = v3_1_1::Connect::builder()
+        .client_id(id)
+        .unwrap()
+        .keep_alive(10);
     if let Some((topic, payload)) = will {
-        builder = builder.will_message(topic, payload, Qos::AtLeastOnce, false).unwrap();
+        builder = builder
+            .will_message(topic, payload, Qos::AtLeastOnce, false)
+            .unwrap();
     }
     builder.clean_session(true).build().unwrap().into()
 }
@@ -139,20 +173,42 @@ fn connect(version: Version, id: &str, will: Option<Will<'_>>, props: Vec<Proper
 fn publish(version: Version, topic: &str, payload: &[u8], qos: Qos, id: Option<u16>) -> Packet {
     if version == Version::V5_0 {
         let builder = v5_0::Publish::builder().topic_name(topic).unwrap().qos(qos);
-        return builder.packet_id(id).payload(payload).build().unwrap().into();
+        return builder
+            .packet_id(id)
+            .payload(payload)
+            .build()
+            .unwrap()
+            .into();
     }
-    let builder = v3_1_1::Publish::builder().topic_name(topic).unwrap().qos(qos);
-    builder.packet_id(id).payload(payload).build().unwrap().into()
+    let builder = v3_1_1::Publish::builder()
+        .topic_name(topic)
+        .unwrap()
+        .qos(qos);
+    builder
+        .packet_id(id)
+        .payload(payload)
+        .build()
+        .unwrap()
+        .into()
 }
 
 fn subscribe(version: Version, id: u16, filters: &[&str]) -> Vec<u8> {
     let opts = SubOpts::new().set_qos(Qos::AtLeastOnce);
-    let entries: Vec<_> = filters.iter().map(|it| SubEntry::new(*it, opts).unwrap()).collect();
+    let entries: Vec<_> = filters
+        .iter()
+        .map(|it| SubEntry::new(*it, opts).unwrap())
+        .collect();
     if version == Version::V5_0 {
-        let packet = v5_0::Subscribe::builder().packet_id(id).entries(entries).build();
+        let packet = v5_0::Subscribe::builder()
+            .packet_id(id)
+            .entries(entries)
+            .build();
         return packet.unwrap().to_continuous_buffer();
     }
-    let packet = v3_1_1::Subscribe::builder().packet_id(id).entries(entries).build();
+    let packet = v3_1_1::Subscribe::builder()
+        .packet_id(id)
+        .entries(entries)
+        .build();
     packet.unwrap().to_continuous_buffer()
 }
 
@@ -172,15 +228,22 @@ fn a_v5_connack_says_what_this_broker_does() {
     let mut talk = Talk::fresh(Version::V5_0);
     talk.say(connect(Version::V5_0, "", None, vec![]));
     let packets = talk.hear();
-    let [Packet::V5_0Connack(connack)] = &packets[..] else { panic!("{packets:?}") };
+    let [Packet::V5_0Connack(connack)] = &packets[..] else {
+        panic!("{packets:?}")
+    };
     assert_eq!(connack.reason_code(), ConnectReasonCode::Success);
     assert!(!connack.session_present());
     let mut said: Vec<_> = connack.props().iter().map(ToString::to_string).collect();
     said.sort();
     let said = said.join(" ");
-    for name in ["session_expiry", "maximum_qos", "receive_maximum", "maximum_packet_size",
-        "shared_subscription", "assigned_client_identifier"]
-    {
+    for name in [
+        "session_expiry",
+        "maximum_qos",
+        "receive_maximum",
+        "maximum_packet_size",
+        "shared_subscription",
+        "assigned_client_identifier",
+    ] {
         assert!(said.contains(name), "{name} in {said}");
     }
     assert!(matches!(talk.session.next_action(),
@@ -191,11 +254,17 @@ fn a_v5_connack_says_what_this_broker_does() {
 fn an_empty_client_id_at_3_1_1_needs_a_clean_session() {
     let mut talk = Talk::fresh(Version::V3_1_1);
     talk.say(connect(Version::V3_1_1, "", None, vec![]));
-    assert!(matches!(talk.session.next_action(), Some(Action::Accepted { .. })));
+    assert!(matches!(
+        talk.session.next_action(),
+        Some(Action::Accepted { .. })
+    ));
     let mut talk = Talk::fresh(Version::V3_1_1);
     let connect = b"\x10\x0c\x00\x04MQTT\x04\x00\x00\x00\x00\x00";
     talk.bytes(connect);
-    assert_eq!(&talk.session.output()[..], [0x20, 2, 0, ConnectReturnCode::IdentifierRejected as u8]);
+    assert_eq!(
+        &talk.session.output()[..],
+        [0x20, 2, 0, ConnectReturnCode::IdentifierRejected as u8]
+    );
     assert!(matches!(talk.end(), EndReason::Refused(_)));
 }
 
@@ -217,7 +286,9 @@ fn event_4_the_device_of_a_v5_connect_is_its_property() {
     let props = [("device", OTHER), ("name", "Kitchen")]
         .map(|(key, value)| Property::UserProperty(UserProperty::new(key, value).unwrap()));
     talk.say(connect(Version::V5_0, DEVICE, None, props.to_vec()));
-    let Some(Action::Accepted { identity, .. }) = talk.session.next_action() else { panic!() };
+    let Some(Action::Accepted { identity, .. }) = talk.session.next_action() else {
+        panic!()
+    };
     assert_eq!(identity.device.to_string(), OTHER);
     assert_eq!(identity.name.as_deref(), Some("Kitchen"));
     assert!(identity.given);
@@ -238,7 +309,10 @@ fn answer_2_acknowledgements_leave_in_the_order_of_the_publishes_refusals_too() 
         let mut packets = talk.hear();
         if version == Version::V3_1_1 {
             assert_eq!(puback_ids(&packets), [7, 8]);
-            assert!(matches!(talk.session.next_action(), Some(Action::Report(_))));
+            assert!(matches!(
+                talk.session.next_action(),
+                Some(Action::Report(_))
+            ));
             talk.session.reported();
             packets.extend(talk.hear());
         }
@@ -253,32 +327,78 @@ fn answer_1_a_v5_puback_carries_the_seq_or_the_first_copys() {
     talk.star(2);
     let tickets = talk.tickets();
     talk.session.answer(tickets[0], saved(41));
-    let Outcome::Saved { seq, receipt } = saved(12) else { panic!() };
-    talk.session.answer(tickets[1], Outcome::Repeat { seq, receipt });
-    let said: Vec<_> = talk.hear().iter().map(|packet| {
-        let Packet::V5_0Puback(puback) = packet else { panic!("{packet}") };
-        let Some([Property::UserProperty(it)]) = puback.props().as_deref() else { panic!() };
-        (it.key().to_owned(), it.val().to_owned())
-    }).collect();
-    assert_eq!(said, [("seq".to_owned(), "41".to_owned()), ("repeat".to_owned(), "12".to_owned())]);
+    let Outcome::Saved { seq, receipt } = saved(12) else {
+        panic!()
+    };
+    talk.session
+        .answer(tickets[1], Outcome::Repeat { seq, receipt });
+    let said: Vec<_> = talk
+        .hear()
+        .iter()
+        .map(|packet| {
+            let Packet::V5_0Puback(puback) = packet else {
+                panic!("{packet}")
+            };
+            let Some([Property::UserProperty(it)]) = puback.props().as_deref() else {
+                panic!()
+            };
+            (it.key().to_owned(), it.val().to_owned())
+        })
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ("seq".to_owned(), "41".to_owned()),
+            ("repeat".to_owned(), "12".to_owned())
+        ]
+    );
 }
 
 #[test]
 fn answer_3_v5_reads_a_refusal_in_its_puback() {
     let cases: [(&str, Vec<u8>, PubackReasonCode, &str); 5] = [
-        ("sync/a/state", event(None), PubackReasonCode::TopicNameInvalid, "bad_topic: "),
-        ("elsewhere", event(None), PubackReasonCode::TopicNameInvalid, "bad_topic: "),
-        ("sync/a/events", b"?".to_vec(), PubackReasonCode::PayloadFormatInvalid, "not_an_event: "),
-        ("sync/a/events", vec![b'{'; 2_000], PubackReasonCode::QuotaExceeded, "too_large: "),
-        ("sync/a/events", event(Some(OTHER)), PubackReasonCode::NotAuthorized, "not_your_device: "),
+        (
+            "sync/a/state",
+            event(None),
+            PubackReasonCode::TopicNameInvalid,
+            "bad_topic: ",
+        ),
+        (
+            "elsewhere",
+            event(None),
+            PubackReasonCode::TopicNameInvalid,
+            "bad_topic: ",
+        ),
+        (
+            "sync/a/events",
+            b"?".to_vec(),
+            PubackReasonCode::PayloadFormatInvalid,
+            "not_an_event: ",
+        ),
+        (
+            "sync/a/events",
+            vec![b'{'; 2_000],
+            PubackReasonCode::QuotaExceeded,
+            "too_large: ",
+        ),
+        (
+            "sync/a/events",
+            event(Some(OTHER)),
+            PubackReasonCode::NotAuthorized,
+            "not_your_device: ",
+        ),
     ];
     for (topic, payload, code, name) in cases {
         let mut talk = Talk::connected(Version::V5_0);
         talk.publish(topic, &payload, Qos::AtLeastOnce, Some(1));
         let packets = talk.hear();
-        let [Packet::V5_0Puback(puback)] = &packets[..] else { panic!("{packets:?}") };
+        let [Packet::V5_0Puback(puback)] = &packets[..] else {
+            panic!("{packets:?}")
+        };
         assert_eq!(puback.reason_code(), Some(code));
-        let Some([Property::ReasonString(reason)]) = puback.props().as_deref() else { panic!() };
+        let Some([Property::ReasonString(reason)]) = puback.props().as_deref() else {
+            panic!()
+        };
         assert!(reason.val().starts_with(name), "{}", reason.val());
         assert!(talk.session.wants_input(), "the connection lives");
     }
@@ -287,8 +407,15 @@ fn answer_3_v5_reads_a_refusal_in_its_puback() {
 #[test]
 fn answer_3_at_3_1_1_and_at_qos_0_the_errors_topic_tells() {
     let mut talk = Talk::connected(Version::V3_1_1);
-    talk.publish("sync/a/b/events", &event(Some(OTHER)), Qos::AtLeastOnce, Some(5));
-    let Some(Action::Report(notice)) = talk.session.next_action() else { panic!() };
+    talk.publish(
+        "sync/a/b/events",
+        &event(Some(OTHER)),
+        Qos::AtLeastOnce,
+        Some(5),
+    );
+    let Some(Action::Report(notice)) = talk.session.next_action() else {
+        panic!()
+    };
     assert_eq!(notice.error, RefusalName::NotYourDevice.as_str());
     assert_eq!(notice.device.to_string(), DEVICE);
     assert_eq!(notice.stream.to_string(), "sync/a/b");
@@ -299,7 +426,10 @@ fn answer_3_at_3_1_1_and_at_qos_0_the_errors_topic_tells() {
 
     let mut talk = Talk::connected(Version::V5_0);
     talk.publish("sync/a/events", b"?", Qos::AtMostOnce, None);
-    assert!(matches!(talk.session.next_action(), Some(Action::Report(_))));
+    assert!(matches!(
+        talk.session.next_action(),
+        Some(Action::Report(_))
+    ));
     talk.session.reported();
     assert!(talk.hear().is_empty());
 }
@@ -320,8 +450,13 @@ fn answer_4_a_transient_failure_is_never_acknowledged_and_nothing_later_is_proce
         let packets = talk.hear();
         assert_eq!(puback_ids(&packets[..1]), [1]);
         if version == Version::V5_0 {
-            let [_, Packet::V5_0Disconnect(it)] = &packets[..] else { panic!("{packets:?}") };
-            assert_eq!(it.reason_code(), Some(DisconnectReasonCode::ImplementationSpecificError));
+            let [_, Packet::V5_0Disconnect(it)] = &packets[..] else {
+                panic!("{packets:?}")
+            };
+            assert_eq!(
+                it.reason_code(),
+                Some(DisconnectReasonCode::ImplementationSpecificError)
+            );
         } else {
             assert_eq!(packets.len(), 1);
         }
@@ -338,8 +473,13 @@ fn qos_2_closes_and_v5_is_told() {
         let packets = talk.hear();
         match version {
             Version::V5_0 => {
-                let [Packet::V5_0Disconnect(it)] = &packets[..] else { panic!("{packets:?}") };
-                assert_eq!(it.reason_code(), Some(DisconnectReasonCode::QosNotSupported));
+                let [Packet::V5_0Disconnect(it)] = &packets[..] else {
+                    panic!("{packets:?}")
+                };
+                assert_eq!(
+                    it.reason_code(),
+                    Some(DisconnectReasonCode::QosNotSupported)
+                );
             }
             _ => assert!(packets.is_empty()),
         }
@@ -351,8 +491,13 @@ fn qos_2_closes_and_v5_is_told() {
 fn g10_a_3_1_1_publisher_is_not_read_beyond_the_receive_maximum() {
     let mut talk = Talk::connected(Version::V3_1_1);
     let packet = |id| {
-        let packet =
-            publish(Version::V3_1_1, "sync/a/events", &event(None), Qos::AtLeastOnce, Some(id));
+        let packet = publish(
+            Version::V3_1_1,
+            "sync/a/events",
+            &event(None),
+            Qos::AtLeastOnce,
+            Some(id),
+        );
         packet.to_continuous_buffer()
     };
     let mut input: BytesMut = (1..=6).flat_map(packet).collect();
@@ -371,8 +516,13 @@ fn g10_a_v5_publisher_beyond_its_receive_maximum_is_told_0x93() {
     (1..=5).for_each(|id| talk.star(id));
     assert_eq!(talk.tickets().len(), 4);
     let packets = talk.hear();
-    let [Packet::V5_0Disconnect(it)] = &packets[..] else { panic!("{packets:?}") };
-    assert_eq!(it.reason_code(), Some(DisconnectReasonCode::ReceiveMaximumExceeded));
+    let [Packet::V5_0Disconnect(it)] = &packets[..] else {
+        panic!("{packets:?}")
+    };
+    assert_eq!(
+        it.reason_code(),
+        Some(DisconnectReasonCode::ReceiveMaximumExceeded)
+    );
 }
 
 #[test]
@@ -384,8 +534,14 @@ fn the_keep_alive_ends_a_silent_client_after_one_and_a_half() {
         talk.session.tick(talk.now);
         assert!(talk.session.ended().is_none());
         talk.bytes(&[0xc0, 0]);
-        assert!(matches!(talk.hear()[..], [Packet::V3_1_1Pingresp(_) | Packet::V5_0Pingresp(_)]));
-        assert_eq!(talk.session.next_timeout(), Some(talk.now + Duration::from_secs(15)));
+        assert!(matches!(
+            talk.hear()[..],
+            [Packet::V3_1_1Pingresp(_) | Packet::V5_0Pingresp(_)]
+        ));
+        assert_eq!(
+            talk.session.next_timeout(),
+            Some(talk.now + Duration::from_secs(15))
+        );
         talk.session.tick(talk.now + Duration::from_secs(15));
         assert_eq!(talk.end(), &EndReason::KeepAlive);
         assert_eq!(talk.hear().len(), usize::from(version == Version::V5_0));
@@ -404,10 +560,15 @@ fn a_client_that_is_not_read_is_not_silent() {
 fn keep_alive_0_never_ends_and_a_connect_must_come_in_time() {
     let mut talk = Talk::fresh(Version::V3_1_1);
     talk.bytes(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01\xc3");
-    assert!(talk.session.ended().is_some(), "a client id that is no text");
+    assert!(
+        talk.session.ended().is_some(),
+        "a client id that is no text"
+    );
     let mut talk = Talk::fresh(Version::V3_1_1);
     talk.bytes("\u{10}\u{0e}\0\u{04}MQTT\u{04}\u{02}\0\0\0\u{02}ü".as_bytes());
-    assert!(matches!(talk.session.next_action(), Some(Action::Accepted { client_id, .. }) if client_id == "ü"));
+    assert!(
+        matches!(talk.session.next_action(), Some(Action::Accepted { client_id, .. }) if client_id == "ü")
+    );
     assert_eq!(talk.session.next_timeout(), None);
     let mut talk = Talk::fresh(Version::V5_0);
     talk.session.tick(talk.now + Duration::from_secs(10));
@@ -416,8 +577,16 @@ fn keep_alive_0_never_ends_and_a_connect_must_come_in_time() {
 
 fn with_will(version: Version) -> Talk {
     let mut talk = Talk::fresh(version);
-    talk.say(connect(version, DEVICE, Some(("sync/a/events", event(None))), vec![]));
-    assert!(matches!(talk.session.next_action(), Some(Action::Accepted { .. })));
+    talk.say(connect(
+        version,
+        DEVICE,
+        Some(("sync/a/events", event(None))),
+        vec![],
+    ));
+    assert!(matches!(
+        talk.session.next_action(),
+        Some(Action::Accepted { .. })
+    ));
     talk.hear();
     talk
 }
@@ -447,12 +616,25 @@ fn a_will_is_submitted_at_every_end_but_a_goodbye() {
 #[test]
 fn a_will_that_is_no_event_is_refused_with_the_connect() {
     for (topic, payload, code) in [
-        ("elsewhere", event(None), ConnectReasonCode::TopicNameInvalid),
-        ("sync/a/events", b"bye".to_vec(), ConnectReasonCode::PayloadFormatInvalid),
+        (
+            "elsewhere",
+            event(None),
+            ConnectReasonCode::TopicNameInvalid,
+        ),
+        (
+            "sync/a/events",
+            b"bye".to_vec(),
+            ConnectReasonCode::PayloadFormatInvalid,
+        ),
     ] {
         for version in BOTH {
             let mut talk = Talk::fresh(version);
-            talk.say(connect(version, DEVICE, Some((topic, payload.clone())), vec![]));
+            talk.say(connect(
+                version,
+                DEVICE,
+                Some((topic, payload.clone())),
+                vec![],
+            ));
             match &talk.hear()[..] {
                 [Packet::V5_0Connack(it)] => assert_eq!(it.reason_code(), code),
                 [Packet::V3_1_1Connack(it)] => {
@@ -471,8 +653,13 @@ fn a_takeover_is_told_0x8e() {
     let mut talk = Talk::connected(Version::V5_0);
     talk.session.end(EndReason::TakenOver);
     let packets = talk.hear();
-    let [Packet::V5_0Disconnect(it)] = &packets[..] else { panic!("{packets:?}") };
-    assert_eq!(it.reason_code(), Some(DisconnectReasonCode::SessionTakenOver));
+    let [Packet::V5_0Disconnect(it)] = &packets[..] else {
+        panic!("{packets:?}")
+    };
+    assert_eq!(
+        it.reason_code(),
+        Some(DisconnectReasonCode::SessionTakenOver)
+    );
 }
 
 #[test]
@@ -495,16 +682,41 @@ fn a_drain_answers_what_is_open_and_then_says_goodbye() {
 fn view_8_filters_are_answered_one_by_one() {
     for version in BOTH {
         let mut talk = Talk::connected(version);
-        let filters = ["sync/a/events", "$share/g/sync/a/events", "$at/1/sync/a/state", "ünsync/#"];
+        let filters = [
+            "sync/a/events",
+            "$share/g/sync/a/events",
+            "$at/1/sync/a/state",
+            "ünsync/#",
+        ];
         talk.bytes(&subscribe(version, 3, &filters));
-        assert!(!talk.session.wants_input(), "nothing is read while a SUBSCRIBE is worked on");
-        let Some(Action::Subscribe { packet_id, requests }) = talk.session.next_action() else {
+        assert!(
+            !talk.session.wants_input(),
+            "nothing is read while a SUBSCRIBE is worked on"
+        );
+        let Some(Action::Subscribe {
+            packet_id,
+            requests,
+        }) = talk.session.next_action()
+        else {
             panic!()
         };
         assert_eq!(packet_id, 3);
-        let verdicts: Vec<_> = requests.iter().map(|it| it.as_ref().err().copied()).collect();
-        assert_eq!(verdicts, [None, Some(Verdict::BadFilter), Some(Verdict::BadFilter), None]);
-        let granted = Verdict::Granted { at_least_once: true };
+        let verdicts: Vec<_> = requests
+            .iter()
+            .map(|it| it.as_ref().err().copied())
+            .collect();
+        assert_eq!(
+            verdicts,
+            [
+                None,
+                Some(Verdict::BadFilter),
+                Some(Verdict::BadFilter),
+                None
+            ]
+        );
+        let granted = Verdict::Granted {
+            at_least_once: true,
+        };
         let all: Vec<_> = verdicts.iter().map(|it| it.unwrap_or(granted)).collect();
         talk.session.subscribed(packet_id, &all);
         let expected: &[u8] = match version {
@@ -520,20 +732,39 @@ fn view_8_filters_are_answered_one_by_one() {
 fn view_5_an_unsubscribe_of_any_form_names_the_base_filter() {
     let mut talk = Talk::connected(Version::V5_0);
     let entries = ["$json/$since/4/sync/a/events", "sync/b/events", "a#"];
-    let packet = v5_0::Unsubscribe::builder().packet_id(4_u16).entries(entries).unwrap().build();
+    let packet = v5_0::Unsubscribe::builder()
+        .packet_id(4_u16)
+        .entries(entries)
+        .unwrap()
+        .build();
     talk.bytes(&packet.unwrap().to_continuous_buffer());
     let Some(Action::Unsubscribe { packet_id, filters }) = talk.session.next_action() else {
         panic!()
     };
-    let names: Vec<_> = filters.iter().map(|it| it.as_ref().map(Filter::as_str)).collect();
+    let names: Vec<_> = filters
+        .iter()
+        .map(|it| it.as_ref().map(Filter::as_str))
+        .collect();
     assert_eq!(names, [Some("sync/a/events"), Some("sync/b/events"), None]);
     talk.session.unsubscribed(packet_id, &[true, false, false]);
-    assert_eq!(&talk.session.output()[..], [0xb0, 6, 0, 4, 0, 0, 0x11, 0x11]);
+    assert_eq!(
+        &talk.session.output()[..],
+        [0xb0, 6, 0, 4, 0, 0, 0x11, 0x11]
+    );
 }
 
 fn message(n: u64) -> (String, Tag) {
-    let stream = StreamId { sync_id: "a".parse().unwrap(), channel: None };
-    (n.to_string(), Tag { stream: Arc::new(stream), seq: Seq::new(n).unwrap() })
+    let stream = StreamId {
+        sync_id: "a".parse().unwrap(),
+        channel: None,
+    };
+    (
+        n.to_string(),
+        Tag {
+            stream: Arc::new(stream),
+            seq: Seq::new(n).unwrap(),
+        },
+    )
 }
 
 fn deliver(talk: &mut Talk, n: u64, at_least_once: bool) -> Result<(), NotSent> {
@@ -560,11 +791,20 @@ fn the_clients_receive_maximum_is_kept_and_acknowledgements_are_told() {
     deliver(&mut talk, 2, true).unwrap();
     assert!(!talk.session.has_room());
     deliver(&mut talk, 3, false).unwrap();
-    let ids: Vec<_> = talk.hear().iter().map(|packet| {
-        let Packet::V5_0Publish(it) = packet else { panic!("{packet}") };
-        assert!(matches!(it.props()[..], [Property::SubscriptionIdentifier(_)]));
-        it.packet_id()
-    }).collect();
+    let ids: Vec<_> = talk
+        .hear()
+        .iter()
+        .map(|packet| {
+            let Packet::V5_0Publish(it) = packet else {
+                panic!("{packet}")
+            };
+            assert!(matches!(
+                it.props()[..],
+                [Property::SubscriptionIdentifier(_)]
+            ));
+            it.packet_id()
+        })
+        .collect();
     assert_eq!(ids.len(), 3);
     assert_eq!(ids[2], None);
     let second = ids[1].unwrap().to_be_bytes();
@@ -577,16 +817,24 @@ fn the_clients_receive_maximum_is_kept_and_acknowledgements_are_told() {
 fn a_message_larger_than_the_client_takes_is_skipped() {
     use mqtt_protocol_core::mqtt::packet::MaximumPacketSize;
     let mut talk = Talk::fresh(Version::V5_0);
-    let props = vec![Property::MaximumPacketSize(MaximumPacketSize::new(24).unwrap())];
+    let props = vec![Property::MaximumPacketSize(
+        MaximumPacketSize::new(24).unwrap(),
+    )];
     talk.bytes(&connect(Version::V5_0, DEVICE, None, props).to_continuous_buffer());
     talk.session.output().clear();
     for n in 1..200_000 {
         // Packet ids would run out if skipped messages kept theirs.
-        if n > 70_000 { break }
+        if n > 70_000 {
+            break;
+        }
         let (_, tag) = message(n);
         let sent = talk.session.publish(Message {
-            topic: "sync/a/events", payload: &[0; 20], at_least_once: true, retain: false,
-            identifiers: &[], tag: Some(&tag),
+            topic: "sync/a/events",
+            payload: &[0; 20],
+            at_least_once: true,
+            retain: false,
+            identifiers: &[],
+            tag: Some(&tag),
         });
         assert_eq!(sent, Err(NotSent::TooLarge));
     }
@@ -611,7 +859,9 @@ fn a_packet_over_the_limit_ends_the_session_before_it_is_read() {
     let mut talk = Talk::connected(Version::V5_0);
     talk.bytes(&[0x30, 0xff, 0xff, 0x7f]);
     let packets = talk.hear();
-    let [Packet::V5_0Disconnect(it)] = &packets[..] else { panic!("{packets:?}") };
+    let [Packet::V5_0Disconnect(it)] = &packets[..] else {
+        panic!("{packets:?}")
+    };
     assert_eq!(it.reason_code(), Some(DisconnectReasonCode::PacketTooLarge));
 }
 
