@@ -6,14 +6,9 @@ use syncline_protocol::{DeviceId, Seq, StreamId};
 
 use super::delivery::{Need, Rendered, SCAN_PAGE, Want};
 use super::session::Request;
+use super::shared::Shared;
 use crate::compactor::{self, EncodedSnapshot, States, StatesError};
-use crate::store::{Committed, EventStore, ReadLimit, StoreError};
-
-/// Events that one connection holds in memory at most.
-pub(crate) const PAGE: ReadLimit = ReadLimit {
-    events: 64,
-    bytes: 256 << 10,
-};
+use crate::store::{Committed, EventStore, StoreError};
 
 /// What was read.
 #[derive(Debug)]
@@ -43,21 +38,21 @@ pub(crate) enum FetchError {
 }
 
 /// Reads what a delivery needs. Blocks.
-pub(crate) fn need(
-    store: &dyn EventStore,
-    states: &States,
-    device: DeviceId,
-    need: Need,
-) -> Result<Fetched, FetchError> {
+pub(crate) fn need(shared: &Shared, device: DeviceId, need: Need) -> Result<Fetched, FetchError> {
+    let store = &*shared.store;
     match need {
-        Need::Events { stream, after } => Ok(Fetched::Events(store.read(&stream, after, PAGE)?)),
+        Need::Events { stream, after } => Ok(Fetched::Events(store.read(
+            &stream,
+            after,
+            shared.page(),
+        )?)),
         Need::Snapshot {
             stream,
             want,
             msgpack,
             json,
         } => {
-            let snapshot = snapshot(store, states, device, &stream, want)?;
+            let snapshot = snapshot(store, &shared.states, device, &stream, want)?;
             let rendered = snapshot.map(|it| Rendered {
                 seq: it.snapshot().seq,
                 msgpack: msgpack.then(|| it.msgpack()),

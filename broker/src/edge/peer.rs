@@ -19,12 +19,6 @@ use super::shared::Shared;
 use super::submission::Submission;
 use crate::sequencer::{Lane, Outcome};
 
-/// Bytes that wait to be written before no more is delivered.
-const OUTPUT_FULL: usize = 64 << 10;
-
-/// Bytes that wait to be written before nothing more is read: answers wait, too.
-const OUTPUT_OVERFULL: usize = 256 << 10;
-
 /// One connection.
 pub(crate) struct Peer {
     shared: Arc<Shared>,
@@ -74,7 +68,7 @@ impl Peer {
 
     /// Whether bytes may be read.
     pub(crate) fn wants_input(&mut self) -> bool {
-        self.session.wants_input() && self.session.output().len() < OUTPUT_OVERFULL
+        self.session.wants_input() && self.session.output().len() < self.output_full()
     }
 
     /// Why the connection ends, once it does.
@@ -141,6 +135,11 @@ impl Peer {
             None => {}
         }
         self.act(now);
+    }
+
+    /// Bytes that may wait to be written before nothing more is delivered or read: answers wait, too.
+    fn output_full(&self) -> usize {
+        self.shared.options.write_buffer_bytes_max
     }
 
     fn act(&mut self, now: Instant) {
@@ -283,7 +282,7 @@ impl Peer {
         self.delivery.advance(now, &advances);
         let topics = self.shared.hub.retained_topics(filter);
         self.delivery
-            .subscribe(wanted, Ground { head, bus, topics })
+            .subscribe(wanted, &Ground { head, bus, topics })
     }
 
     fn unsubscribe(&mut self, packet_id: u16, filters: &[Option<Filter>]) {
@@ -299,7 +298,7 @@ impl Peer {
     }
 
     fn deliver(&mut self, now: Instant) {
-        while self.session.ended().is_none() && self.session.output().len() < OUTPUT_FULL {
+        while self.session.ended().is_none() && self.session.output().len() < self.output_full() {
             if let Some(message) = self.delivery.next_message(self.session.has_room()) {
                 self.send(&message);
                 continue;
@@ -319,7 +318,7 @@ impl Peer {
                 return self.delivery.topic(retained.as_deref());
             }
             Need::Events { stream, after } => {
-                if let Some(events) = self.shared.hub.tail(stream, *after, fetch::PAGE) {
+                if let Some(events) = self.shared.hub.tail(stream, *after, self.shared.page()) {
                     return self.check(|delivery| delivery.events(events));
                 }
             }
@@ -330,7 +329,7 @@ impl Peer {
         };
         let (shared, mailbox) = (Arc::clone(&self.shared), self.mailbox());
         tokio::task::spawn_blocking(move || {
-            let fetched = fetch::need(&*shared.store, &shared.states, device, need);
+            let fetched = fetch::need(&shared, device, need);
             mailbox.fetched(fetched.unwrap_or_else(Fetched::Failed));
         });
     }
@@ -339,7 +338,7 @@ impl Peer {
         match fetched {
             Fetched::Events(events) => self.check(|delivery| delivery.events(events)),
             Fetched::Snapshot(snapshot) => self.check(|delivery| delivery.snapshot(now, snapshot)),
-            Fetched::Streams { page, last } => self.scanned(now, page, last),
+            Fetched::Streams { page, last } => self.scanned(now, &page, last),
             Fetched::Heads {
                 packet_id,
                 requests,
@@ -351,7 +350,7 @@ impl Peer {
         }
     }
 
-    fn scanned(&mut self, now: Instant, page: Vec<(StreamId, Seq)>, last: bool) {
+    fn scanned(&mut self, now: Instant, page: &[(StreamId, Seq)], last: bool) {
         let streams: Vec<_> = page
             .iter()
             .map(|(stream, _)| Arc::new(stream.clone()))

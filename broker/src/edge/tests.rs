@@ -39,6 +39,9 @@ fn edge_options() -> EdgeOptions {
         receive_maximum: 64,
         inflight_max: 64,
         subscriptions_max: 32,
+        write_buffer_bytes_max: 16 << 10,
+        catch_up_events_max: 16,
+        catch_up_bytes_max: 64 << 10,
         tail_events_max: 64,
         tail_bytes_max: 1 << 20,
         state_bytes_per_s: 1 << 20,
@@ -218,7 +221,7 @@ impl Client {
     }
 
     async fn publish(&mut self, topic: &str, payload: &[u8]) -> u16 {
-        let id = Some(self.mqtt.acquire_packet_id().unwrap());
+        let id = self.mqtt.acquire_packet_id().unwrap();
         let packet = if self.version == Version::V5_0 {
             let builder = v5_0::Publish::builder().topic_name(topic).unwrap();
             let builder = builder.qos(Qos::AtLeastOnce).packet_id(id).payload(payload);
@@ -229,7 +232,7 @@ impl Client {
             builder.build().unwrap().into()
         };
         self.send(packet).await;
-        id.unwrap()
+        id
     }
 
     /// Publishes and waits for the PUBACK.
