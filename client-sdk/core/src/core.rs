@@ -1,6 +1,6 @@
 //! The machine: what it holds, how an input goes through it, and what the app may ask.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use syncline_protocol::{
     DeviceId, Event, EventType, Intent, Seq, StreamId, Topic, UnixMillis, Value,
@@ -86,10 +86,12 @@ pub struct Core {
     pub(crate) saves: Saves,
     next_write: WriteId,
     pub(crate) persisted: WriteId,
+    /// Whether the storage knows the device.
+    device_is_stored: bool,
     /// What this input writes.
     draft: Option<Write>,
     /// Published, and not yet told stored.
-    unstored: BTreeMap<IntentId, WriteId>,
+    unstored: VecDeque<(IntentId, WriteId)>,
     status: Option<Status>,
     pub(crate) out: Vec<Output>,
 }
@@ -125,8 +127,9 @@ impl Core {
             saves: Saves::default(),
             next_write: WriteId::NONE.next(),
             persisted: WriteId::NONE,
+            device_is_stored: options.stored.is_some(),
             draft: None,
-            unstored: BTreeMap::new(),
+            unstored: VecDeque::new(),
             status: None,
             out: Vec::new(),
         }
@@ -177,7 +180,7 @@ impl Core {
         self.view.show(id, &intent);
         self.draft().intents.push(Row { id, intent });
         self.write_device();
-        self.unstored.insert(id, write);
+        self.unstored.push_back((id, write));
         Ok((id, self.finish(now)))
     }
 
@@ -265,10 +268,7 @@ impl Core {
     fn persisted(&mut self, now: UnixMillis, write: WriteId) {
         self.persisted = self.persisted.max(write);
         self.saves.persisted(write);
-        let stored = self.unstored.iter().filter(|(_, needs)| **needs <= write);
-        let stored: Vec<IntentId> = stored.map(|(id, _)| *id).collect();
-        for id in stored {
-            self.unstored.remove(&id);
+        while let Some((id, _)) = self.unstored.pop_front_if(|(_, needs)| *needs <= write) {
             self.out.push(Output::Stored(id));
         }
         self.save_if_due(now);
@@ -316,6 +316,10 @@ impl Core {
     }
 
     fn flush(&mut self) {
+        if self.draft.is_some() && !self.device_is_stored {
+            self.device_is_stored = true;
+            self.write_device();
+        }
         if let Some(mut write) = self.draft.take() {
             write.delete.sort_unstable();
             self.next_write = write.id.next();

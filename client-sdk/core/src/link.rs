@@ -38,7 +38,7 @@ pub(crate) struct Up {
     pub(crate) open: bool,
     /// Whether `$since/0-0` was already tried as a cure (REPLICA-2).
     pub(crate) healed: bool,
-    /// Whether an event was applied since the last opening (REPLICA-4).
+    /// Whether an event was applied since the last gap (REPLICA-4).
     pub(crate) progressed: bool,
 }
 
@@ -196,7 +196,7 @@ impl Core {
             awaits,
             open: false,
             healed: false,
-            progressed: false,
+            progressed: true,
         });
     }
 

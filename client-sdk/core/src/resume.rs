@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use syncline_protocol::state::{NotNext, SnapshotError};
 use syncline_protocol::{
-    DeviceSeq, Epoch, Event, Schema, Seq, Snapshot, StreamId, Topic, UnixMillis, Value,
+    DeviceSeq, Epoch, Event, Notice, Schema, Seq, Snapshot, StreamId, Topic, UnixMillis,
 };
 
 use crate::core::Core;
 use crate::fork::Fork;
 use crate::input::{Answer, Refusal};
-use crate::link::{Awaits, SchemaWait};
+use crate::link::{Awaits, SchemaWait, Up};
 use crate::output::{FaultKind, Output};
 use crate::rows::{IntentId, Row};
 
@@ -59,8 +59,9 @@ impl Core {
                 read_schema(payload).map(|schema| Some(Known::Schema(Arc::new(schema))))
             }
             Topic::Errors(_, device) if device == self.device.device => {
-                let (stream_matches, known) = read_error(payload, &self.stream)?;
-                Ok(Some(known).filter(|_| stream_matches))
+                let notice = Notice::decode(payload).map_err(|error| error.to_string())?;
+                let ours = notice.stream == self.stream;
+                Ok(ours.then(|| Known::Refused(notice.device_seq, refusal_of(notice))))
             }
             _ => Ok(None),
         }
@@ -68,15 +69,26 @@ impl Core {
 
     /// REPLICA-3, REPLICA-4.
     fn event(&mut self, now: UnixMillis, random: f64, event: Box<Event>) {
-        let Some(up) = self.link.up().filter(|up| up.awaits == Awaits::Nothing) else {
+        let taken = |up: &Up| up.awaits == Awaits::Nothing;
+        if !self.link.up().is_some_and(taken) {
             return;
-        };
-        let progressed = up.progressed;
+        }
         match self.view.apply(&event) {
             Ok(()) => self.applied(now, event),
             Err(NotNext::Applied(_)) => {}
-            Err(NotNext::Gap(_) | NotNext::Epoch(_)) if progressed => self.resume(now),
-            Err(error) => self.give_up(now, random, FaultKind::Gap, error.to_string()),
+            Err(error) => self.gap(now, random, error),
+        }
+    }
+
+    fn gap(&mut self, now: UnixMillis, random: f64, error: NotNext) {
+        let progressed = self
+            .link
+            .up_mut()
+            .is_some_and(|up| std::mem::replace(&mut up.progressed, false));
+        if progressed {
+            self.resume(now);
+        } else {
+            self.give_up(now, random, FaultKind::Gap, error.to_string());
         }
     }
 
@@ -139,7 +151,7 @@ impl Core {
 
     fn opened(&mut self, mark: Option<DeviceSeq>, epoch_before: Epoch) {
         if let Some(up) = self.link.up_mut() {
-            (up.awaits, up.open, up.progressed) = (Awaits::Nothing, true, false);
+            (up.awaits, up.open) = (Awaits::Nothing, true);
         }
         self.attempt = 0;
         self.reason = None;
@@ -290,20 +302,9 @@ fn read_schema(payload: &[u8]) -> Result<Schema, String> {
     Schema::from_document(text).map_err(|error| error.to_string())
 }
 
-/// An `errors` message (ANSWER-5), and whether it is about this stream.
-fn read_error(payload: &[u8], stream: &StreamId) -> Result<(bool, Known), String> {
-    let value = Value::from_msgpack(payload).map_err(|error| error.to_string())?;
-    let map = value.as_map().ok_or("an error that is no map")?;
-    let text = |name: &str| map.get(name).and_then(Value::as_text);
-    let refusal = Refusal::new(
-        text("error").ok_or("an error without a name")?,
-        text("reason").unwrap_or_default(),
-    );
-    let channel = stream.channel.as_ref().map(|channel| channel.as_str());
-    let matches = text("sync_id") == Some(stream.sync_id.as_str()) && text("channel") == channel;
-    let device_seq = map
-        .get("device_seq")
-        .and_then(Value::as_u64)
-        .and_then(DeviceSeq::new);
-    Ok((matches, Known::Refused(device_seq, refusal)))
+fn refusal_of(notice: Notice) -> Refusal {
+    Refusal {
+        name: notice.error,
+        reason: notice.reason,
+    }
 }

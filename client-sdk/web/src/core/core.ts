@@ -79,7 +79,8 @@ export class Core {
       case 'publish':
         return publish(this.#parts, turn, input.eventType, input.eventData);
       case 'persisted':
-        return onPersisted(this.#parts, turn, input.write);
+        onPersisted(this.#parts, turn, input.write);
+        return this.#saveReplica(turn);
       case 'connected':
         return onConnected(this.#parts, turn, input.receiveMaximum, input.maximumPacketSize);
       case 'message':
@@ -113,7 +114,10 @@ export class Core {
       // Only what was acknowledged before a fork keeps the device of then (FORK-3).
       if (row.deviceUuid !== device.uuid) outbox.stand(pending, 'acked');
     }
+    this.#parts.seeClocks();
     view.reset(outbox.all());
+    // There was no view before, so nothing of it has changed.
+    view.settle();
   }
 
   /** OUTBOX-7, RETRY-1. */
@@ -148,21 +152,21 @@ export class Core {
   /** STORE-3. */
   #saveReplica(turn: Turn): void {
     const { saves, replica, outbox } = this.#parts;
-    const row = saves.isDue(turn.now) ? replica.row() : undefined;
-    if (row === undefined) return;
-    turn.putReplica(row, saves.schemaIsNew ? replica.schema?.map : undefined);
-    turn.deleteIntents(outbox.takeFinished());
+    if (!saves.isDue(turn.now)) return;
+    turn.putReplica(replica.row(), saves.schemaIsNew ? replica.schema?.map : undefined);
+    turn.deleteIntents(outbox.takeDeletable());
     saves.started(turn.write);
   }
 
   /** OUTBOX-8. */
   #endHolding(): void {
     const { link, outbox, fork } = this.#parts;
-    if (link.open !== undefined && outbox.sentCount === 0 && fork === 'none') this.#parts.holding = false;
+    if (link.settled && outbox.sentCount === 0 && fork === 'none') this.#parts.holding = false;
   }
 
   #finish(turn: Turn): Output[] {
-    const { link, outbox, device, view } = this.#parts;
+    const { link, outbox, device, view, saves } = this.#parts;
+    if (outbox.hasDeletable) saves.changed(turn.now);
     const write = turn.takeWrite(() => device.row());
     if (write !== undefined) {
       this.#writes = write.write;

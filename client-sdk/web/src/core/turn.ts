@@ -31,7 +31,7 @@ export class Turn {
     this.#intents.add(pending);
   }
 
-  putReplica(replica: Uint8Array, schema: ValueMap | undefined): void {
+  putReplica(replica: Uint8Array | undefined, schema: ValueMap | undefined): void {
     this.#replica = replica;
     this.#schema = schema;
   }
