@@ -22,12 +22,7 @@ impl Submission {
         author: DeviceId,
         intent: Intent,
     ) -> Self {
-        Self {
-            stream,
-            principal,
-            author,
-            intent,
-        }
+        Self { stream, principal, author, intent }
     }
 
     /// Where it goes.

@@ -100,7 +100,8 @@ struct Rig {
     faults: Faults,
     outside: Outside,
     lane: Lane,
-    answers: (Sender<(usize, Outcome)>, Receiver<(usize, Outcome)>),
+    told: Sender<(usize, Outcome)>,
+    answers: Receiver<(usize, Outcome)>,
     submitted: usize,
 }
 
@@ -116,20 +117,21 @@ impl Rig {
         let shared: Arc<dyn EventStore> = store.clone();
         let schema = Arc::new(Schema::parse(SCHEMA).unwrap());
         let sequencer = Sequencer::start(options, shared, schema, outside.hooks()).unwrap();
-        let (lane, answers) = (Lane::new(), channel());
+        let (told, answers) = channel();
         Rig {
             sequencer,
             store,
             faults,
             outside,
-            lane,
+            lane: Lane::new(),
+            told,
             answers,
             submitted: 0,
         }
     }
 
     fn reply(&mut self) -> Reply {
-        let (index, answers) = (self.submitted, self.answers.0.clone());
+        let (index, answers) = (self.submitted, self.told.clone());
         self.submitted += 1;
         Box::new(move |outcome| answers.send((index, outcome)).unwrap())
     }
@@ -147,7 +149,6 @@ impl Rig {
     /// The next answer, which must be that of the next submission.
     fn answer(&mut self) -> (usize, Outcome) {
         self.answers
-            .1
             .recv_timeout(PATIENCE)
             .expect("an answer in time")
     }
@@ -226,7 +227,7 @@ fn g1_no_answer_leaves_before_the_commit_returns() {
     rig.submit(&home, device(1), numbered(device(1), 1));
     rig.faults.wait_until_held();
     rig.submit(&home, device(1), numbered(device(1), 1));
-    assert!(rig.answers.1.try_recv().is_err());
+    assert!(rig.answers.try_recv().is_err());
     assert!(rig.outside.published(&home).is_empty());
     rig.faults.release();
     assert_eq!(saved(&rig.answer().1), 1);
