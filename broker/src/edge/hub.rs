@@ -17,7 +17,7 @@ use syncline_protocol::{Filter, Seq, StreamId, Topic};
 
 use super::ephemeral::Ephemeral;
 use super::index::{Index, PeerId};
-use super::mailbox::{Advance, Mailbox};
+use super::mailbox::{Advance, Mailbox, Summons};
 use super::tails::Tails;
 use crate::router::BusMessage;
 use crate::store::{Committed, EventStore, ReadLimit, StoreError};
@@ -73,6 +73,11 @@ impl Hub {
         }
     }
 
+    /// Whether [`Hub::catch_up`] is due.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Acquire)
+    }
+
     /// Treats whatever the store has beyond the known heads as arrived, if that is due. Reads the store.
     pub(crate) fn catch_up(&self) {
         if !self.behind.swap(false, Ordering::AcqRel) {
@@ -105,6 +110,11 @@ impl Hub {
         state.next_peer += 1;
         state.peers.insert(peer, mailbox);
         peer
+    }
+
+    /// Asks every connection to end.
+    pub(crate) fn summon_all(&self) {
+        self.lock().peers.values().for_each(|mailbox| mailbox.summon(Summons::Drain));
     }
 
     /// Forgets a connection and its filters.

@@ -198,31 +198,33 @@ mod tests {
         Presence::decode(message.payload(false)).unwrap()
     }
 
-    const DEVICE: DeviceId = DeviceId::from_bytes([7; 16]);
+    fn device() -> DeviceId {
+        DeviceId::from_bytes([7; 16])
+    }
 
     #[test]
     fn presence_1_two_connections_of_one_device_count_as_one() {
         let mut attendance = Attendance::new(60_000);
-        let first = attendance.join(&group(), DEVICE, Some("Kitchen"), at(0)).unwrap();
+        let first = attendance.join(&group(), device(), Some("Kitchen"), at(0)).unwrap();
         assert!(read(&first).online);
         assert_eq!(read(&first).name.as_deref(), Some("Kitchen"));
-        assert_eq!(attendance.join(&group(), DEVICE, None, at(10)), None);
-        assert_eq!(attendance.leave(&group(), DEVICE, at(20)), None);
-        let last = read(&attendance.leave(&group(), DEVICE, at(30)).unwrap());
+        assert_eq!(attendance.join(&group(), device(), None, at(10)), None);
+        assert_eq!(attendance.leave(&group(), device(), at(20)), None);
+        let last = read(&attendance.leave(&group(), device(), at(30)).unwrap());
         assert_eq!((last.online, last.since), (false, at(30)));
     }
 
     #[test]
     fn presence_3_acked_is_told_once_a_second_and_who_left_is_cleared() {
         let mut attendance = Attendance::new(60_000);
-        attendance.join(&group(), DEVICE, None, at(0));
-        attendance.acked(&stream(), DEVICE, seq(3));
+        attendance.join(&group(), device(), None, at(0));
+        attendance.acked(&stream(), device(), seq(3));
         assert_eq!(attendance.tick(at(999)), []);
-        attendance.acked(&stream(), DEVICE, seq(5));
+        attendance.acked(&stream(), device(), seq(5));
         let told = attendance.tick(at(1_000));
         assert_eq!(read(&told[0]).acked, BTreeMap::from([(String::new(), seq(5))]));
         assert_eq!(attendance.tick(at(5_000)), []);
-        attendance.leave(&group(), DEVICE, at(5_000));
+        attendance.leave(&group(), device(), at(5_000));
         assert_eq!(attendance.tick(at(64_999)), []);
         assert!(attendance.tick(at(65_000))[0].is_cleared());
         assert_eq!(attendance.tick(at(99_000)), []);
