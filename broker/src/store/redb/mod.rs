@@ -18,6 +18,10 @@ mod tables;
 mod tail;
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod failing;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
@@ -82,6 +86,8 @@ impl RedbStore {
     fn open_on(media: &dyn Media, options: &RedbOptions) -> Result<RedbStore, StoreError> {
         file::check_versions(media)?;
         let journal = Journal::open(media)?;
+        // Before the tables: tables without their journal are refused.
+        media.sync_names()?;
         let tables = Arc::new(Tables::open(
             media,
             options.cache_bytes,
