@@ -12,7 +12,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), StartupError> {
     startup::raise_file_limit(options.edge.connections_max);
-    let data = DataDir::open(&options.store.data)?;
+    let data = DataDir::open(&options.data)?;
     let listener = startup::listen(Port::Http, options.http.address).await?;
     tracing::info!("HTTP on http://{}", options.http.address);
     tracing::info!("data in {}", data.path().display());
