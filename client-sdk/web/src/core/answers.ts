@@ -1,0 +1,120 @@
+/** What the broker answers, and forks (client SPEC, "Outbox", "Refusals", "Forks"). */
+import { sinceFilter } from '../protocol/ids.js';
+import { decodeRefusal, type Refusal } from '../protocol/refusal.js';
+import type { Answer } from './messages.js';
+import type { Pending } from './outbox.js';
+import { connect, type Parts } from './parts.js';
+import type { Turn } from './turn.js';
+
+/** OUTBOX-6, REFUSE-1. An answer for what is not on its way is an echo. */
+export function onAcked(parts: Parts, turn: Turn, id: number, answer: Answer): void {
+  const pending = parts.outbox.get(id);
+  if (pending?.standing !== 'sent') return;
+  if ('refused' in answer) return onRefused(parts, turn, pending, answer.refused);
+  acknowledge(parts, turn, pending, 'saved' in answer ? answer.saved : answer.repeat);
+}
+
+/** A message on the own `errors` topic (REFUSE-1). */
+export function onErrorMessage(parts: Parts, turn: Turn, payload: Uint8Array): void {
+  const { syncId, channel, deviceSeq, name, reason } = decodeRefusal(payload);
+  if (syncId !== parts.stream.syncId || channel !== parts.stream.channel) return;
+  const pending = parts.outbox.find(parts.device.uuid, deviceSeq);
+  if (pending?.standing === 'sent') onRefused(parts, turn, pending, { name, reason });
+}
+
+/** The intent is on the broker's disk; its place may not be known. */
+export function acknowledge(parts: Parts, turn: Turn, pending: Pending, seq: number | undefined): void {
+  parts.outbox.stand(pending, 'acked');
+  pending.seq = seq ?? pending.seq;
+  turn.emit({
+    type: 'receipt',
+    id: pending.id,
+    outcome: 'saved',
+    ...(pending.seq === undefined ? {} : { seq: pending.seq }),
+  });
+  hideIfCovered(parts, pending);
+  if (!pending.shown) parts.saves.changed(turn.now);
+}
+
+/** An acknowledged intent whose place the cursor has passed is in the replica, whether its event was seen or not. */
+export function hideIfCovered(parts: Parts, pending: Pending): void {
+  const covered =
+    pending.standing === 'acked' && pending.seq !== undefined && pending.seq <= parts.replica.seq;
+  if (covered && pending.shown) parts.view.hide(pending);
+}
+
+/** REFUSE-2: it will never be saved. */
+export function setAside(parts: Parts, turn: Turn, pending: Pending, refusal: Refusal): void {
+  if (pending.shown) parts.view.hide(pending);
+  parts.outbox.remove(pending);
+  turn.deleteIntents([pending.id]);
+  turn.emit({ type: 'receipt', id: pending.id, outcome: 'refused', ...refusal });
+  turn.emit({ type: 'set_aside', id: pending.id, intent: pending.intent, ...refusal });
+}
+
+function onRefused(parts: Parts, turn: Turn, pending: Pending, refusal: Refusal): void {
+  if (refusal.name === 'wrong_epoch') onWrongEpoch(parts, turn, pending, refusal);
+  else if (refusal.name === 'device_forked') onForked(parts, pending);
+  else setAside(parts, turn, pending, refusal);
+}
+
+/** REFUSE-3. One that was sent before its epoch was put right needs nothing but to be sent again. */
+function onWrongEpoch(parts: Parts, turn: Turn, pending: Pending, refusal: Refusal): void {
+  parts.outbox.stand(pending, 'queued');
+  parts.holding = true;
+  if (pending.sentEpoch !== pending.intent.epoch) return;
+  pending.wrongEpoch = refusal.reason;
+  resubscribe(parts, turn);
+}
+
+/** Subscribes the `$since` of the cursor again, unless an opening is awaited already (REPLICA-4). */
+export function resubscribe(parts: Parts, turn: Turn): void {
+  const connection = parts.link.open;
+  if (connection === undefined) return;
+  parts.link.awaitOpening(connection, turn.now);
+  turn.emit({ type: 'subscribe', filter: sinceFilter(parts.stream, parts.replica.seq, parts.replica.epoch) });
+}
+
+/** FORK-1. */
+function onForked(parts: Parts, pending: Pending): void {
+  parts.outbox.stand(pending, 'queued');
+  forkKnown(parts);
+}
+
+/** Another installation uses this UUID. */
+export function forkKnown(parts: Parts): void {
+  parts.holding = true;
+  if (parts.fork === 'none') parts.fork = 'known';
+}
+
+/** FORK-2: asks for a new device once nothing is on its way. */
+export function mintWhenQuiet(parts: Parts, turn: Turn): void {
+  if (parts.fork !== 'known' || parts.outbox.sentCount > 0) return;
+  parts.fork = 'minting';
+  turn.emit({ type: 'mint_device' });
+}
+
+/** FORK-3. */
+export function onNewDevice(parts: Parts, turn: Turn, deviceUuid: string): void {
+  if (parts.fork !== 'minting') return;
+  parts.fork = 'none';
+  parts.device.rename(deviceUuid);
+  for (const pending of parts.outbox.unacked()) renumber(parts, turn, pending);
+  turn.putDevice();
+  if (parts.link.isOff) return;
+  if (parts.link.active) turn.emit({ type: 'disconnect' });
+  parts.outbox.requeueSent();
+  parts.link.start(turn.now);
+  connect(parts, turn);
+}
+
+function renumber(parts: Parts, turn: Turn, pending: Pending): void {
+  const { device, view } = parts;
+  if (pending.shown) view.hide(pending);
+  pending.intent = { ...pending.intent, deviceUuid: device.uuid, deviceSeq: device.takeSeq() };
+  pending.sendableBy = null;
+  pending.seq = undefined;
+  pending.shown = true;
+  view.show(pending);
+  turn.putIntent(pending);
+}
