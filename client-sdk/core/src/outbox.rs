@@ -92,9 +92,20 @@ impl Outbox {
             deletable: BTreeSet::new(),
             next_id,
         };
-        rows.into_iter()
-            .for_each(|row| outbox.insert(row.id, Entry::new(row.intent, WriteId::NONE)));
+        for row in rows {
+            outbox.insert(row.id, Entry::new(row.intent, WriteId::NONE));
+        }
         outbox
+    }
+
+    /// OPEN-2: a fork changes everything pending, so what is of another device was acknowledged before it.
+    pub(crate) fn acknowledge_others(&mut self, device: DeviceId) {
+        let others = self
+            .entries
+            .iter()
+            .filter(|(_, it)| it.intent.device != Some(device));
+        let others: Vec<IntentId> = others.map(|(id, _)| *id).collect();
+        others.into_iter().for_each(|id| self.acknowledge(id));
     }
 
     pub(crate) fn add(&mut self, intent: Intent, needs: WriteId) -> IntentId {

@@ -23,17 +23,17 @@ struct Mark {
 
 /// One stream.
 #[derive(Debug)]
-pub struct Broker {
-    pub stream: StreamId,
-    pub schema: Arc<Schema>,
-    pub log: Vec<Event>,
+pub(crate) struct Broker {
+    pub(crate) stream: StreamId,
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) log: Vec<Event>,
     epoch: Epoch,
     state: State,
     marks: HashMap<DeviceId, Mark>,
 }
 
 impl Broker {
-    pub fn new(stream: StreamId) -> Self {
+    pub(crate) fn new(stream: StreamId) -> Self {
         let toml = include_str!("../../../../config/schemas/music.toml");
         let schema = Arc::new(Schema::parse(toml).unwrap());
         let state = State::new(Arc::clone(&schema));
@@ -48,16 +48,16 @@ impl Broker {
         }
     }
 
-    pub fn state(&self) -> &State {
+    pub(crate) fn state(&self) -> &State {
         &self.state
     }
 
-    pub fn head(&self) -> Seq {
+    pub(crate) fn head(&self) -> Seq {
         self.state.seq()
     }
 
     /// Dedupes, orders and applies; `forbidden` is refused.
-    pub fn submit(&mut self, now: UnixMillis, payload: &[u8]) -> Answer {
+    pub(crate) fn submit(&mut self, now: UnixMillis, payload: &[u8]) -> Answer {
         let intent = Intent::decode(payload).unwrap();
         let (device, device_seq) = (intent.device.unwrap(), intent.device_seq.unwrap());
         let hash = intent.hash(device);
@@ -124,7 +124,7 @@ impl Broker {
     }
 
     /// What a VIEW-4 subscription opens with (SNAP-7).
-    pub fn opening(&self, device: DeviceId, seq: Seq, epoch: Epoch) -> Snapshot {
+    pub(crate) fn opening(&self, device: DeviceId, seq: Seq, epoch: Epoch) -> Snapshot {
         let follows = epoch == self.state.epoch() && seq <= self.head();
         let since = if follows { seq } else { Seq::ZERO };
         let mut snapshot = Snapshot::of(&self.state, self.stream.clone(), since);
@@ -132,12 +132,12 @@ impl Broker {
         snapshot
     }
 
-    pub fn event_after(&self, seq: Seq) -> Option<&Event> {
+    pub(crate) fn event_after(&self, seq: Seq) -> Option<&Event> {
         self.log.get(usize::try_from(seq.get()).unwrap())
     }
 
     /// Forgets everything after `head`, as a disk that was rolled back: a new epoch begins.
-    pub fn roll_back(&mut self, head: usize) {
+    pub(crate) fn roll_back(&mut self, head: usize) {
         self.epoch = Epoch::new(self.epoch.get() + 1);
         let kept: Vec<Event> = self.log.drain(..).take(head).collect();
         self.state = State::new(Arc::clone(&self.schema));
