@@ -2,7 +2,7 @@
 //! paths of somebody's machine.
 
 use crate::tidy::Finding;
-use crate::tidy::source::{Source, Tree, whole_words};
+use crate::tidy::source::{Source, Tree, is_word, whole_words};
 
 const NOTES: [&str; 3] = [
     concat!("TO", "DO"),
