@@ -158,6 +158,14 @@ impl State {
         entries.map(|(key, entry)| (key.as_str(), entry))
     }
 
+    /// How many entries it holds, live and removed.
+    pub fn entry_count(&self) -> usize {
+        self.collections
+            .values()
+            .map(|collection| collection.entries.len())
+            .sum()
+    }
+
     /// DIGEST-2, of all of it.
     pub fn digest(&self) -> Digest {
         let mut sum = Digest::default();

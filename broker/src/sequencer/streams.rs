@@ -1,0 +1,93 @@
+//! The streams at hand, loaded from the store when somebody speaks in them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use syncline_protocol::{DeviceId, StreamId};
+
+use super::decide::Stream;
+use crate::store::{EventStore, StoreError};
+
+/// Marks kept at hand per stream.
+const DEVICES_AT_HAND_MAX: usize = 1024;
+
+/// A bounded cache of the store's heads and marks.
+pub(crate) struct Streams {
+    store: Arc<dyn EventStore>,
+    at_hand: HashMap<StreamId, AtHand>,
+    at_hand_max: usize,
+    tick: u64,
+}
+
+struct AtHand {
+    stream: Stream,
+    used: u64,
+}
+
+impl Streams {
+    pub(crate) fn new(store: Arc<dyn EventStore>, at_hand_max: usize) -> Streams {
+        Streams {
+            store,
+            at_hand: HashMap::new(),
+            at_hand_max: at_hand_max.max(1),
+            tick: 0,
+        }
+    }
+
+    /// The stream, ready to decide for this device.
+    pub(crate) fn load(
+        &mut self,
+        id: &StreamId,
+        device: DeviceId,
+    ) -> Result<&mut Stream, StoreError> {
+        self.tick += 1;
+        if !self.at_hand.contains_key(id) {
+            let stream = Stream::new(id.clone(), self.store.head(id)?);
+            self.at_hand.insert(
+                id.clone(),
+                AtHand {
+                    stream,
+                    used: self.tick,
+                },
+            );
+        }
+        let at_hand = self.at_hand.get_mut(id).expect("was just inserted");
+        at_hand.used = self.tick;
+        if !at_hand.stream.knows(device) {
+            at_hand.stream.learn(device, self.store.mark(id, device)?);
+        }
+        Ok(&mut at_hand.stream)
+    }
+
+    /// Drops what was assumed of a stream: it is loaded again.
+    pub(crate) fn forget(&mut self, id: &StreamId) {
+        self.at_hand.remove(id);
+    }
+
+    /// Back within the bounds. Only while nothing that was decided waits to be kept.
+    pub(crate) fn trim(&mut self) {
+        for at_hand in self.at_hand.values_mut() {
+            if at_hand.stream.devices_known() > DEVICES_AT_HAND_MAX {
+                at_hand.stream.forget_devices();
+            }
+        }
+        if self.at_hand.len() > self.at_hand_max {
+            self.keep_latest(self.at_hand_max - self.at_hand_max / 8);
+        }
+    }
+
+    /// Evicts an eighth at a time, so that the scan is paid once per many streams.
+    fn keep_latest(&mut self, count: usize) {
+        let mut used: Vec<u64> = self.at_hand.values().map(|at_hand| at_hand.used).collect();
+        let surplus = used.len() - count;
+        let (_, oldest_kept, _) = used.select_nth_unstable(surplus);
+        let oldest_kept = *oldest_kept;
+        self.at_hand
+            .retain(|_, at_hand| at_hand.used >= oldest_kept);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.at_hand.len()
+    }
+}

@@ -1,0 +1,834 @@
+//! The sequencer over a store that fails on demand.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use syncline_protocol::{
+    Clock, DeviceId, Epoch, Event, Intent, RefusalName, Schema, Seq, StreamId, TransientName,
+    UnixMillis, Value,
+};
+
+use super::worker::Worker;
+use super::{Hooks, Job, Lane, Options, Outcome, Reply, Sequencer, StartError};
+use crate::edge::submission;
+use crate::store::contract::{ALL, at, device, number, read_all, seqs, stream};
+use crate::store::faults::{Faults, FaultyStore};
+use crate::store::memory::MemoryStore;
+use crate::store::{Append, Committed, EventStore, Record};
+
+const SCHEMA: &str = r#"
+[collections.albums]
+kind = "set"
+conflict = "last_write_wins"
+key = "album_id"
+add = "star_album"
+remove = "unstar_album"
+"#;
+
+const WINDOW: usize = 8;
+const SKEW_MS: u64 = 1000;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn options() -> Options {
+    Options {
+        queue_len_max: 64,
+        batch_events_max: 16,
+        batch_bytes_max: 1 << 20,
+        receive_maximum: WINDOW,
+        max_clock_skew_ms: SKEW_MS,
+        active_streams_max: 8,
+    }
+}
+
+/// What the hooks saw, and the clock that they show.
+#[derive(Clone)]
+struct Outside {
+    now: Arc<AtomicU64>,
+    published: Arc<Mutex<Vec<Committed>>>,
+    fatal: Arc<AtomicUsize>,
+}
+
+impl Outside {
+    fn new() -> Outside {
+        let now = Arc::new(AtomicU64::new(10_000));
+        Outside {
+            now,
+            published: Arc::default(),
+            fatal: Arc::default(),
+        }
+    }
+
+    fn hooks(&self) -> Hooks {
+        let (now, published, fatal) = (
+            Arc::clone(&self.now),
+            Arc::clone(&self.published),
+            Arc::clone(&self.fatal),
+        );
+        let mut chance = 0x5eed;
+        Hooks {
+            now: Arc::new(move || UnixMillis::new(now.load(Ordering::SeqCst))),
+            random: Box::new(move || {
+                chance += 1;
+                chance
+            }),
+            sink: Box::new(move |events| published.lock().unwrap().extend(events)),
+            on_fatal: Box::new(move |_| {
+                fatal.fetch_add(1, Ordering::SeqCst);
+            }),
+        }
+    }
+
+    /// The seqs published of a stream.
+    fn published(&self, stream: &StreamId) -> Vec<u64> {
+        let published = self.published.lock().unwrap();
+        published
+            .iter()
+            .filter(|it| it.stream() == stream)
+            .map(|it| it.seq().get())
+            .collect()
+    }
+}
+
+/// A running sequencer, its store, and the answers.
+struct Rig {
+    sequencer: Sequencer,
+    store: Arc<FaultyStore<MemoryStore>>,
+    faults: Faults,
+    outside: Outside,
+    lane: Lane,
+    told: Sender<(usize, Outcome)>,
+    answers: Receiver<(usize, Outcome)>,
+    submitted: usize,
+}
+
+impl Rig {
+    fn new() -> Rig {
+        Rig::with(&options())
+    }
+
+    fn with(options: &Options) -> Rig {
+        let faults = Faults::default();
+        let store = Arc::new(FaultyStore::new(MemoryStore::new(WINDOW), faults.clone()));
+        let outside = Outside::new();
+        let shared: Arc<dyn EventStore> = store.clone();
+        let schema = Arc::new(Schema::parse(SCHEMA).unwrap());
+        let sequencer = Sequencer::start(options, shared, schema, outside.hooks()).unwrap();
+        let (told, answers) = channel();
+        Rig {
+            sequencer,
+            store,
+            faults,
+            outside,
+            lane: Lane::new(),
+            told,
+            answers,
+            submitted: 0,
+        }
+    }
+
+    fn reply(&mut self) -> Reply {
+        let (index, answers) = (self.submitted, self.told.clone());
+        self.submitted += 1;
+        Box::new(move |outcome| answers.send((index, outcome)).unwrap())
+    }
+
+    fn submit(&mut self, stream: &StreamId, author: DeviceId, intent: Intent) {
+        let reply = self.reply();
+        let taken = self.sequencer.submit(
+            &self.lane,
+            submission(stream.clone(), author, intent),
+            reply,
+        );
+        assert!(taken.is_ok(), "the queue is full");
+    }
+
+    /// The next answer, which must be that of the next submission.
+    fn answer(&mut self) -> (usize, Outcome) {
+        self.answers
+            .recv_timeout(PATIENCE)
+            .expect("an answer in time")
+    }
+
+    fn ask(&mut self, stream: &StreamId, author: DeviceId, intent: Intent) -> Outcome {
+        self.submit(stream, author, intent);
+        self.answer().1
+    }
+
+    /// A connection that died is followed by a new one.
+    fn reconnect(&mut self) {
+        self.lane = Lane::new();
+    }
+
+    fn event(&self, stream: &StreamId, seq: u64) -> Event {
+        let found = self.store.read(stream, at(seq - 1), ALL).unwrap();
+        Event::decode(found[0].payload()).unwrap()
+    }
+}
+
+fn star(album: &str) -> Intent {
+    let data = Value::from_json(format!(r#"{{"album_id":"{album}"}}"#).as_bytes()).unwrap();
+    Intent::new("star_album".parse().unwrap(), data)
+}
+
+fn numbered(author: DeviceId, n: u64) -> Intent {
+    let mut intent = star(&format!("album-{n}"));
+    intent.device = Some(author);
+    intent.device_seq = Some(number(n));
+    intent
+}
+
+fn saved(outcome: &Outcome) -> u64 {
+    match outcome {
+        Outcome::Saved { seq, .. } => seq.get(),
+        other => panic!("expected Saved, got {other:?}"),
+    }
+}
+
+fn repeat(outcome: &Outcome) -> u64 {
+    match outcome {
+        Outcome::Repeat { seq, .. } => seq.get(),
+        other => panic!("expected Repeat, got {other:?}"),
+    }
+}
+
+fn refused(outcome: &Outcome) -> RefusalName {
+    match outcome {
+        Outcome::Refused(refused) => refused.name,
+        other => panic!("expected Refused, got {other:?}"),
+    }
+}
+
+fn failed(outcome: &Outcome) -> TransientName {
+    match outcome {
+        Outcome::Failed(name, _) => *name,
+        other => panic!("expected Failed, got {other:?}"),
+    }
+}
+
+#[test]
+fn g3_events_are_numbered_without_holes_and_published_in_order() {
+    let (mut rig, home) = (Rig::new(), stream("home"));
+    for n in 1..=20 {
+        assert_eq!(saved(&rig.ask(&home, device(n % 3), star("a"))), n as u64);
+    }
+    rig.sequencer.drain();
+    assert_eq!(rig.outside.published(&home), (1..=20).collect::<Vec<_>>());
+    assert_eq!(read_all(&*rig.store, &home), (1..=20).collect::<Vec<_>>());
+}
+
+#[test]
+fn g1_no_answer_leaves_before_the_commit_returns() {
+    let (mut rig, home) = (Rig::new(), stream("home"));
+    rig.faults.hold();
+    rig.submit(&home, device(1), numbered(device(1), 1));
+    rig.faults.wait_until_held();
+    rig.submit(&home, device(1), numbered(device(1), 1));
+    assert!(rig.answers.try_recv().is_err());
+    assert!(rig.outside.published(&home).is_empty());
+    rig.faults.release();
+    assert_eq!(saved(&rig.answer().1), 1);
+    assert_eq!(repeat(&rig.answer().1), 1);
+}
+
+#[test]
+fn answer_2_replies_come_in_the_order_of_the_submissions_and_one_commit_takes_many() {
+    let (mut rig, streams) = (Rig::new(), ["a", "b", "c"].map(stream));
+    rig.faults.hold();
+    rig.submit(&streams[0], device(1), star("first"));
+    rig.faults.wait_until_held();
+    for n in 0..30 {
+        let mut intent = star("x");
+        if n % 5 == 4 {
+            intent.event_data = Value::Nil;
+        }
+        rig.submit(&streams[n % 3], device(1), intent);
+    }
+    rig.faults.release();
+    let order: Vec<usize> = (0..31).map(|_| rig.answer().0).collect();
+    assert_eq!(order, (0..31).collect::<Vec<_>>());
+    assert_eq!(
+        rig.faults.appends(),
+        3,
+        "one, then two batches of at most sixteen"
+    );
+}
+
+#[test]
+fn g4_a_repeat_is_acknowledged_with_the_first_seq() {
+    let (mut rig, home) = (Rig::new(), stream("home"));
+    assert_eq!(saved(&rig.ask(&home, device(1), numbered(device(1), 1))), 1);
+    assert_eq!(saved(&rig.ask(&home, device(2), star("b"))), 2);
+    let mut again = numbered(device(1), 1);
+    again.base_seq = Some(Seq::ZERO);
+    assert_eq!(repeat(&rig.ask(&home, device(1), again)), 1);
+    assert_eq!(read_all(&*rig.store, &home), [1, 2]);
+}
+
+#[test]
+fn event_10_another_event_at_or_below_the_mark_is_a_fork() {
+    let (mut rig, home) = (Rig::new(), stream("home"));
+    for n in 1..=3 {
+        rig.ask(&home, device(1), numbered(device(1), n));
+    }
+    for n in 1..=3 {
+        let mut other = numbered(device(1), n);
+        other.event_data = star("other").event_data;
+        assert_eq!(
+            refused(&rig.ask(&home, device(1), other)),
+            RefusalName::DeviceForked
+        );
+    }
+    assert_eq!(saved(&rig.ask(&home, device(1), numbered(device(1), 4))), 4);
+}
+
+#[test]
+fn event_10_a_repeat_older_than_the_window_is_a_fork() {
+    let (mut rig, home) = (Rig::new(), stream("home"));
+    let last = WINDOW as u64 + 1;
+    for n in 1..=last {
+        rig.ask(&home, device(1), numbered(device(1), n));
+    }
+    assert_eq!(
+        repeat(&rig.ask(&home, device(1), numbered(device(1), 2))),
+        2
+    );
+    let outcome = rig.ask(&home, device(1), numbered(device(1), 1));
+    assert_eq!(refused(&outcome), RefusalName::DeviceForked);
+}
+
+#[test]
+fn event_8_a_device_seq_jumps_by_at_most_2_to_the_32() {
+    let (mut rig, home) = (Rig::new(), stream("home"));
+    let far = numbered(device(1), (1 << 32) + 1);
+    assert_eq!(
+        refused(&rig.ask(&home, device(1), far)),
+        RefusalName::BadDeviceSeq
+    );
+    assert_eq!(
+        saved(&rig.ask(&home, device(1), numbered(device(1), 1 << 32))),
+        1
+    );
+}
+
+#[test]
+fn event_7_another_history_is_the_wrong_epoch_and_a_repeat_is_still_a_repeat() {
+    let (mut rig, home) = (Rig::new(), stream("home"));
+    rig.ask(&home, device(1), numbered(device(1), 1));
+    let epoch = rig.event(&home, 1).epoch;
+    let of = |n, base, epoch| {
+        let mut intent = numbered(device(1), n);
+        (intent.base_seq, intent.epoch) = (base, Some(epoch));
+        intent
+    };
+    let other = Epoch::new(epoch.get() + 1);
+    let outcome = rig.ask(&home, device(1), of(2, Some(at(1)), other));
+    assert_eq!(refused(&outcome), RefusalName::WrongEpoch);
+    assert_eq!(
+        repeat(&rig.ask(&home, device(1), of(1, Some(at(1)), other))),
+        1
+    );
+    assert_eq!(saved(&rig.ask(&home, device(1), of(2, None, other))), 2);
+    assert_eq!(
+        saved(&rig.ask(&home, device(1), of(3, Some(at(2)), epoch))),
+        3
+    );
+    assert_eq!(
+        saved(&rig.ask(&home, device(1), of(4, Some(Seq::ZERO), Epoch::NONE))),
+        4
+    );
+    let outcome = rig.ask(&home, device(1), of(5, Some(at(1)), Epoch::NONE));
+    assert_eq!(refused(&outcome), RefusalName::WrongEpoch);
+}
+
+#[test]
+fn event_6_the_base_seq_never_falls_and_stays_below_the_seq() {
+    let (mut rig, home) = (Rig::new(), stream("home"));
+    let based = |base: Option<u64>| {
+        let mut intent = star("a");
+        intent.base_seq = base.map(at);
+        intent
+    };
+    for (base, stored) in [
+        (None, 0),
+        (None, 1),
+        (Some(0), 1),
+        (Some(99), 3),
+        (Some(1), 3),
+    ] {
+        let seq = saved(&rig.ask(&home, device(1), based(base)));
+        assert_eq!(rig.event(&home, seq).base_seq, at(stored), "{seq}");
+    }
+    let seq = saved(&rig.ask(&home, device(2), based(Some(1))));
+    assert_eq!(rig.event(&home, seq).base_seq, at(1));
+}
+
+#[test]
+fn event_5_accepted_at_never_decreases_even_when_the_wall_clock_does() {
+    let (mut rig, home) = (Rig::new(), stream("home"));
+    for (now, accepted) in [(10_000, 10_000), (9_000, 10_000), (11_000, 11_000)] {
+        rig.outside.now.store(now, Ordering::SeqCst);
+        let seq = saved(&rig.ask(&home, device(1), star("a")));
+        assert_eq!(rig.event(&home, seq).accepted_at, UnixMillis::new(accepted));
+    }
+}
+
+#[test]
+fn clock_2_and_3_clocks_are_filled_in_and_pulled_back() {
+    let (mut rig, home) = (Rig::new(), stream("home"));
+    let mut stored = |given: Option<u64>| {
+        let mut intent = star("a");
+        intent.clock = given.map(|ms| Clock::at(UnixMillis::new(ms)));
+        let seq = saved(&rig.ask(&home, device(1), intent));
+        let clock = rig.event(&home, seq).clock;
+        (clock.timestamp.get(), clock.counter)
+    };
+    assert_eq!(stored(None), (10_000, 0));
+    assert_eq!(stored(None), (10_000, 1));
+    assert_eq!(stored(Some(5)), (5, 0));
+    assert_eq!(stored(Some(99_999)), (10_000 + SKEW_MS, 0));
+    assert_eq!(stored(Some(99_998)), (10_000 + SKEW_MS, 1));
+    assert_eq!(stored(None), (10_000 + SKEW_MS, 2));
+}
+
+#[test]
+fn schema_what_a_named_type_lacks_is_bad_data_and_consumes_no_device_seq() {
+    let (mut rig, home) = (Rig::new(), stream("home"));
+    let mut bare = numbered(device(1), 1);
+    bare.event_data = Value::Nil;
+    assert_eq!(
+        refused(&rig.ask(&home, device(1), bare)),
+        RefusalName::BadData
+    );
+    assert_eq!(saved(&rig.ask(&home, device(1), numbered(device(1), 1))), 1);
+    let unknown = Intent::new("play".parse().unwrap(), Value::Nil);
+    assert_eq!(saved(&rig.ask(&home, device(1), unknown)), 2);
+}
+
+#[test]
+fn schema_a_strict_one_refuses_types_that_it_does_not_name() {
+    let outside = Outside::new();
+    let schema = Arc::new(Schema::parse(&format!("strict = true\n{SCHEMA}")).unwrap());
+    let store = Arc::new(MemoryStore::new(WINDOW));
+    let sequencer = Sequencer::start(&options(), store, schema, outside.hooks()).unwrap();
+    let (told, answer) = channel();
+    let unknown = Intent::new("play".parse().unwrap(), Value::Nil);
+    let reply: Reply = Box::new(move |outcome| told.send(outcome).unwrap());
+    let asked = submission(stream("home"), device(1), unknown);
+    assert!(sequencer.submit(&Lane::new(), asked, reply).is_ok());
+    let outcome = answer.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(refused(&outcome), RefusalName::UnknownType);
+}
+
+#[test]
+fn answer_4_a_failed_commit_is_never_acknowledged_and_accepted_once_later() {
+    let (mut rig, home) = (Rig::new(), stream("home"));
+    rig.faults.fail_before(1);
+    let outcome = rig.ask(&home, device(1), numbered(device(1), 1));
+    assert_eq!(failed(&outcome), TransientName::StorageFailed);
+    assert!(read_all(&*rig.store, &home).is_empty());
+    rig.reconnect();
+    assert_eq!(saved(&rig.ask(&home, device(1), numbered(device(1), 1))), 1);
+    assert_eq!(
+        repeat(&rig.ask(&home, device(1), numbered(device(1), 1))),
+        1
+    );
+    rig.sequencer.drain();
+    assert_eq!(rig.outside.published(&home), [1]);
+    assert_eq!(rig.outside.fatal.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn answer_4_nothing_later_of_a_connection_overtakes_what_failed() {
+    let (mut rig, home) = (Rig::new(), stream("home"));
+    rig.faults.hold();
+    rig.faults.fail_before(1);
+    rig.submit(&home, device(1), numbered(device(1), 1));
+    rig.faults.wait_until_held();
+    rig.submit(&home, device(1), numbered(device(1), 2));
+    rig.faults.release();
+    for _ in 0..2 {
+        assert_eq!(failed(&rig.answer().1), TransientName::StorageFailed);
+    }
+    rig.reconnect();
+    for n in 1..=2 {
+        assert_eq!(saved(&rig.ask(&home, device(1), numbered(device(1), n))), n);
+    }
+}
+
+#[test]
+fn g4_after_an_unknown_outcome_the_retry_is_a_repeat_and_readers_miss_nothing() {
+    let (mut rig, home) = (Rig::new(), stream("home"));
+    rig.faults.fail_after(1);
+    let outcome = rig.ask(&home, device(1), numbered(device(1), 1));
+    assert_eq!(failed(&outcome), TransientName::StorageFailed);
+    rig.reconnect();
+    assert_eq!(
+        repeat(&rig.ask(&home, device(1), numbered(device(1), 1))),
+        1
+    );
+    assert_eq!(saved(&rig.ask(&home, device(1), numbered(device(1), 2))), 2);
+    rig.sequencer.drain();
+    assert_eq!(rig.outside.published(&home), [1, 2]);
+}
+
+#[test]
+fn answer_4_a_store_that_cannot_be_read_is_a_transient_failure() {
+    let (mut rig, home) = (Rig::new(), stream("home"));
+    for reads in [1, 1] {
+        rig.faults.fail_reads(reads);
+        let outcome = rig.ask(&home, device(1), numbered(device(1), 1));
+        assert_eq!(failed(&outcome), TransientName::StorageFailed);
+        rig.reconnect();
+    }
+    assert_eq!(saved(&rig.ask(&home, device(1), numbered(device(1), 1))), 1);
+}
+
+#[test]
+fn g1_a_failed_sync_is_fatal_and_acknowledges_nothing() {
+    let (mut rig, home) = (Rig::new(), stream("home"));
+    rig.faults.fail_sync(1);
+    let outcome = rig.ask(&home, device(1), numbered(device(1), 1));
+    assert_eq!(failed(&outcome), TransientName::StorageFailed);
+    assert_eq!(rig.outside.fatal.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_conflict_decides_anew_what_was_decided_on_the_old_head() {
+    let (mut rig, home) = (Rig::new(), stream("home"));
+    assert_eq!(saved(&rig.ask(&home, device(1), numbered(device(1), 1))), 1);
+    let mut event = rig.event(&home, 1);
+    event.seq = at(2);
+    (event.device, event.device_seq) = (device(9), None);
+    let (epoch, records) = (event.epoch, vec![Record { event, hash: None }]);
+    let foreign = Append {
+        stream: home.clone(),
+        expected_head: at(1),
+        epoch,
+        records,
+    };
+    assert!(rig.store.append(vec![foreign]).unwrap()[0].is_ok());
+    assert_eq!(saved(&rig.ask(&home, device(1), numbered(device(1), 2))), 3);
+    assert_eq!(
+        repeat(&rig.ask(&home, device(1), numbered(device(1), 1))),
+        1
+    );
+    assert_eq!(read_all(&*rig.store, &home), [1, 2, 3]);
+    assert_eq!(rig.event(&home, 3).base_seq, at(2));
+}
+
+#[test]
+fn g10_a_full_queue_gives_the_submission_back_and_breaks_its_lane() {
+    let mut rig = Rig::with(&Options {
+        queue_len_max: 2,
+        ..options()
+    });
+    let home = stream("home");
+    rig.faults.hold();
+    rig.submit(&home, device(1), star("first"));
+    rig.faults.wait_until_held();
+    rig.submit(&home, device(1), star("second"));
+    rig.submit(&home, device(1), star("third"));
+    let (other, reply) = (Lane::new(), rig.reply());
+    let beyond = submission(home.clone(), device(2), star("beyond"));
+    assert!(rig.sequencer.submit(&other, beyond, reply).is_err());
+    assert!(other.is_broken());
+    rig.faults.release();
+    for seq in 1..=3 {
+        assert_eq!(saved(&rig.answer().1), seq);
+    }
+}
+
+#[test]
+fn answer_4_a_drain_finishes_what_is_queued_and_refuses_the_rest() {
+    let (mut rig, home) = (Rig::new(), stream("home"));
+    for _ in 0..10 {
+        rig.submit(&home, device(1), star("a"));
+    }
+    rig.sequencer.drain();
+    rig.submit(&home, device(1), star("late"));
+    for seq in 1..=10 {
+        assert_eq!(saved(&rig.answer().1), seq);
+    }
+    assert_eq!(failed(&rig.answer().1), TransientName::Draining);
+    assert_eq!(read_all(&*rig.store, &home).len(), 10);
+}
+
+#[test]
+fn g10_more_streams_than_are_kept_at_hand_are_loaded_again() {
+    let mut rig = Rig::new();
+    let streams: Vec<_> = (0..40).map(|n| stream(&format!("group-{n}"))).collect();
+    for round in 1..=3 {
+        for stream in &streams {
+            assert_eq!(
+                saved(&rig.ask(stream, device(1), numbered(device(1), round))),
+                round
+            );
+        }
+    }
+    for stream in &streams {
+        assert_eq!(
+            repeat(&rig.ask(stream, device(1), numbered(device(1), 2))),
+            2
+        );
+    }
+}
+
+#[test]
+fn event_10_a_window_below_the_receive_maximum_is_refused_at_start() {
+    let options = Options {
+        receive_maximum: WINDOW + 1,
+        ..options()
+    };
+    let schema = Arc::new(Schema::parse(SCHEMA).unwrap());
+    let store = Arc::new(MemoryStore::new(WINDOW));
+    let started = Sequencer::start(&options, store, schema, Outside::new().hooks());
+    assert!(matches!(
+        started.err(),
+        Some(StartError::WindowTooSmall { .. })
+    ));
+}
+
+/// What happens to one commit of the property test.
+#[derive(Debug, Clone, Copy)]
+enum Weather {
+    Fine,
+    FailsBefore,
+    FailsAfter,
+    /// The store is asked anew by a new process.
+    Restart,
+}
+
+/// One submission of the property test: who, where, and which number relative to the device's highest.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    stream: usize,
+    device: u128,
+    number: Option<i64>,
+    content: u8,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let number = prop_oneof![4 => Just(Some(1)), 4 => (-4i64..=0).prop_map(Some), 1 => Just(None)];
+    (0..2usize, 0..3u128, number, 0..2u8).prop_map(|(stream, device, number, content)| Step {
+        stream,
+        device,
+        number,
+        content,
+    })
+}
+
+fn any_weather() -> impl Strategy<Value = Weather> {
+    prop_oneof![
+        6 => Just(Weather::Fine),
+        1 => Just(Weather::FailsBefore),
+        1 => Just(Weather::FailsAfter),
+        1 => Just(Weather::Restart),
+    ]
+}
+
+/// One stream as a list: the naive model.
+#[derive(Debug, Clone, Default)]
+struct Model {
+    /// Device, number, content; its index is its seq - 1.
+    events: Vec<(u128, Option<u64>, u8)>,
+}
+
+#[derive(Debug, PartialEq)]
+enum Expected {
+    Saved(u64),
+    Repeat(u64),
+    Forked,
+    Failed,
+}
+
+impl Model {
+    fn highest(&self, device: u128) -> u64 {
+        self.events
+            .iter()
+            .filter(|it| it.0 == device)
+            .filter_map(|it| it.1)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// The numbered events of a device that are within the window.
+    fn recent(&self, device: u128) -> Vec<(u64, u64, u8)> {
+        let numbered = self.events.iter().zip(1..).filter(|(it, _)| it.0 == device);
+        let all: Vec<_> = numbered
+            .filter_map(|(it, seq)| it.1.map(|number| (seq, number, it.2)))
+            .collect();
+        all[all.len().saturating_sub(WINDOW)..].to_vec()
+    }
+
+    fn take(&mut self, device: u128, number: Option<u64>, content: u8) -> Expected {
+        if let Some(number) = number
+            && number <= self.highest(device)
+        {
+            let recent = self.recent(device);
+            let copy = recent.iter().find(|it| (it.1, it.2) == (number, content));
+            return copy.map_or(Expected::Forked, |it| Expected::Repeat(it.0));
+        }
+        self.events.push((device, number, content));
+        Expected::Saved(self.events.len() as u64)
+    }
+}
+
+fn expected(outcome: &Outcome) -> Expected {
+    match outcome {
+        Outcome::Saved { seq, .. } => Expected::Saved(seq.get()),
+        Outcome::Repeat { seq, .. } => Expected::Repeat(seq.get()),
+        Outcome::Refused(refused) if refused.name == RefusalName::DeviceForked => Expected::Forked,
+        Outcome::Failed(..) => Expected::Failed,
+        other @ Outcome::Refused(_) => panic!("{other:?}"),
+    }
+}
+
+fn intent_of(number_: Option<u64>, author: DeviceId, content: u8) -> Intent {
+    let mut intent = star(&format!("album-{content}"));
+    intent.device = Some(author);
+    intent.device_seq = number_.map(number);
+    intent
+}
+
+/// Plays commits against a worker and a model; the worker runs on this thread.
+struct Play {
+    store: Arc<FaultyStore<MemoryStore>>,
+    faults: Faults,
+    outside: Outside,
+    worker: Worker,
+    models: [Model; 2],
+}
+
+impl Play {
+    fn new() -> Play {
+        let faults = Faults::default();
+        let store = Arc::new(FaultyStore::new(MemoryStore::new(WINDOW), faults.clone()));
+        let outside = Outside::new();
+        let worker = Play::worker(&store, &outside);
+        Play {
+            store,
+            faults,
+            outside,
+            worker,
+            models: Default::default(),
+        }
+    }
+
+    fn worker(store: &Arc<FaultyStore<MemoryStore>>, outside: &Outside) -> Worker {
+        let schema = Arc::new(Schema::parse(SCHEMA).unwrap());
+        let store: Arc<dyn EventStore> = store.clone();
+        Worker::new(
+            &options(),
+            sync_channel(1).1,
+            store,
+            schema,
+            outside.hooks(),
+        )
+    }
+
+    fn commit(&mut self, weather: Weather, steps: &[Step]) {
+        match weather {
+            Weather::Fine => {}
+            Weather::FailsBefore => self.faults.fail_before(1),
+            Weather::FailsAfter => self.faults.fail_after(1),
+            Weather::Restart => self.worker = Play::worker(&self.store, &self.outside),
+        }
+        let (told, answers) = channel();
+        let before = self.models.clone();
+        let mut wanted = Vec::new();
+        let mut jobs = Vec::new();
+        for step in steps {
+            let model = &mut self.models[step.stream];
+            let highest = model.highest(step.device) as i64;
+            let number = step.number.map(|by| (highest + by).max(1) as u64);
+            wanted.push(model.take(step.device, number, step.content));
+            let told = told.clone();
+            let author = device(step.device);
+            let intent = intent_of(number, author, step.content);
+            let id = stream(["a", "b/c"][step.stream]);
+            jobs.push(Job {
+                lane: Lane::new(),
+                submission: submission(id, author, intent),
+                reply: Box::new(move |outcome| told.send(expected(&outcome)).unwrap()),
+            });
+        }
+        self.worker.settle(jobs);
+        let appended = wanted.iter().any(|it| matches!(it, Expected::Saved(_)));
+        if appended && matches!(weather, Weather::FailsBefore | Weather::FailsAfter) {
+            wanted = steps.iter().map(|_| Expected::Failed).collect();
+            if matches!(weather, Weather::FailsBefore) {
+                self.models = before;
+            }
+        }
+        self.faults.fail_before(0);
+        self.faults.fail_after(0);
+        assert_eq!(answers.try_iter().collect::<Vec<_>>(), wanted);
+    }
+
+    /// Order, contents and what was published agree with the model.
+    fn check(&mut self) {
+        self.worker.settle(Vec::new());
+        for (model, id) in self.models.iter().zip(["a", "b/c"].map(stream)) {
+            let kept = self.store.read(&id, Seq::ZERO, ALL).unwrap();
+            assert_eq!(
+                seqs(&kept),
+                (1..=model.events.len() as u64).collect::<Vec<_>>()
+            );
+            assert_eq!(self.outside.published(&id), seqs(&kept));
+            for (event, (author, number, content)) in kept.iter().zip(&model.events) {
+                let event = Event::decode(event.payload()).unwrap();
+                let wanted = intent_of(*number, device(*author), *content);
+                assert_eq!(event.device, device(*author));
+                assert_eq!(event.device_seq, wanted.device_seq);
+                assert_eq!(event.event_data, wanted.event_data);
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn g3_g4_any_interleaving_gives_what_a_naive_model_gives(
+        commits in prop::collection::vec((any_weather(), prop::collection::vec(any_step(), 1..12)), 1..20)
+    ) {
+        let mut play = Play::new();
+        for (weather, steps) in &commits {
+            // A process that restarts has nothing of a failed commit left to publish: its readers start anew.
+            let lost = matches!(weather, Weather::Restart);
+            if lost {
+                play.worker.settle(Vec::new());
+            }
+            play.commit(*weather, steps);
+        }
+        play.check();
+    }
+}
+
+#[test]
+fn the_streams_at_hand_are_bounded() {
+    let store: Arc<dyn EventStore> = Arc::new(MemoryStore::new(WINDOW));
+    let mut streams = super::streams::Streams::new(store, 8);
+    for n in 0..100 {
+        streams
+            .load(&stream(&format!("group-{n}")), device(1))
+            .unwrap();
+        streams.trim();
+        assert!(streams.len() <= 8);
+    }
+}
+
+#[test]
+fn the_model_forgets_as_the_window_does() {
+    let mut seen = HashMap::new();
+    let mut model = Model::default();
+    for n in 1..=WINDOW as u64 + 2 {
+        seen.insert(n, model.take(1, Some(n), 0));
+    }
+    assert_eq!(model.take(1, Some(2), 0), Expected::Forked);
+    assert_eq!(model.take(1, Some(3), 0), Expected::Repeat(3));
+    assert_eq!(seen[&3], Expected::Saved(3));
+}

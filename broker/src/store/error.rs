@@ -1,0 +1,68 @@
+//! What can go wrong in a store, and whose turn it is.
+
+use std::path::PathBuf;
+
+/// A store could not do what it was asked. After a failed append the outcome is unknown.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The sync of a commit failed. What reached the disk is unknown and asking again would lie:
+    /// the process must end.
+    #[error("{file}: the sync to disk failed: {cause}")]
+    SyncFailed {
+        /// The file that could not be synced.
+        file: PathBuf,
+        /// What the operating system said.
+        cause: String,
+    },
+    /// Reading or writing failed; the file refuses further work until it is opened anew.
+    #[error("{file}: {cause}")]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// What failed.
+        cause: String,
+    },
+    /// The file holds what this version never wrote.
+    #[error("{file}: damaged: {what}. Restore the data directory from a backup")]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What does not add up.
+        what: String,
+    },
+    /// The file was written by a newer version. It was not changed.
+    #[error(
+        "{file}: its format is version {found}, this program knows versions up to {known}; \
+         start the newer program again, or point --data at another directory"
+    )]
+    NewerFormat {
+        /// The file.
+        file: PathBuf,
+        /// Its version.
+        found: u64,
+        /// The highest version that this program knows.
+        known: u64,
+    },
+    /// Somebody else has the file open.
+    #[error("{file}: in use by another process; stop it, or point --data at another directory")]
+    InUse {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A thread of the store does not start.
+    #[error("a thread of the store does not start: {0}")]
+    Thread(String),
+    /// The batch contradicts itself. Nothing was kept.
+    #[error("a batch that contradicts itself: {0}")]
+    BadAppend(&'static str),
+    /// A fault that a test asked for.
+    #[error("a fault was injected")]
+    Injected,
+}
+
+impl StoreError {
+    /// Whether the process must end because a sync failed.
+    pub fn is_failed_sync(&self) -> bool {
+        matches!(self, StoreError::SyncFailed { .. })
+    }
+}

@@ -1,0 +1,88 @@
+//! The truth: what has been accepted, in order, on disk.
+//!
+//! # Calling contract
+//!
+//! - Every call may block. Callers own a thread or use `spawn_blocking`.
+//! - One writer: [`EventStore::append`] is called by the sequencer alone. All other calls may come
+//!   from any thread at any time, also while an append is under way.
+//! - `append` takes many batches and makes them durable in **one** commit. When it returns `Ok`, each
+//!   batch is either kept whole and on disk, or refused whole with a [`Conflict`]. Nothing of a batch
+//!   is shown by any call before it is on disk.
+//! - When `append` returns `Err`, **nothing is known**: the batches may or may not be found later. The
+//!   caller forgets what it assumed and asks [`EventStore::head`] and [`EventStore::mark`] again.
+//!   Either outcome is whole per call.
+//! - After an error that [`StoreError::is_failed_sync`] names, what the operating system still holds
+//!   in memory is worth nothing: the process must end and open the store anew.
+//! - `head` is linearizable: it includes every append that returned before it was asked.
+//! - `read` costs what it returns, not what the stream holds.
+//! - [`Receipt`] and [`Committed`] are made here and nowhere else; they prove that something is on disk.
+
+mod append;
+mod committed;
+mod error;
+pub mod faults;
+mod head;
+pub mod memory;
+mod piece;
+mod redb;
+
+#[cfg(test)]
+pub(crate) mod contract;
+
+pub use append::{Append, Appended, Conflict, Kept, Record};
+pub use committed::{Committed, FrameError, Receipt};
+pub use error::StoreError;
+pub(crate) use head::Footprint;
+pub use head::{Mark, Recent, StreamHead};
+pub use redb::{RedbOptions, RedbStore};
+
+use syncline_protocol::{DeviceId, Seq, StreamId};
+
+/// How much one [`EventStore::read`] returns at most. At least one event is returned if there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadLimit {
+    /// Events at most.
+    pub events: usize,
+    /// Payload bytes at most, unless the first event alone is larger.
+    pub bytes: usize,
+}
+
+/// Commits of other writers, oldest first; blocks while there is none and ends when there never will
+/// be one. The embedded stores have a single writer, so theirs ends at once.
+pub type Watch = Box<dyn Iterator<Item = Committed> + Send>;
+
+/// Where events live. See the module for the calling contract.
+pub trait EventStore: Send + Sync + 'static {
+    /// Makes all batches durable in one commit. One answer per batch, in their order.
+    fn append(&self, batches: Vec<Append>) -> Result<Vec<Appended>, StoreError>;
+
+    /// The head of a stream; [`StreamHead::EMPTY`] if nothing was ever accepted in it.
+    fn head(&self, stream: &StreamId) -> Result<StreamHead, StoreError>;
+
+    /// What is remembered of a device's events in a stream.
+    fn mark(&self, stream: &StreamId, device: DeviceId) -> Result<Option<Mark>, StoreError>;
+
+    /// The events after `after`, ascending and without holes.
+    fn read(
+        &self,
+        stream: &StreamId,
+        after: Seq,
+        limit: ReadLimit,
+    ) -> Result<Vec<Committed>, StoreError>;
+
+    /// Up to `limit` streams that have events, ascending by [`StreamId`], those after `after`.
+    fn streams(
+        &self,
+        after: Option<&StreamId>,
+        limit: usize,
+    ) -> Result<Vec<(StreamId, StreamHead)>, StoreError>;
+
+    /// Commits of others.
+    fn watch(&self) -> Watch;
+
+    /// Proof that everything this store has shown so far is on disk.
+    fn durable(&self) -> Receipt;
+
+    /// W of EVENT-10: how many recent hashes a [`Mark`] keeps.
+    fn mark_window(&self) -> usize;
+}

@@ -1,0 +1,244 @@
+//! The intents of this client until the broker has them and the replica shows them.
+//!
+//! An entry is pending (queued or sent) until it is acknowledged, and shown until the replica has its event.
+//! When it is neither, its row is deletable.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use syncline_protocol::{DeviceId, DeviceSeq, Epoch, Intent, Seq};
+
+use crate::rows::{IntentId, Row, WriteId};
+
+/// How many intents may be on their way, whatever the broker allows (OUTBOX-4).
+pub(crate) const WINDOW_MAX: usize = 64;
+
+/// One intent and what became of it so far.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) intent: Intent,
+    /// The write that must be durable before it may be sent.
+    pub(crate) needs: WriteId,
+    pub(crate) stage: Stage,
+    /// Whether it is in the overlay.
+    pub(crate) shown: bool,
+    /// Where its event was seen.
+    pub(crate) seen: Option<Seq>,
+    /// Refused as `wrong_epoch` under the epoch that it carries (REFUSE-3).
+    pub(crate) doubted: bool,
+    /// The replica's epoch when it was acknowledged.
+    pub(crate) acknowledged_under: Option<Epoch>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Queued,
+    /// On its way on this connection, with the epoch that it carried.
+    Sent(Option<Epoch>),
+    Acknowledged,
+}
+
+impl Entry {
+    fn new(intent: Intent, needs: WriteId) -> Self {
+        let (stage, acknowledged_under) = (Stage::Queued, None);
+        Self {
+            intent,
+            needs,
+            stage,
+            shown: true,
+            seen: None,
+            doubted: false,
+            acknowledged_under,
+        }
+    }
+
+    /// Every intent of an outbox has a device and a number; `None` only for a damaged row.
+    pub(crate) fn place(&self) -> Option<(DeviceId, DeviceSeq)> {
+        Some((self.intent.device?, self.intent.device_seq?))
+    }
+
+    pub(crate) fn is_pending(&self) -> bool {
+        self.stage.is_pending()
+    }
+}
+
+impl Stage {
+    pub(crate) fn is_pending(self) -> bool {
+        self != Self::Acknowledged
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    entries: BTreeMap<IntentId, Entry>,
+    queue: BTreeSet<IntentId>,
+    sent: BTreeSet<IntentId>,
+    places: HashMap<(DeviceId, DeviceSeq), IntentId>,
+    deletable: BTreeSet<IntentId>,
+    next_id: IntentId,
+}
+
+impl Outbox {
+    pub(crate) fn new(rows: Vec<Row>) -> Self {
+        let next_id = rows.last().map_or(IntentId::FIRST, |row| row.id.next());
+        let mut outbox = Self {
+            entries: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            sent: BTreeSet::new(),
+            places: HashMap::new(),
+            deletable: BTreeSet::new(),
+            next_id,
+        };
+        rows.into_iter()
+            .for_each(|row| outbox.insert(row.id, Entry::new(row.intent, WriteId::NONE)));
+        outbox
+    }
+
+    pub(crate) fn add(&mut self, intent: Intent, needs: WriteId) -> IntentId {
+        let id = self.next_id;
+        self.next_id = id.next();
+        self.insert(id, Entry::new(intent, needs));
+        id
+    }
+
+    fn insert(&mut self, id: IntentId, entry: Entry) {
+        if let Some(place) = entry.place() {
+            self.places.insert(place, id);
+        }
+        self.queue.insert(id);
+        self.entries.insert(id, entry);
+    }
+
+    pub(crate) fn pending(&self) -> usize {
+        self.queue.len() + self.sent.len()
+    }
+
+    pub(crate) fn sent(&self) -> usize {
+        self.sent.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (IntentId, &Entry)> {
+        self.entries.iter().map(|(id, entry)| (*id, entry))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (IntentId, &mut Entry)> {
+        self.entries.iter_mut().map(|(id, entry)| (*id, entry))
+    }
+
+    pub(crate) fn get(&self, id: IntentId) -> Option<&Entry> {
+        self.entries.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: IntentId) -> Option<&mut Entry> {
+        self.entries.get_mut(&id)
+    }
+
+    pub(crate) fn at(&self, device: DeviceId, device_seq: Option<DeviceSeq>) -> Option<IntentId> {
+        self.places.get(&(device, device_seq?)).copied()
+    }
+
+    /// The one whose turn it is, if it is durable and offered.
+    pub(crate) fn next(
+        &self,
+        persisted: WriteId,
+        offered: Option<DeviceSeq>,
+    ) -> Option<(IntentId, &Entry)> {
+        let id = *self.queue.first()?;
+        let entry = self.entries.get(&id)?;
+        let ready = entry.needs <= persisted && entry.intent.device_seq <= offered;
+        ready.then_some((id, entry))
+    }
+
+    pub(crate) fn is_queued(&self, id: IntentId) -> bool {
+        self.queue.contains(&id)
+    }
+
+    pub(crate) fn is_sent(&self, id: IntentId) -> bool {
+        self.sent.contains(&id)
+    }
+
+    pub(crate) fn mark_sent(&mut self, id: IntentId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.stage = Stage::Sent(entry.intent.epoch);
+            self.queue.remove(&id);
+            self.sent.insert(id);
+        }
+    }
+
+    pub(crate) fn requeue(&mut self, id: IntentId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.stage = Stage::Queued;
+            self.sent.remove(&id);
+            self.queue.insert(id);
+        }
+    }
+
+    /// OUTBOX-7.
+    pub(crate) fn requeue_all(&mut self) {
+        let sent: Vec<IntentId> = self.sent.iter().copied().collect();
+        sent.into_iter().for_each(|id| self.requeue(id));
+    }
+
+    pub(crate) fn acknowledge(&mut self, id: IntentId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.stage = Stage::Acknowledged;
+            self.queue.remove(&id);
+            self.sent.remove(&id);
+        }
+        self.settle(id);
+    }
+
+    pub(crate) fn hide(&mut self, id: IntentId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.shown = false;
+        }
+        self.settle(id);
+    }
+
+    /// Forgets what is neither pending nor shown; its row waits for the next save (STORE-3).
+    fn settle(&mut self, id: IntentId) {
+        let done = |entry: &Entry| !entry.is_pending() && !entry.shown;
+        if self.entries.get(&id).is_some_and(done) {
+            self.remove(id);
+            self.deletable.insert(id);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: IntentId) -> Option<Entry> {
+        let entry = self.entries.remove(&id)?;
+        self.queue.remove(&id);
+        self.sent.remove(&id);
+        if let Some(place) = entry.place() {
+            self.places.remove(&place);
+        }
+        Some(entry)
+    }
+
+    /// Gives every pending intent to another device, numbered anew (FORK-3). Returns the number after the last.
+    pub(crate) fn renumber(&mut self, device: DeviceId) -> DeviceSeq {
+        let mut next = DeviceSeq::FIRST;
+        for (id, entry) in self
+            .entries
+            .iter_mut()
+            .filter(|(_, entry)| entry.is_pending())
+        {
+            if let Some(place) = entry.place() {
+                self.places.remove(&place);
+            }
+            entry.intent.device = Some(device);
+            entry.intent.device_seq = Some(next);
+            (entry.shown, entry.seen) = (true, None);
+            self.places.insert((device, next), *id);
+            next = next.next();
+        }
+        next
+    }
+
+    pub(crate) fn has_deletable(&self) -> bool {
+        !self.deletable.is_empty()
+    }
+
+    pub(crate) fn take_deletable(&mut self) -> Vec<IntentId> {
+        std::mem::take(&mut self.deletable).into_iter().collect()
+    }
+}

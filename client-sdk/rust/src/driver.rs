@@ -1,0 +1,392 @@
+//! The task that owns the core: carries out what it says, and tells it what happens.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::pending;
+use std::sync::Arc;
+
+use syncline_client_core::{
+    Core, Input, IntentId, OpenOptions, Outcome, Output, Rejected, Status, Stored,
+};
+use syncline_protocol::{DeviceId, EventType, UnixMillis, Value};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::sleep_until;
+
+use crate::ambient::{WallClock, random, random_device};
+use crate::client::{Change, Delivered, End, Failure, OpenError, Receipt, SetAside};
+use crate::connection::Connection;
+use crate::options::{Address, Options, Store};
+use crate::store::FileStore;
+use crate::writer::{Writer, Written};
+
+/// Commands that wait for the task.
+const COMMANDS_MAX: usize = 64;
+/// What a slow listener may be behind before it is told that it missed something.
+const TOLD_MAX: usize = 1_024;
+
+/// What the app asks for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Publish {
+        event_type: EventType,
+        event_data: Value,
+        reply: oneshot::Sender<Result<Receipt, Rejected>>,
+    },
+    Entries {
+        collection: String,
+        reply: oneshot::Sender<BTreeMap<String, Value>>,
+    },
+    Value {
+        collection: String,
+        key: String,
+        reply: oneshot::Sender<Option<Value>>,
+    },
+    Device {
+        reply: oneshot::Sender<DeviceId>,
+    },
+    SetOnline {
+        online: bool,
+        reply: oneshot::Sender<()>,
+    },
+    Close {
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// To whoever listens.
+#[derive(Debug, Clone)]
+pub(crate) struct Tellers {
+    pub(crate) events: broadcast::Sender<Delivered>,
+    pub(crate) changes: broadcast::Sender<Change>,
+    pub(crate) set_aside: broadcast::Sender<SetAside>,
+}
+
+impl Tellers {
+    pub(crate) fn new() -> Self {
+        Self {
+            events: broadcast::Sender::new(TOLD_MAX),
+            changes: broadcast::Sender::new(TOLD_MAX),
+            set_aside: broadcast::Sender::new(TOLD_MAX),
+        }
+    }
+}
+
+struct Driver {
+    core: Core,
+    clock: WallClock,
+    commands: mpsc::Receiver<Command>,
+    writer: Writer,
+    written: mpsc::UnboundedReceiver<Written>,
+    connection: Option<Connection>,
+    /// Connections that are saying goodbye.
+    leaving: Vec<JoinHandle<()>>,
+    address: Address,
+    device_name: Option<String>,
+    /// Publishes whose intent is not durable yet.
+    storing: HashMap<IntentId, oneshot::Sender<Result<Receipt, Rejected>>>,
+    /// Receipts that wait for the broker.
+    receipts: HashMap<IntentId, oneshot::Sender<Outcome>>,
+    status: watch::Sender<Status>,
+    tellers: Tellers,
+    end: End,
+}
+
+/// What wakes the task.
+enum Wake {
+    Command(Command),
+    Input(Input),
+    Fail(Failure),
+    Stop,
+}
+
+/// Opens the store and starts the task.
+pub(crate) async fn start(
+    options: Options,
+    tellers: Tellers,
+    end: End,
+) -> Result<(mpsc::Sender<Command>, watch::Receiver<Status>), OpenError> {
+    let device = random_device()?;
+    let (store, stored) = open_store(&options).await?;
+    let (writer, written) = Writer::start(store).map_err(OpenError::Thread)?;
+    let mut clock = WallClock::new();
+    let (core, outputs) = Core::open(clock.now(), core_options(&options, device, stored));
+    let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+    let (status, watcher) = watch::channel(core.status());
+    let driver = Driver {
+        core,
+        clock,
+        commands,
+        writer,
+        written,
+        connection: None,
+        leaving: Vec::new(),
+        address: options.address,
+        device_name: options.device_name,
+        storing: HashMap::new(),
+        receipts: HashMap::new(),
+        status,
+        tellers,
+        end,
+    };
+    tokio::spawn(driver.run(outputs));
+    Ok((sender, watcher))
+}
+
+fn core_options(options: &Options, device: DeviceId, stored: Option<Stored>) -> OpenOptions {
+    let mut core = OpenOptions::new(options.stream.clone(), device);
+    core.stored = stored;
+    core.online = options.online;
+    core.outbox_limit = options.outbox_limit.unwrap_or(core.outbox_limit);
+    core
+}
+
+async fn open_store(options: &Options) -> Result<(Option<FileStore>, Option<Stored>), OpenError> {
+    let Store::File(path) = options.store.clone() else {
+        return Ok((None, None));
+    };
+    let stream = options.stream.clone();
+    let opened = spawn_blocking(move || FileStore::open(&path, &stream)).await;
+    let (store, stored) = opened.map_err(|error| OpenError::Thread(error.into()))??;
+    Ok((Some(store), stored))
+}
+
+impl Driver {
+    async fn run(mut self, outputs: Vec<Output>) {
+        let mut follow_up = self.carry_out(outputs);
+        let closing = loop {
+            let wake = match follow_up.take() {
+                Some(wake) => wake,
+                None => self.next().await,
+            };
+            follow_up = match wake {
+                Wake::Input(input) => self.handle(input),
+                Wake::Command(Command::Close { reply }) => break Some(reply),
+                Wake::Command(command) => self.obey(command),
+                Wake::Stop => break None,
+                Wake::Fail(failure) => {
+                    tracing::warn!("the client ends: {failure}");
+                    self.end.because(failure);
+                    break None;
+                }
+            };
+        };
+        self.shut_down().await;
+        if let Some(reply) = closing {
+            let _ = reply.send(());
+        }
+    }
+
+    async fn next(&mut self) -> Wake {
+        let at = self.core.next_timeout().map(|at| self.clock.instant_of(at));
+        let timeout = async {
+            match at {
+                Some(at) => sleep_until(at).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            written = self.written.recv() => match written {
+                Some(Ok(write)) => Wake::Input(Input::Persisted(write)),
+                Some(Err(error)) => Wake::Fail(Failure::Store(error)),
+                None => Wake::Stop,
+            },
+            input = next_input(&mut self.connection) => Wake::Input(input),
+            command = self.commands.recv() => command.map_or(Wake::Stop, Wake::Command),
+            () = timeout => Wake::Input(Input::Timeout),
+        }
+    }
+
+    fn handle(&mut self, input: Input) -> Option<Wake> {
+        if matches!(input, Input::Disconnected { .. }) {
+            self.connection = None;
+        }
+        // Without chance the longest delay is the kindest.
+        let random = random().unwrap_or(0.999);
+        let now = self.now();
+        let outputs = self.core.handle(now, random, input);
+        self.carry_out(outputs)
+    }
+
+    fn now(&mut self) -> UnixMillis {
+        self.clock.now()
+    }
+
+    fn obey(&mut self, command: Command) -> Option<Wake> {
+        // Whoever has stopped waiting for a reply does not need it.
+        match command {
+            Command::Publish {
+                event_type,
+                event_data,
+                reply,
+            } => {
+                return self.publish(event_type, event_data, reply);
+            }
+            Command::Entries { collection, reply } => {
+                let _ = reply.send(self.core.entries(&collection));
+            }
+            Command::Value {
+                collection,
+                key,
+                reply,
+            } => {
+                let _ = reply.send(self.core.value(&collection, &key).cloned());
+            }
+            Command::Device { reply } => drop(reply.send(self.core.device())),
+            Command::SetOnline { online, reply } => {
+                let follow_up = self.handle(Input::SetOnline(online));
+                let _ = reply.send(());
+                return follow_up;
+            }
+            Command::Close { reply } => drop(reply),
+        }
+        None
+    }
+
+    fn publish(
+        &mut self,
+        event_type: EventType,
+        event_data: Value,
+        reply: oneshot::Sender<Result<Receipt, Rejected>>,
+    ) -> Option<Wake> {
+        let now = self.now();
+        match self.core.publish(now, event_type, event_data) {
+            Ok((id, outputs)) => {
+                self.storing.insert(id, reply);
+                self.carry_out(outputs)
+            }
+            Err(rejected) => {
+                let _ = reply.send(Err(rejected));
+                None
+            }
+        }
+    }
+
+    /// What must go back into the core at once, if anything.
+    fn carry_out(&mut self, outputs: Vec<Output>) -> Option<Wake> {
+        let mut follow_up = None;
+        for output in outputs {
+            follow_up = self.carry_out_one(output).or(follow_up);
+        }
+        follow_up
+    }
+
+    fn carry_out_one(&mut self, output: Output) -> Option<Wake> {
+        match output {
+            Output::MintDevice => return Some(mint()),
+            Output::Disconnect => self.disconnect(),
+            Output::Connect(device) => self.connect(device),
+            Output::Subscribe(filter) => {
+                tracing::debug!(%filter, "subscribe");
+                let taken = self
+                    .connection
+                    .as_ref()
+                    .is_none_or(|it| it.subscribe(filter));
+                return self.unless(taken);
+            }
+            Output::Send { id, topic, payload } => {
+                let connection = self.connection.as_mut();
+                let taken = connection.is_none_or(|it| it.publish(id, topic, payload));
+                return self.unless(taken);
+            }
+            Output::Write(write) => self.writer.write(*write),
+            Output::Stored(id) => self.stored(id),
+            other => self.tell(other),
+        }
+        None
+    }
+
+    /// A connection that takes no more is at its end.
+    fn unless(&mut self, taken: bool) -> Option<Wake> {
+        if taken {
+            return None;
+        }
+        self.disconnect();
+        let reason = "the connection takes no more".to_owned();
+        Some(Wake::Input(Input::Disconnected { reason }))
+    }
+
+    fn connect(&mut self, device: DeviceId) {
+        tracing::debug!(%device, "connect");
+        let name = self.device_name.as_deref();
+        self.connection = Some(Connection::open(&self.address, device, name));
+    }
+
+    fn disconnect(&mut self) {
+        self.leaving.retain(|task| !task.is_finished());
+        self.leaving
+            .extend(self.connection.take().map(Connection::close));
+    }
+
+    fn stored(&mut self, id: IntentId) {
+        if let Some(reply) = self.storing.remove(&id) {
+            let (sender, outcome) = oneshot::channel();
+            self.receipts.insert(id, sender);
+            let _ = reply.send(Ok(Receipt::new(outcome, self.end.clone())));
+        }
+    }
+
+    /// Telling fails only where nobody listens.
+    fn tell(&mut self, output: Output) {
+        match output {
+            Output::Receipt { id, outcome } => {
+                drop(
+                    self.receipts
+                        .remove(&id)
+                        .map(|receipt| receipt.send(outcome)),
+                );
+            }
+            Output::SetAside {
+                intent, refusal, ..
+            } => {
+                tracing::warn!(name = refusal.name, reason = refusal.reason, "set aside");
+                let _ = self.tellers.set_aside.send(SetAside {
+                    intent: intent.into(),
+                    refusal,
+                });
+            }
+            Output::Event { event, own } => {
+                tracing::trace!(seq = %event.seq, own, "event");
+                let _ = self.tellers.events.send(Delivered {
+                    event: Arc::from(event),
+                    own,
+                });
+            }
+            Output::Changed { collection, keys } => {
+                let _ = self.tellers.changes.send(Change { collection, keys });
+            }
+            Output::Status(status) => {
+                tracing::debug!(?status, "status");
+                self.status.send_replace(status);
+            }
+            Output::SchemaChanged(hash) => tracing::debug!(%hash, "another schema"),
+            Output::Fault { kind, detail } => tracing::warn!(%kind, detail, "a rule was broken"),
+            _ => {}
+        }
+    }
+
+    async fn shut_down(mut self) {
+        self.disconnect();
+        for task in self.leaving {
+            // It ends within its own time limit; how does not matter.
+            let _ = task.await;
+        }
+        let finished = spawn_blocking(move || self.writer.finish()).await;
+        if finished.is_err() {
+            tracing::warn!("the outbox was not closed in order");
+        }
+    }
+}
+
+async fn next_input(connection: &mut Option<Connection>) -> Input {
+    match connection {
+        Some(connection) => connection.input().await,
+        None => pending().await,
+    }
+}
+
+fn mint() -> Wake {
+    match random_device() {
+        Ok(device) => Wake::Input(Input::NewDevice(device)),
+        Err(error) => Wake::Fail(Failure::Randomness(error)),
+    }
+}

@@ -1,0 +1,153 @@
+//! What a client is opened with.
+
+use std::path::PathBuf;
+
+use syncline_protocol::ids::IdError;
+use syncline_protocol::{Channel, StreamId, SyncId};
+
+const MQTT_PORT: u16 = 1883;
+
+/// Where a client keeps its outbox and its replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Store {
+    /// Nowhere: what is not saved when the process ends is lost.
+    Memory,
+    /// In this file, made if it is missing. One client, one stream, one file.
+    File(PathBuf),
+}
+
+/// Why an address is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an address: host, host:port or [ipv6]:port")]
+pub struct AddressError(String);
+
+/// Where the broker listens. IPv6 addresses keep their brackets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl Address {
+    fn parse(text: &str) -> Result<Self, AddressError> {
+        let error = || AddressError(text.to_owned());
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => {
+                (host, port.parse().map_err(|_| error())?)
+            }
+            _ => (text, MQTT_PORT),
+        };
+        let bracketed = host.starts_with('[') && host.ends_with(']');
+        let sound = !host.is_empty() && (bracketed || !host.contains([':', '/', '[', ']']));
+        if sound {
+            Ok(Self {
+                host: host.to_owned(),
+                port,
+            })
+        } else {
+            Err(error())
+        }
+    }
+}
+
+/// What a client is opened with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub(crate) address: Address,
+    pub(crate) stream: StreamId,
+    pub(crate) store: Store,
+    pub(crate) device_name: Option<String>,
+    pub(crate) online: bool,
+    pub(crate) outbox_limit: Option<usize>,
+}
+
+/// Why there are no such options.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OptionsError {
+    /// The address is none.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The name is none (TOPIC-1, TOPIC-2).
+    #[error(transparent)]
+    Name(#[from] IdError),
+}
+
+impl Options {
+    /// The default stream of a group, at a broker (`host`, `host:port` or `[ipv6]:port`), kept in memory.
+    pub fn new(address: &str, sync_id: &str) -> Result<Self, OptionsError> {
+        let sync_id: SyncId = sync_id.parse()?;
+        Ok(Self {
+            address: Address::parse(address)?,
+            stream: StreamId {
+                sync_id,
+                channel: None,
+            },
+            store: Store::Memory,
+            device_name: None,
+            online: true,
+            outbox_limit: None,
+        })
+    }
+
+    /// Another stream of the group.
+    pub fn channel(mut self, channel: &str) -> Result<Self, OptionsError> {
+        self.stream.channel = Some(channel.parse::<Channel>()?);
+        Ok(self)
+    }
+
+    /// Where the outbox and the replica are kept.
+    #[must_use]
+    pub fn store(mut self, store: Store) -> Self {
+        self.store = store;
+        self
+    }
+
+    /// What people call this device; others see it in its presence.
+    #[must_use]
+    pub fn device_name(mut self, name: impl Into<String>) -> Self {
+        self.device_name = Some(name.into());
+        self
+    }
+
+    /// Whether to connect at once (the default); see `Client::set_online`.
+    #[must_use]
+    pub fn online(mut self, online: bool) -> Self {
+        self.online = online;
+        self
+    }
+
+    /// How many changes may wait for the broker; 10,000 unless said.
+    #[must_use]
+    pub fn outbox_limit(mut self, intents: usize) -> Self {
+        self.outbox_limit = Some(intents);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_a_host_and_a_port() {
+        let parsed = |text: &str| Address::parse(text).map(|it| (it.host, it.port)).ok();
+        assert_eq!(
+            parsed("broker.local"),
+            Some(("broker.local".to_owned(), 1883))
+        );
+        assert_eq!(parsed("127.0.0.1:7"), Some(("127.0.0.1".to_owned(), 7)));
+        assert_eq!(parsed("[::1]:7"), Some(("[::1]".to_owned(), 7)));
+        assert_eq!(parsed("[::1]"), Some(("[::1]".to_owned(), 1883)));
+        for bad in ["", ":7", "host:port", "::1", "mqtt://host", "host:99999"] {
+            assert_eq!(parsed(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn topic_2_a_channel_has_no_reserved_name() {
+        let options = Options::new("localhost", "demo").unwrap();
+        assert!(options.clone().channel("notes").is_ok());
+        assert!(options.channel("events").is_err());
+        assert!(Options::new("localhost", "a/b").is_err());
+    }
+}

@@ -1,0 +1,272 @@
+//! The outbox and the replica on disk: one redb file, one row per intent (STORE-1).
+//!
+//! redb locks its file, so a second client on the same file is refused and not mixed in.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use redb::{
+    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition,
+    WriteTransaction,
+};
+use syncline_client_core::{DeviceRow, IntentId, Row, Stored, Write};
+use syncline_protocol::{Clock, DeviceSeq, Intent, Schema, Snapshot, StreamId, UnixMillis, Value};
+
+/// Raised whenever an older program could misread the file.
+const FORMAT: &[u8] = b"syncline outbox 1";
+
+/// Single rows by name.
+const ROWS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rows");
+/// Intents by id, as they are sent.
+const INTENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("intents");
+
+/// Why a store does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another client has it.
+    #[error("{0} is in use by another client: give each its own file")]
+    InUse(PathBuf),
+    /// It was made for something else.
+    #[error("{path} holds {found}, not {wanted}: give each stream its own file")]
+    OtherStream {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Whose it should be.
+        wanted: String,
+    },
+    /// It was made by a newer version, or is no outbox.
+    #[error("{0} is not an outbox that this version can read")]
+    Format(PathBuf),
+    /// A row cannot be read.
+    #[error("{path}: the row {row} is damaged: {why}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Which row.
+        row: String,
+        /// In what way.
+        why: String,
+    },
+    /// The disk, or redb.
+    #[error("{path}: {error}")]
+    Disk {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        error: Box<redb::Error>,
+    },
+}
+
+/// An open file.
+#[derive(Debug)]
+pub(crate) struct FileStore {
+    path: PathBuf,
+    database: Database,
+}
+
+impl FileStore {
+    /// Opens or makes the file for a stream, and reads what it holds. Blocks.
+    pub(crate) fn open(
+        path: &Path,
+        stream: &StreamId,
+    ) -> Result<(Self, Option<Stored>), StoreError> {
+        let database = Database::create(path).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.to_owned()),
+            other => disk(path, other),
+        })?;
+        let store = Self {
+            path: path.to_owned(),
+            database,
+        };
+        store.claim(stream)?;
+        let stored = store.load()?;
+        Ok((store, stored))
+    }
+
+    /// Makes the tables of a new file; checks whose an old one is.
+    fn claim(&self, stream: &StreamId) -> Result<(), StoreError> {
+        let wanted = stream.to_string();
+        let transaction = self.begin()?;
+        {
+            let mut rows = transaction.open_table(ROWS).map_err(self.disk())?;
+            let found = rows
+                .get("format")
+                .map_err(self.disk())?
+                .map(|row| row.value().to_vec());
+            match found {
+                Some(format) if format != FORMAT => {
+                    return Err(StoreError::Format(self.path.clone()));
+                }
+                Some(_) => {}
+                None => {
+                    rows.insert("format", FORMAT).map_err(self.disk())?;
+                    rows.insert("stream", wanted.as_bytes())
+                        .map_err(self.disk())?;
+                }
+            }
+            let found = rows
+                .get("stream")
+                .map_err(self.disk())?
+                .map(|row| row.value().to_vec());
+            let found = String::from_utf8_lossy(&found.unwrap_or_default()).into_owned();
+            if found != wanted {
+                return Err(StoreError::OtherStream {
+                    path: self.path.clone(),
+                    found,
+                    wanted,
+                });
+            }
+            transaction.open_table(INTENTS).map_err(self.disk())?;
+        }
+        transaction.commit().map_err(self.disk())
+    }
+
+    fn load(&self) -> Result<Option<Stored>, StoreError> {
+        let Some(device) = self.row("device", read_device)? else {
+            return Ok(None);
+        };
+        let schema = self.row("schema", |bytes| {
+            let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+            Schema::from_document(text)
+                .map(Arc::new)
+                .map_err(|error| error.to_string())
+        })?;
+        let replica = self.row("replica", |bytes| {
+            Snapshot::decode(bytes).map_err(|error| error.to_string())
+        })?;
+        Ok(Some(Stored {
+            device,
+            intents: self.intents()?,
+            replica,
+            schema,
+        }))
+    }
+
+    fn row<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&[u8]) -> Result<T, String>,
+    ) -> Result<Option<T>, StoreError> {
+        let transaction = self.database.begin_read().map_err(self.disk())?;
+        let rows = transaction.open_table(ROWS).map_err(self.disk())?;
+        let row = rows.get(name).map_err(self.disk())?;
+        row.map(|row| read(row.value()).map_err(|why| self.damaged(name, why)))
+            .transpose()
+    }
+
+    fn intents(&self) -> Result<Vec<Row>, StoreError> {
+        let transaction = self.database.begin_read().map_err(self.disk())?;
+        let table = transaction.open_table(INTENTS).map_err(self.disk())?;
+        let mut intents = Vec::new();
+        for row in table.iter().map_err(self.disk())? {
+            let (id, bytes) = row.map_err(self.disk())?;
+            let id = IntentId::new(id.value());
+            let intent = Intent::decode(bytes.value())
+                .map_err(|refused| self.damaged(&format!("intent {}", id.get()), refused.reason))?;
+            intents.push(Row { id, intent });
+        }
+        Ok(intents)
+    }
+
+    /// Makes writes durable, all in one commit. Blocks until the disk has them.
+    pub(crate) fn write(&self, writes: &[Write]) -> Result<(), StoreError> {
+        let transaction = self.begin()?;
+        {
+            let mut rows = transaction.open_table(ROWS).map_err(self.disk())?;
+            let mut intents = transaction.open_table(INTENTS).map_err(self.disk())?;
+            for write in writes {
+                for id in &write.delete {
+                    intents.remove(id.get()).map_err(self.disk())?;
+                }
+                for row in &write.intents {
+                    let bytes = row.intent.encode();
+                    intents
+                        .insert(row.id.get(), bytes.as_slice())
+                        .map_err(self.disk())?;
+                }
+                for (name, bytes) in single_rows(write) {
+                    rows.insert(name, bytes.as_slice()).map_err(self.disk())?;
+                }
+            }
+        }
+        transaction.commit().map_err(self.disk())
+    }
+
+    fn begin(&self) -> Result<WriteTransaction, StoreError> {
+        let mut transaction = self.database.begin_write().map_err(self.disk())?;
+        transaction
+            .set_durability(Durability::Immediate)
+            .map_err(self.disk())?;
+        Ok(transaction)
+    }
+
+    fn disk<E: Into<redb::Error>>(&self) -> impl FnOnce(E) -> StoreError + use<'_, E> {
+        |error| disk(&self.path, error)
+    }
+
+    fn damaged(&self, row: &str, why: String) -> StoreError {
+        StoreError::Damaged {
+            path: self.path.clone(),
+            row: row.to_owned(),
+            why,
+        }
+    }
+}
+
+fn disk(path: &Path, error: impl Into<redb::Error>) -> StoreError {
+    StoreError::Disk {
+        path: path.to_owned(),
+        error: Box::new(error.into()),
+    }
+}
+
+fn single_rows(write: &Write) -> Vec<(&'static str, Vec<u8>)> {
+    let device = write.device.map(|row| ("device", write_device(row)));
+    let replica = write
+        .replica
+        .as_ref()
+        .map(|replica| ("replica", replica.encode()));
+    let schema = write
+        .schema
+        .as_ref()
+        .map(|schema| ("schema", schema.document().into_bytes()));
+    device.into_iter().chain(replica).chain(schema).collect()
+}
+
+fn write_device(row: DeviceRow) -> Vec<u8> {
+    let number = |n: u64| Value::number(n as f64).unwrap_or_default();
+    crate::map([
+        ("device_uuid", Value::Bytes(row.device.as_bytes().to_vec())),
+        ("next_device_seq", number(row.next_device_seq.get())),
+        ("offered", number(row.offered.map_or(0, DeviceSeq::get))),
+        ("timestamp", number(row.clock.timestamp.get())),
+        ("counter", Value::from(row.clock.counter)),
+    ])
+    .to_msgpack()
+}
+
+fn read_device(bytes: &[u8]) -> Result<DeviceRow, String> {
+    let value = Value::from_msgpack(bytes).map_err(|error| error.to_string())?;
+    let number = |name: &str| value.as_map()?.get(name)?.as_u64();
+    let read = || {
+        let Value::Bytes(device) = value.as_map()?.get("device_uuid")? else {
+            return None;
+        };
+        let counter = u32::try_from(number("counter")?).ok()?;
+        Some(DeviceRow {
+            device: syncline_protocol::DeviceId::from_bytes(device.as_slice().try_into().ok()?),
+            next_device_seq: DeviceSeq::new(number("next_device_seq")?)?,
+            offered: DeviceSeq::new(number("offered")?),
+            clock: Clock {
+                timestamp: UnixMillis::new(number("timestamp")?),
+                counter,
+            },
+        })
+    };
+    read().ok_or_else(|| "a number or the UUID is missing".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+/**
+ * What an app sees of Syncline: options, status, entries, events, receipts.
+ *
+ * All times are Unix milliseconds. Everything handed out is read-only and never changes afterwards.
+ */
+import type { SyncEvent } from './protocol/event.js';
+import type { Presence } from './protocol/presence.js';
+import type { Value } from './protocol/value.js';
+
+/** How to open one stream of one sync group. */
+export interface SynclineOptions {
+  /** The broker's WebSocket address, for example `ws://localhost:8080/mqtt`. */
+  readonly url: string;
+  /** The sync group: 1 to 64 of `A-Z a-z 0-9 . _ -`. */
+  readonly syncId: string;
+  /** A named stream of the group; left out: the default one. */
+  readonly channel?: string;
+  /** A name for people, shown to the other devices (PRESENCE-1). */
+  readonly name?: string;
+  /** Where outbox and replica live. Default: `indexeddb` where there is one, else `memory`. */
+  readonly storage?: 'indexeddb' | 'memory';
+  /** One device per browser tab. The only scope so far. */
+  readonly deviceScope?: 'tab';
+}
+
+/** What a connection pill shows. `pending` counts intents that the broker has not confirmed. */
+export type Status =
+  /** Online and everything is saved. */
+  | { readonly state: 'saved'; readonly pending: 0 }
+  /** Online, some intents are on their way. */
+  | { readonly state: 'saving'; readonly pending: number }
+  /** Connected or connecting, but not caught up yet. */
+  | { readonly state: 'connecting'; readonly pending: number }
+  /** Not connected. `retryAt`: when the next attempt starts; null: the app switched it off. */
+  | {
+      readonly state: 'offline';
+      readonly pending: number;
+      readonly retryAt: number | null;
+      readonly reason: string | null;
+    };
+
+/** A live entry of a collection, own unconfirmed changes included. */
+export interface Entry {
+  readonly key: string;
+  /** `true` for a member of a `set`. */
+  readonly value: Value;
+  /** True while an own change of this entry is not confirmed. */
+  readonly pending: boolean;
+}
+
+/** A device of the group, as the broker tells it (PRESENCE-1). */
+export interface DevicePresence extends Presence {
+  /** True for this very device. */
+  readonly own: boolean;
+}
+
+/** A permanent refusal: by the broker, with a name of the protocol's table, or by `publish` itself. */
+export class RefusedError extends Error {
+  override readonly name = 'RefusedError';
+  constructor(
+    /** For example `bad_data`, `overtaken`, `not_allowed`; of `publish` also `outbox_full`. */
+    readonly refusal: string,
+    /** A sentence for people. */
+    readonly reason: string,
+  ) {
+    super(`${refusal}: ${reason}`);
+  }
+}
+
+/** An intent that will never be saved: refused for ever, kept so that the app can tell its user. */
+export interface SetAside {
+  readonly eventType: string;
+  readonly eventData: Value;
+  readonly refusal: string;
+  readonly reason: string;
+}
+
+/** What `publish` returns: the intent is in this device's durable outbox. */
+export interface Receipt {
+  /** Its number in this device's outbox. */
+  readonly deviceSeq: number;
+  /**
+   * Resolves when the event is on the broker's disk; `seq` is null where the broker only said that it has it. Rejects
+   * with a {@link RefusedError}, or with another error if this page ends or another tab delivers it.
+   */
+  readonly saved: Promise<{ readonly seq: number | null }>;
+}
+
+/** Names of events and what their `detail` holds. */
+export interface SynclineEvents {
+  /** The status changed. */
+  status: Status;
+  /** Entries of these collections may have changed. */
+  change: { readonly collections: readonly string[] };
+  /** An event arrived in order; `own`: this device's. Not told for what a snapshot brought. */
+  event: { readonly event: SyncEvent; readonly own: boolean };
+  /** The devices of the group changed. */
+  presence: { readonly devices: readonly DevicePresence[] };
+  /** An intent was refused for ever. */
+  setaside: SetAside;
+  /** The broker, the storage or this client broke a rule; the client goes on. For logs. */
+  fault: { readonly kind: string; readonly detail: string };
+}
+
+/** One device's view of one stream. */
+export interface Syncline {
+  /** This device, 36 characters. */
+  readonly deviceUuid: string;
+  readonly syncId: string;
+  /** null: the default channel. */
+  readonly channel: string | null;
+  /** The present status. The same object until it changes. */
+  readonly status: Status;
+  /** The last seq that this device has applied. */
+  readonly seq: number;
+
+  /**
+   * Applies an intent at once and stores it; resolves when it is in the durable outbox (G11).
+   * Rejects with a {@link RefusedError} if it could never be saved: `bad_value`, `bad_data`, `not_an_event`, or if too
+   * many changes wait already: `outbox_full`.
+   */
+  publish(eventType: string, eventData: Value): Promise<Receipt>;
+
+  /** The live entries of a collection, ascending by the UTF-8 bytes of their keys. Same array until one changes. */
+  entries(collection: string): readonly Entry[];
+  /** Whether a collection has a live entry under `key`. */
+  has(collection: string, key: string): boolean;
+  /** Devices of the group that the broker knows, this one included once it is online. Same array until one changes. */
+  devices(): readonly DevicePresence[];
+  /** Intents that were refused for ever, oldest first. */
+  setAside(): readonly SetAside[];
+
+  /** Disconnects and stays offline (false), or goes back online at once (true). */
+  setOnline(online: boolean): void;
+  /** Disconnects, stores what is to be stored, and releases the device. */
+  close(): Promise<void>;
+
+  /** Calls `listener` once after any changes of status, entries, devices or set-aside intents (external-store shape). */
+  subscribe(listener: () => void): () => void;
+  addEventListener<K extends keyof SynclineEvents>(
+    type: K,
+    listener: (event: CustomEvent<SynclineEvents[K]>) => void,
+    options?: AddEventListenerOptions | boolean,
+  ): void;
+  removeEventListener<K extends keyof SynclineEvents>(
+    type: K,
+    listener: (event: CustomEvent<SynclineEvents[K]>) => void,
+    options?: EventListenerOptions | boolean,
+  ): void;
+}

@@ -1,0 +1,191 @@
+/**
+ * The client as a state machine without input, output, clock or chance of its own. Rules: `client-sdk/SPEC.md`.
+ *
+ * Contract: `open` comes first and once. `persisted` follows `write`, `connected` or `disconnected` follow `connect`,
+ * `new_device` follows `mint_device`. After `disconnect` nothing is reported of that connection. After each input the
+ * driver arranges a `timeout` at `nextTimeout()`.
+ */
+import type { Value } from '../protocol/value.js';
+import { mintWhenQuiet, onAcked, onNewDevice } from './answers.js';
+import { Device } from './device.js';
+import type { CoreOptions, CoreStatus, Input, Output, StoredRows } from './messages.js';
+import { connect, drop, fault, Parts } from './parts.js';
+import { onPersisted, publish, sendWhatMayGo } from './publishing.js';
+import { onConnected, onMessage } from './resuming.js';
+import { Turn } from './turn.js';
+
+/** OUTBOX-3. */
+const OUTBOX_LIMIT = 10_000;
+
+/** One stream, one device, one connection. */
+export class Core {
+  readonly #options: CoreOptions;
+  readonly #parts: Parts;
+  #writes = 0;
+  #status: CoreStatus | undefined;
+
+  constructor(options: CoreOptions) {
+    const fresh = { deviceUuid: options.deviceUuid, nextDeviceSeq: 1, offered: 0, timestamp: 0, counter: 0 };
+    const device = new Device(options.stored?.device ?? fresh);
+    this.#options = options;
+    this.#parts = new Parts(options.stream, device, options.outboxLimit ?? OUTBOX_LIMIT);
+  }
+
+  get deviceUuid(): string {
+    return this.#parts.device.uuid;
+  }
+
+  /** The cursor's seq. */
+  get seq(): number {
+    return this.#parts.replica.seq;
+  }
+
+  /** Where things stood after the last input. */
+  get status(): CoreStatus {
+    return this.#status ?? this.#parts.link.status(0);
+  }
+
+  /** The live values of a collection, own changes included. */
+  values(collection: string): ReadonlyMap<string, Value> {
+    return this.#parts.view.values(collection);
+  }
+
+  /** Whether an own change of an entry waits for the broker. */
+  isPending(collection: string, key: string): boolean {
+    return this.#parts.view.isPending(collection, key);
+  }
+
+  /** When a `timeout` is wanted; null: not at all. */
+  nextTimeout(): number | null {
+    const { link, saves } = this.#parts;
+    const dates = [link.timeout, saves.timeout].filter((date) => date !== undefined);
+    return dates.length === 0 ? null : Math.min(...dates);
+  }
+
+  /** Takes one input. `now` never goes back; `random` is in [0, 1). */
+  handle(now: number, random: number, input: Input): Output[] {
+    const turn = new Turn(now, random, this.#writes + 1);
+    this.#dispatch(turn, input);
+    mintWhenQuiet(this.#parts, turn);
+    this.#endHolding();
+    sendWhatMayGo(this.#parts, turn);
+    return this.#finish(turn);
+  }
+
+  #dispatch(turn: Turn, input: Input): void {
+    switch (input.type) {
+      case 'open':
+        return this.#open(turn);
+      case 'publish':
+        return publish(this.#parts, turn, input.eventType, input.eventData);
+      case 'persisted':
+        onPersisted(this.#parts, turn, input.write);
+        return this.#saveReplica(turn);
+      case 'connected':
+        return onConnected(this.#parts, turn, input.receiveMaximum, input.maximumPacketSize);
+      case 'message':
+        return onMessage(this.#parts, turn, input.topic, input.payload);
+      case 'acked':
+        return onAcked(this.#parts, turn, input.id, input.answer);
+      case 'disconnected':
+        return this.#onDisconnected(turn, input.reason);
+      case 'timeout':
+        return this.#onTimeout(turn);
+      case 'set_online':
+        return this.#setOnline(turn, input.online);
+      case 'new_device':
+        return onNewDevice(this.#parts, turn, input.deviceUuid);
+    }
+  }
+
+  #open(turn: Turn): void {
+    if (this.#options.stored !== null) this.#restore(turn, this.#options.stored);
+    if (this.#options.online) connect(this.#parts, turn);
+    else this.#parts.link.switchOff();
+  }
+
+  /** OPEN-2. */
+  #restore(turn: Turn, stored: StoredRows): void {
+    const { replica, outbox, device, view } = this.#parts;
+    if (!replica.restore(stored.schema, stored.replica))
+      fault(turn, 'storage', 'the stored replica is not usable');
+    for (const row of stored.intents ?? []) {
+      const pending = outbox.restore(row, row.deviceSeq <= device.offered);
+      // Only what was acknowledged before a fork keeps the device of then (FORK-3).
+      if (row.deviceUuid !== device.uuid) outbox.stand(pending, 'acked');
+    }
+    this.#parts.seeClocks();
+    view.reset(outbox.all());
+    // There was no view before, so nothing of it has changed.
+    view.settle();
+  }
+
+  /** OUTBOX-7, RETRY-1. */
+  #onDisconnected(turn: Turn, reason: string): void {
+    const { link, outbox } = this.#parts;
+    if (!link.active) return;
+    outbox.requeueSent();
+    link.retry(turn.now, turn.random, reason, false);
+  }
+
+  #onTimeout(turn: Turn): void {
+    const { link } = this.#parts;
+    if (link.retryIsDue(turn.now)) connect(this.#parts, turn);
+    else if (link.openingIsLate(turn.now)) drop(this.#parts, turn, 'no opening state', false);
+    this.#saveReplica(turn);
+  }
+
+  /** LINK-3. */
+  #setOnline(turn: Turn, online: boolean): void {
+    const { link, outbox } = this.#parts;
+    if (online) {
+      if (link.active) return;
+      link.start(turn.now);
+      connect(this.#parts, turn);
+      return;
+    }
+    if (link.active) turn.emit({ type: 'disconnect' });
+    outbox.requeueSent();
+    link.switchOff();
+  }
+
+  /** STORE-3. */
+  #saveReplica(turn: Turn): void {
+    const { saves, replica, outbox } = this.#parts;
+    if (!saves.isDue(turn.now)) return;
+    turn.putReplica(replica.row(), saves.schemaIsNew ? replica.schema?.map : undefined);
+    turn.deleteIntents(outbox.takeDeletable());
+    saves.started(turn.write);
+  }
+
+  /** OUTBOX-8. */
+  #endHolding(): void {
+    const { link, outbox, fork } = this.#parts;
+    if (link.settled && outbox.sentCount === 0 && fork === 'none') this.#parts.holding = false;
+  }
+
+  #finish(turn: Turn): Output[] {
+    const { link, outbox, device, view, saves } = this.#parts;
+    if (outbox.hasDeletable) saves.changed(turn.now);
+    const write = turn.takeWrite(() => device.row());
+    if (write !== undefined) {
+      this.#writes = write.write;
+      turn.emit(write);
+    }
+    for (const change of view.settle()) turn.emit(change);
+    const status = link.status(outbox.unackedCount);
+    if (!sameStatus(status, this.#status)) turn.emit(status);
+    this.#status = status;
+    return turn.finish();
+  }
+}
+
+function sameStatus(a: CoreStatus, b: CoreStatus | undefined): boolean {
+  return (
+    b !== undefined &&
+    a.phase === b.phase &&
+    a.pending === b.pending &&
+    a.nextRetryAt === b.nextRetryAt &&
+    a.reason === b.reason
+  );
+}

@@ -1,0 +1,153 @@
+/** The outbox: this device's intents until the broker has them, and a little longer while they are shown. */
+import { encodeIntent, type Intent } from '../protocol/event.js';
+import type { IntentRow } from './messages.js';
+
+/** Where an intent stands with the broker. */
+export type Standing =
+  /** Waits to be sent (again). */
+  | 'queued'
+  /** Sent on this connection and not answered. */
+  | 'sent'
+  /** On the broker's disk. */
+  | 'acked';
+
+/** One intent of the outbox. */
+export interface Pending {
+  readonly id: number;
+  intent: Intent;
+  standing: Standing;
+  /** Whether the overlay holds it (OVERLAY-2). */
+  shown: boolean;
+  /** The write that first makes its row durable; its publisher waits for that one. */
+  readonly storedBy: number;
+  /** The write that must be durable before it is sent (OUTBOX-4, OUTBOX-5); null: the link has not opened since. */
+  sendableBy: number | null;
+  /** Its seq, once answered or seen as an event. */
+  seq: number | undefined;
+  /** The epoch that it was last sent with; differs from the intent's once REPLICA-7 changed that. */
+  sentEpoch: string | null;
+  /** Refused as `wrong_epoch` with the epoch that it has; the next opening decides (REFUSE-3). */
+  doubted: boolean;
+  /** The epoch of the replica when it was acknowledged (OVERLAY-2). */
+  ackedUnder: string | null;
+}
+
+/** The row that is stored for an intent. */
+export function rowOf(pending: Pending): IntentRow {
+  return { id: pending.id, ...pending.intent };
+}
+
+/** The payload that is sent for an intent. */
+export function payloadOf(pending: Pending): Uint8Array {
+  return encodeIntent(pending.intent);
+}
+
+/** Intents in the order in which they were made, which is `device_seq` order. */
+export class Outbox {
+  readonly #all = new Map<number, Pending>();
+  readonly #deletable: number[] = [];
+  #nextId = 1;
+  #unacked = 0;
+  #sent = 0;
+
+  /** Puts a new intent at the end. */
+  add(intent: Intent, storedBy: number, sendableBy: number | null): Pending {
+    return this.#insert(this.#nextId, intent, storedBy, sendableBy);
+  }
+
+  /** Puts a stored intent back, in order of ids. */
+  restore(row: IntentRow, sendable: boolean): Pending {
+    const { id, ...intent } = row;
+    return this.#insert(id, intent, 0, sendable ? 0 : null);
+  }
+
+  #insert(id: number, intent: Intent, storedBy: number, sendableBy: number | null): Pending {
+    const pending: Pending = {
+      id,
+      intent,
+      standing: 'queued',
+      shown: true,
+      storedBy,
+      sendableBy,
+      seq: undefined,
+      sentEpoch: null,
+      doubted: false,
+      ackedUnder: null,
+    };
+    this.#all.set(id, pending);
+    this.#nextId = Math.max(this.#nextId, id + 1);
+    this.#unacked += 1;
+    return pending;
+  }
+
+  get(id: number): Pending | undefined {
+    return this.#all.get(id);
+  }
+
+  all(): Iterable<Pending> {
+    return this.#all.values();
+  }
+
+  /** Intents that the broker has not acknowledged, in order. */
+  unacked(): Pending[] {
+    return [...this.#all.values()].filter(({ standing }) => standing !== 'acked');
+  }
+
+  /** Intents that wait to be sent, in order. */
+  *queued(): Generator<Pending> {
+    for (const pending of this.#all.values()) if (pending.standing === 'queued') yield pending;
+  }
+
+  /** The intent that an event or a refusal is about. */
+  find(deviceUuid: string, deviceSeq: number | null): Pending | undefined {
+    if (deviceSeq === null) return undefined;
+    for (const pending of this.#all.values()) {
+      const { intent } = pending;
+      if (intent.deviceSeq === deviceSeq && intent.deviceUuid === deviceUuid) return pending;
+    }
+    return undefined;
+  }
+
+  /** How many intents are not acknowledged. */
+  get unackedCount(): number {
+    return this.#unacked;
+  }
+
+  /** How many are on their way. */
+  get sentCount(): number {
+    return this.#sent;
+  }
+
+  /** Changes the standing of an intent; the counts follow. */
+  stand(pending: Pending, standing: Standing): void {
+    this.#sent += Number(standing === 'sent') - Number(pending.standing === 'sent');
+    this.#unacked += Number(pending.standing === 'acked') - Number(standing === 'acked');
+    pending.standing = standing;
+  }
+
+  /** Takes an intent out. */
+  remove(pending: Pending): void {
+    this.stand(pending, 'acked');
+    this.#all.delete(pending.id);
+  }
+
+  /** Forgets an intent that is acknowledged and not shown any more; its row waits for the next save (STORE-3). */
+  forgetIfDone(pending: Pending): void {
+    if (pending.standing !== 'acked' || pending.shown || !this.#all.delete(pending.id)) return;
+    this.#deletable.push(pending.id);
+  }
+
+  get hasDeletable(): boolean {
+    return this.#deletable.length > 0;
+  }
+
+  /** Ids of rows that nothing needs any more. */
+  takeDeletable(): number[] {
+    return this.#deletable.splice(0);
+  }
+
+  /** OUTBOX-7: the connection has ended. */
+  requeueSent(): void {
+    for (const pending of this.#all.values()) if (pending.standing === 'sent') this.stand(pending, 'queued');
+  }
+}

@@ -1,0 +1,74 @@
+/** The parts of a core, which the chapters of its rules share. */
+import type { StreamId } from '../protocol/ids.js';
+import type { Device } from './device.js';
+import { Link } from './link.js';
+import type { FaultKind } from './messages.js';
+import { Outbox, type Pending } from './outbox.js';
+import { Replica } from './replica.js';
+import { Saves } from './saves.js';
+import type { Turn } from './turn.js';
+import { View } from './view.js';
+
+/** A fork of this device (FORK-1 … FORK-3). */
+export type Fork = 'none' | 'known' | 'minting';
+
+/** All that a core remembers. */
+export class Parts {
+  readonly outbox = new Outbox();
+  readonly link = new Link();
+  readonly saves = new Saves();
+  readonly replica: Replica;
+  readonly view: View;
+  /** All writes up to this one are durable. */
+  persisted = 0;
+  /** Nothing is sent until what was sent is answered (OUTBOX-8). */
+  holding = false;
+  fork: Fork = 'none';
+
+  constructor(
+    readonly stream: StreamId,
+    readonly device: Device,
+    readonly outboxLimit: number,
+  ) {
+    this.replica = new Replica(stream);
+    this.view = new View(this.replica);
+  }
+
+  /** Moves the clock to the highest of the replica's entries (OUTBOX-2). */
+  seeClocks(): void {
+    for (const collection of this.replica.schema?.collections ?? []) {
+      for (const entry of this.replica.state?.entries(collection).values() ?? []) this.device.see(entry);
+    }
+  }
+}
+
+/** Takes an intent out of the overlay (OVERLAY-2). */
+export function hide(parts: Parts, pending: Pending): void {
+  if (!pending.shown) return;
+  parts.view.hide(pending);
+  parts.outbox.forgetIfDone(pending);
+}
+
+/** Asks for a connection. */
+export function connect(parts: Parts, turn: Turn): void {
+  parts.link.connect(turn.now);
+  turn.emit({ type: 'connect', deviceUuid: parts.device.uuid });
+}
+
+/** Ends the connection for a reason of the core's own, and tries again later (RETRY-3, RETRY-4). */
+export function drop(parts: Parts, turn: Turn, reason: string, afterFault: boolean): void {
+  turn.emit({ type: 'disconnect' });
+  parts.outbox.requeueSent();
+  parts.link.retry(turn.now, turn.random, reason, afterFault);
+}
+
+/** Tells that a rule was broken. */
+export function fault(turn: Turn, kind: FaultKind, detail: string): void {
+  turn.emit({ type: 'fault', kind, detail });
+}
+
+/** A broken rule after which this connection is of no use. */
+export function breakOff(parts: Parts, turn: Turn, kind: FaultKind, detail: string): void {
+  fault(turn, kind, detail);
+  drop(parts, turn, kind, true);
+}

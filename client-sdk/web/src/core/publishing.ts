@@ -1,0 +1,89 @@
+/** From `publish` to the wire (client SPEC, "Outbox"). */
+import { EPOCH_NONE, eventsTopic } from '../protocol/ids.js';
+import { targetOf } from '../protocol/state.js';
+import type { Value } from '../protocol/value.js';
+import { setAside } from './answers.js';
+import type { Connection } from './link.js';
+import { payloadOf, type Pending } from './outbox.js';
+import type { Parts } from './parts.js';
+import type { Turn } from './turn.js';
+
+/** What a PUBLISH has besides topic and payload, at most (REFUSE-4). */
+const PACKET_OVERHEAD_BYTES = 16;
+
+/** OUTBOX-1, OUTBOX-3, OUTBOX-5. */
+export function publish(parts: Parts, turn: Turn, eventType: string, eventData: Value): void {
+  const { device, outbox, replica, link } = parts;
+  const reason = whyNot(parts, eventType, eventData);
+  if (reason !== undefined) return turn.emit({ type: 'rejected', reason });
+  const deviceSeq = device.takeSeq();
+  const epoch = replica.epoch === EPOCH_NONE ? null : replica.epoch;
+  const clock = device.tick(turn.now);
+  const intent = {
+    eventType,
+    eventData,
+    deviceUuid: device.uuid,
+    deviceSeq,
+    clock,
+    baseSeq: replica.seq,
+    epoch,
+  };
+  const open = link.open !== undefined && parts.fork === 'none';
+  if (open) device.offerAll();
+  const pending = outbox.add(intent, turn.write, open ? turn.write : null);
+  parts.view.show(pending);
+  turn.putDevice();
+  turn.putIntent(pending);
+}
+
+/** OUTBOX-3; and the broker would refuse as `bad_data` what lacks its collection's key. */
+function whyNot(parts: Parts, eventType: string, eventData: Value): string | undefined {
+  const { schema } = parts.replica;
+  if (parts.outbox.unackedCount >= parts.outboxLimit) return 'outbox_full';
+  const mapped = schema?.operation(eventType) !== undefined;
+  return mapped && targetOf(schema, eventType, eventData) === undefined ? 'bad_data' : undefined;
+}
+
+/** An opening has made everything that waits ready to be sent, once the device row says so (OUTBOX-5). */
+export function offerAll(parts: Parts, turn: Turn): void {
+  const waiting = parts.outbox.unacked().filter(({ sendableBy }) => sendableBy === null);
+  if (waiting.length === 0) return;
+  for (const pending of waiting) pending.sendableBy = turn.write;
+  parts.device.offerAll();
+  turn.putDevice();
+}
+
+/** Tells the publishers whose intents have become durable. */
+export function onPersisted(parts: Parts, turn: Turn, write: number): void {
+  for (const { id, storedBy } of parts.outbox.all()) {
+    if (storedBy > parts.persisted && storedBy <= write) turn.emit({ type: 'stored', id });
+  }
+  parts.persisted = Math.max(parts.persisted, write);
+  parts.saves.persisted(write);
+}
+
+/** Sends what may go now (OUTBOX-4). */
+export function sendWhatMayGo(parts: Parts, turn: Turn): void {
+  const connection = parts.link.open;
+  if (connection === undefined || parts.holding) return;
+  for (const pending of parts.outbox.queued()) {
+    if (parts.outbox.sentCount >= connection.window || !isReady(parts, pending)) return;
+    send(parts, turn, connection, pending);
+  }
+}
+
+function isReady(parts: Parts, { sendableBy }: Pending): boolean {
+  return sendableBy !== null && sendableBy <= parts.persisted;
+}
+
+function send(parts: Parts, turn: Turn, connection: Connection, pending: Pending): void {
+  const topic = eventsTopic(parts.stream);
+  const payload = payloadOf(pending);
+  const bytes = payload.length + topic.length + PACKET_OVERHEAD_BYTES;
+  if (bytes > (connection.packetBytesMax ?? Infinity)) {
+    return setAside(parts, turn, pending, { name: 'too_large', reason: 'larger than the broker takes' });
+  }
+  parts.outbox.stand(pending, 'sent');
+  pending.sentEpoch = pending.intent.epoch;
+  turn.emit({ type: 'send', id: pending.id, topic, payload });
+}

@@ -1,0 +1,35 @@
+/** When the replica is written: lazily, one write at a time (STORE-3). */
+
+const SAVE_AFTER_MS = 1_000;
+
+/** What the storage does not have yet, the outbox apart. */
+export class Saves {
+  #due: number | undefined;
+  #onItsWay: number | undefined;
+  /** Whether the schema is not stored yet. */
+  schemaIsNew = false;
+
+  /** Something changed that no replica write has. */
+  changed(now: number): void {
+    this.#due ??= now + SAVE_AFTER_MS;
+  }
+
+  persisted(write: number): void {
+    if (this.#onItsWay !== undefined && this.#onItsWay <= write) this.#onItsWay = undefined;
+  }
+
+  /** When a write is wanted. While one is on its way, its `persisted` is what is waited for. */
+  get timeout(): number | undefined {
+    return this.#onItsWay === undefined ? this.#due : undefined;
+  }
+
+  isDue(now: number): boolean {
+    return this.timeout !== undefined && now >= this.timeout;
+  }
+
+  started(write: number): void {
+    this.#due = undefined;
+    this.#onItsWay = write;
+    this.schemaIsNew = false;
+  }
+}
