@@ -28,8 +28,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::new(&arguments.broker, "home")?.store(Store::File(arguments.store));
     let client = Client::open(options).await?;
     for at in 1..=arguments.stars {
+        let album = format!("album-{at:03}");
         client
-            .publish("star_album", map([("album_id", format!("album-{at:03}"))]))
+            .publish("star_album", map([("album_id", album.as_str())]))
             .await?;
         println!("stored {at}");
     }

@@ -52,7 +52,10 @@ fn places(source: &Source) -> Vec<Finding> {
     let places = PLACES
         .iter()
         .flat_map(|place| source.text.match_indices(place));
+    // A path of a machine begins at its root, unlike `sync/home/events` and `{id}/home/events`.
+    let is_inside = |at: usize| source.text[..at].ends_with(|c| is_word(c) || "}>/+.".contains(c));
     places
+        .filter(|(at, _)| !is_inside(*at))
         .map(|(at, _)| found(source, at, "a path of one machine", remedy))
         .collect()
 }
