@@ -208,6 +208,12 @@ impl Sequencer {
         }
     }
 
+    /// Whether the thread works.
+    pub fn is_running(&self) -> bool {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
     /// Takes nothing new, finishes what is queued, and ends the thread. Idempotent.
     pub fn drain(&self) {
         self.intake
