@@ -22,12 +22,14 @@ export class Core {
   readonly #options: CoreOptions;
   readonly #parts: Parts;
   #writes = 0;
+  #deviceIsStored: boolean;
   #status: CoreStatus | undefined;
 
   constructor(options: CoreOptions) {
     const fresh = { deviceUuid: options.deviceUuid, nextDeviceSeq: 1, offered: 0, timestamp: 0, counter: 0 };
     const device = new Device(options.stored?.device ?? fresh);
     this.#options = options;
+    this.#deviceIsStored = options.stored !== null;
     this.#parts = new Parts(options.stream, device, options.outboxLimit ?? OUTBOX_LIMIT);
   }
 
@@ -167,9 +169,12 @@ export class Core {
   #finish(turn: Turn): Output[] {
     const { link, outbox, device, view, saves } = this.#parts;
     if (outbox.hasDeletable) saves.changed(turn.now);
+    // STORE-1: the first write to a new store has the device row.
+    if (turn.hasWrite && !this.#deviceIsStored) turn.putDevice();
     const write = turn.takeWrite(() => device.row());
     if (write !== undefined) {
       this.#writes = write.write;
+      this.#deviceIsStored = true;
       turn.emit(write);
     }
     for (const change of view.settle()) turn.emit(change);

@@ -27,7 +27,7 @@ export interface Connection {
   awaiting: 'schema' | 'other schema' | 'opening' | null;
   /** Whether an opening was taken on it, so that intents may be sent (LINK-2). */
   open: boolean;
-  /** Whether an event was applied since the last opening (REPLICA-4). */
+  /** Whether an event was applied since the last gap, if there was one (REPLICA-4). */
   progressed: boolean;
   /** Whether the whole state was asked for because of REPLICA-2. */
   restarted: boolean;
@@ -88,7 +88,7 @@ export class Link {
       packetBytesMax,
       awaiting: 'opening',
       open: false,
-      progressed: false,
+      progressed: true,
       restarted: false,
     };
     this.#phase = { name: 'connected', connection };
@@ -105,7 +105,6 @@ export class Link {
   opened(connection: Connection): void {
     connection.awaiting = null;
     connection.open = true;
-    connection.progressed = false;
     this.#attempt = 0;
     this.#reason = undefined;
     this.#deadline = undefined;

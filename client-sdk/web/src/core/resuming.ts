@@ -90,7 +90,10 @@ function onEvent(parts: Parts, turn: Turn, connection: Connection, event: SyncEv
 }
 
 function onGap(parts: Parts, turn: Turn, connection: Connection, event: SyncEvent): void {
-  if (connection.progressed) return resubscribe(parts, turn);
+  if (connection.progressed) {
+    connection.progressed = false;
+    return resubscribe(parts, turn);
+  }
   const { seq, epoch } = parts.replica;
   breakOff(parts, turn, 'gap', `event ${event.seq} of ${event.epoch} after ${seq} of ${epoch}`);
 }
