@@ -8,7 +8,13 @@ use super::delivery::{Need, Rendered, SCAN_PAGE, Want};
 use super::session::Request;
 use super::shared::Shared;
 use crate::compactor::{self, EncodedSnapshot, States, StatesError};
-use crate::store::{Committed, EventStore, StoreError};
+use crate::store::{Committed, EventStore, ReadLimit, StoreError};
+
+/// What one connection reads at a time.
+pub(crate) const PAGE: ReadLimit = ReadLimit {
+    events: 64,
+    bytes: 256 << 10,
+};
 
 /// What was read.
 #[derive(Debug)]
@@ -41,11 +47,7 @@ pub(crate) enum FetchError {
 pub(crate) fn need(shared: &Shared, device: DeviceId, need: Need) -> Result<Fetched, FetchError> {
     let store = &*shared.store;
     match need {
-        Need::Events { stream, after } => Ok(Fetched::Events(store.read(
-            &stream,
-            after,
-            shared.page(),
-        )?)),
+        Need::Events { stream, after } => Ok(Fetched::Events(store.read(&stream, after, PAGE)?)),
         Need::Snapshot {
             stream,
             want,

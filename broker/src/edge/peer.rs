@@ -19,6 +19,12 @@ use super::shared::Shared;
 use super::submission::Submission;
 use crate::sequencer::{Lane, Outcome};
 
+/// Bytes that wait to be written before no more is delivered.
+const OUTPUT_FULL: usize = 64 << 10;
+
+/// Bytes that wait to be written before nothing more is read: answers wait, too.
+const OUTPUT_OVERFULL: usize = 256 << 10;
+
 /// One connection.
 pub(crate) struct Peer {
     shared: Arc<Shared>,
@@ -68,7 +74,7 @@ impl Peer {
 
     /// Whether bytes may be read.
     pub(crate) fn wants_input(&mut self) -> bool {
-        self.session.wants_input() && self.session.output().len() < self.output_full()
+        self.session.wants_input() && self.session.output().len() < OUTPUT_OVERFULL
     }
 
     /// Why the connection ends, once it does.
@@ -135,11 +141,6 @@ impl Peer {
             None => {}
         }
         self.act(now);
-    }
-
-    /// Bytes that may wait to be written before nothing more is delivered or read: answers wait, too.
-    fn output_full(&self) -> usize {
-        self.shared.options.write_buffer_bytes_max
     }
 
     fn act(&mut self, now: Instant) {
@@ -298,7 +299,7 @@ impl Peer {
     }
 
     fn deliver(&mut self, now: Instant) {
-        while self.session.ended().is_none() && self.session.output().len() < self.output_full() {
+        while self.session.ended().is_none() && self.session.output().len() < OUTPUT_FULL {
             if let Some(message) = self.delivery.next_message(self.session.has_room()) {
                 self.send(&message);
                 continue;
@@ -318,7 +319,7 @@ impl Peer {
                 return self.delivery.topic(retained.as_deref());
             }
             Need::Events { stream, after } => {
-                if let Some(events) = self.shared.hub.tail(stream, *after, self.shared.page()) {
+                if let Some(events) = self.shared.hub.tail(stream, *after, fetch::PAGE) {
                     return self.check(|delivery| delivery.events(events));
                 }
             }

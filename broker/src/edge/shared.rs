@@ -15,7 +15,7 @@ use super::presence::Attendance;
 use super::session::SessionOptions;
 use crate::compactor::States;
 use crate::sequencer::Sequencer;
-use crate::store::{EventStore, ReadLimit};
+use crate::store::EventStore;
 
 /// The wall clock.
 pub type WallClock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
@@ -37,12 +37,6 @@ pub struct EdgeOptions {
     pub inflight_max: u16,
     /// Subscriptions of a connection at most.
     pub subscriptions_max: usize,
-    /// Bytes written ahead of a slow reader at most, about.
-    pub write_buffer_bytes_max: usize,
-    /// Events in one read for a connection.
-    pub catch_up_events_max: usize,
-    /// The same in bytes.
-    pub catch_up_bytes_max: usize,
     /// Recent events that are kept in memory at most, over all streams.
     pub tail_events_max: usize,
     /// The same in bytes.
@@ -104,16 +98,6 @@ impl Shared {
             draining: AtomicBool::new(false),
             options,
         }
-    }
-
-    /// What one connection reads at a time.
-    pub(crate) fn page(&self) -> ReadLimit {
-        let EdgeOptions {
-            catch_up_events_max: events,
-            catch_up_bytes_max: bytes,
-            ..
-        } = self.options;
-        ReadLimit { events, bytes }
     }
 
     /// A place for a connection, if there is one.
