@@ -105,16 +105,21 @@ async fn g11_what_was_queued_offline_arrives_once_and_in_order_after_a_restart()
 async fn outbox_7_a_lost_connection_repeats_and_loses_nothing() {
     let server = Server::start().await;
     let client = Client::open(options(&server)).await.unwrap();
+    let mut receipts = Vec::new();
     for round in 0..5 {
         for n in 0..40 {
-            client
-                .publish("star_album", star(&format!("{round}-{n:02}")))
-                .await
-                .unwrap();
+            let album = star(&format!("{round}-{n:02}"));
+            receipts.push(client.publish("star_album", album).await.unwrap());
         }
         server.cut();
     }
     until_saved(&client).await;
+    for (seq, receipt) in (1..).zip(receipts) {
+        assert_eq!(
+            within(receipt.saved()).await.unwrap().seq.unwrap().get(),
+            seq
+        );
+    }
     let said = |round| (0..40).map(move |n| format!("{round}-{n:02}"));
     assert_eq!(server.albums(), (0..5).flat_map(said).collect::<Vec<_>>());
     client.close().await;
@@ -187,6 +192,21 @@ async fn replica_7_a_disk_that_was_rolled_back_is_followed() {
     assert_eq!(client.entries("albums").await.unwrap().len(), 0);
     assert_eq!(server.live_albums(), 0);
     client.close().await;
+}
+
+#[tokio::test]
+async fn store_1_closing_first_makes_durable_what_was_published() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::File(folder.path().join("outbox.redb"));
+    let server = Server::start().await;
+    let client = Client::open(options(&server).store(store).online(false))
+        .await
+        .unwrap();
+    let published = client.publish("star_album", star("a1"));
+    let (published, ()) = tokio::join!(published, client.clone().close());
+    assert!(published.is_ok());
+    let closed = client.publish("star_album", star("a2")).await.unwrap_err();
+    assert_eq!(closed.to_string(), "the client is closed");
 }
 
 #[tokio::test]
