@@ -1,11 +1,19 @@
-//! Syncline's broker: an MQTT broker that also orders, stores, merges and compacts what it carries.
+//! Syncline's broker as a library; the binary `syncline` is a thin wrapper around it.
 //!
-//! The rooms stand in the order of the one way through: edge → sequencer → store → router → edge. ARCHITECTURE.md is
-//! the map.
+//! The rooms stand in the order of the one way through (edge → sequencer → store → router → edge); what is made from
+//! them and what is around them follows. ARCHITECTURE.md is the map, [`run::Broker`] the way in.
 
 pub mod edge;
 pub mod sequencer;
+
 pub mod store;
 
 pub mod compactor;
 pub mod router;
+
+pub mod http;
+
+pub mod cli;
+pub mod config;
+pub mod run;
+pub mod startup;

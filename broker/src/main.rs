@@ -1,1 +1,99 @@
-fn main() {}
+//! The binary `syncline`: command line, logs and signals around the library.
+
+use std::error::Error;
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+
+use clap::Parser;
+use syncline_broker::cli::{Cli, Command, summary};
+use syncline_broker::config::{self, Environment, Options};
+use syncline_broker::run;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    match execute(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("syncline: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<(), Box<dyn Error>> {
+    match command {
+        Command::Check(args) => {
+            let options = config::load(&args.into(), &environment())?;
+            print!("{}", summary(&options));
+            Ok(())
+        }
+        Command::Serve(args) => {
+            let options = config::load(&args.into(), &environment())?;
+            start_logs(&options.log_level);
+            serve(options)
+        }
+    }
+}
+
+/// The bus's own library stays silent unless it is named: what matters of it the router tells.
+fn start_logs(level: &str) {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(format!("rumqttd=off,{level}")))
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+fn serve(options: Options) -> Result<(), Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut signals = Signals::listen()?;
+        let shutdown = async move {
+            signals.next().await;
+            tracing::info!("draining; a second signal ends at once");
+            tokio::spawn(async move {
+                signals.next().await;
+                std::process::exit(1);
+            });
+        };
+        run::run(options, shutdown).await?;
+        Ok(())
+    })
+}
+
+/// SIGINT and SIGTERM mean the same.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// A name that is not text cannot be ours.
+fn environment() -> Environment {
+    std::env::vars_os()
+        .filter_map(|(name, value)| {
+            Some((
+                name.into_string().ok()?,
+                value.to_string_lossy().into_owned(),
+            ))
+        })
+        .collect()
+}

@@ -1,1 +1,62 @@
-fn main() {}
+//! Syncline's own chores. `cargo demo` and `cargo check-all` are aliases of two of them.
+
+mod check_all;
+mod demo;
+mod failure;
+mod project;
+mod proofs;
+mod step;
+mod tidy;
+mod tools;
+mod web;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+use crate::project::Project;
+
+/// Syncline's own chores.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Build the page and the broker, start it, and say what to try
+    Demo(demo::Options),
+    /// Everything that a change must pass: formatting, lints, tidy and every test
+    CheckAll,
+    /// Check the style that no compiler knows
+    Tidy,
+    /// Kill the real broker in mid-load, again and again, and count what it acknowledged
+    Kill9(proofs::Kill9),
+    /// Measure (release build)
+    #[command(subcommand)]
+    Bench(proofs::Bench),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("\n{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: Chore) -> Result<(), Failure> {
+    let project = Project::find()?;
+    match chore {
+        Chore::Demo(options) => demo::run(&project, &options),
+        Chore::CheckAll => check_all::run(&project),
+        Chore::Tidy => tidy::run(&project),
+        Chore::Kill9(options) => proofs::kill9(&project, &options),
+        Chore::Bench(bench) => proofs::bench(&project, &bench),
+    }
+}

@@ -18,7 +18,16 @@ fn options() -> RouterOptions {
         intake_max: 100_000,
         intake_bytes_max: 1 << 30,
         canary_interval: Duration::from_millis(20),
+        // Far above what a busy machine keeps a thread waiting.
+        canary_timeout: Duration::from_secs(10),
+    }
+}
+
+/// For the tests that wait for a death, or for none.
+fn impatient() -> RouterOptions {
+    RouterOptions {
         canary_timeout: Duration::from_millis(300),
+        ..options()
     }
 }
 
@@ -38,7 +47,19 @@ fn events(seqs: std::ops::RangeInclusive<u64>) -> Vec<Committed> {
 
 /// What a consumer heard; 0 stands for a Resync. It can be told to block.
 #[derive(Clone, Default)]
-struct Heard(Arc<(Mutex<(Vec<u64>, bool)>, Condvar)>);
+struct Heard(Arc<HeardInner>);
+
+#[derive(Default)]
+struct HeardInner {
+    state: Mutex<HeardState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct HeardState {
+    heard: Vec<u64>,
+    blocked: bool,
+}
 
 impl Heard {
     fn consumer(&self) -> Consumer {
@@ -47,39 +68,40 @@ impl Heard {
     }
 
     fn hear(&self, message: &BusMessage) {
-        let (inner, changed) = &*self.0;
-        let mut inner = changed
-            .wait_while(inner.lock().unwrap(), |inner| inner.1)
+        let state = self.0.state.lock().unwrap();
+        let mut state = self
+            .0
+            .changed
+            .wait_while(state, |state| state.blocked)
             .unwrap();
-        inner.0.push(match message {
+        state.heard.push(match message {
             BusMessage::Event(event) => event.seq().get(),
             BusMessage::Resync => 0,
         });
-        changed.notify_all();
+        self.0.changed.notify_all();
     }
 
     fn block(&self, blocked: bool) {
-        self.0.0.lock().unwrap().1 = blocked;
-        self.0.1.notify_all();
+        self.0.state.lock().unwrap().blocked = blocked;
+        self.0.changed.notify_all();
     }
 
     fn so_far(&self) -> Vec<u64> {
-        self.0.0.lock().unwrap().0.clone()
+        self.0.state.lock().unwrap().heard.clone()
     }
 
     /// Waits until the consumer heard `last`, and tells everything that it heard.
     fn until(&self, last: u64) -> Vec<u64> {
-        let (inner, changed) = &*self.0;
-        let waited = changed.wait_timeout_while(inner.lock().unwrap(), DEADLINE, |inner| {
-            inner.0.last() != Some(&last)
-        });
-        let (inner, timeout) = waited.unwrap();
+        let state = self.0.state.lock().unwrap();
+        let not_yet = |state: &mut HeardState| state.heard.last() != Some(&last);
+        let waited = self.0.changed.wait_timeout_while(state, DEADLINE, not_yet);
+        let (state, timeout) = waited.unwrap();
         assert!(
             !timeout.timed_out(),
             "waited for {last}, heard {:?}",
-            inner.0.last()
+            state.heard.last()
         );
-        inner.0.clone()
+        state.heard.clone()
     }
 }
 
@@ -133,7 +155,7 @@ fn g3_fifty_thousand_events_reach_a_slow_consumer_in_order_and_none_vanishes() {
 
 #[test]
 fn a_consumer_that_blocks_is_no_death() {
-    let (router, probe, heard) = start(options());
+    let (router, probe, heard) = start(impatient());
     heard.until(0);
     heard.block(true);
     router.publish(events(1..=10));
@@ -147,7 +169,7 @@ fn a_consumer_that_blocks_is_no_death() {
 
 #[test]
 fn while_held_nothing_is_published_and_that_is_no_death() {
-    let (router, probe, heard) = start(options());
+    let (router, probe, heard) = start(impatient());
     heard.until(0);
     probe.hold();
     let before = probe.stats();
@@ -171,7 +193,8 @@ fn a_killed_bus_is_rebuilt_and_says_resync_before_it_goes_on() {
     heard.until(100);
     for round in 1..=3 {
         probe.kill();
-        assert!(eventually(DEADLINE, || probe.stats().rebuilds == round));
+        let is_back = |stats: RouterStats| stats.rebuilds == round && stats.healthy;
+        assert!(eventually(DEADLINE, || is_back(probe.stats())));
     }
     router.publish(events(101..=200));
     let heard = heard.until(200);
@@ -205,7 +228,7 @@ fn a_bus_that_dies_in_mid_flow_is_followed_by_a_resync() {
 
 #[test]
 fn the_canary_notices_a_bus_that_lives_and_carries_nothing() {
-    let (router, probe, heard) = start(options());
+    let (router, probe, heard) = start(impatient());
     heard.until(0);
     assert!(eventually(DEADLINE, || probe.stats().healthy));
     probe.silence();

@@ -11,7 +11,7 @@ use syncline_protocol::{
     StreamId, UnixMillis,
 };
 
-use crate::store::{Mark, Record, StreamHead};
+use crate::store::{Footprint, Mark, Record, StreamHead};
 
 /// The farthest that a device may jump ahead in its numbering (EVENT-8).
 const DEVICE_SEQ_JUMP_MAX: u64 = 1 << 32;
@@ -98,8 +98,9 @@ impl Stream {
             Ok(None) => {
                 let event = complete(rules, &self.id, &self.head, mark, at, intent);
                 let hash = hash.map(|(_, hash)| hash);
-                self.head.advance(&event);
-                mark.absorb(&event, hash, rules.mark_window);
+                let footprint = Footprint::of(&event, hash);
+                self.head.advance(&footprint);
+                mark.absorb(&footprint, rules.mark_window);
                 Decision::Append(Record { event, hash })
             }
         }

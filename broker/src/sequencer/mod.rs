@@ -2,9 +2,9 @@
 //!
 //! # Calling contract
 //!
-//! - [`Sequencer::submit`] never waits: it takes the submission into a bounded queue or gives it back.
-//! - Every [`Reply`] is called exactly once, on the sequencer's thread (on the caller's after a drain), in the order
-//!   of the submissions. It must not block.
+//! - [`Sequencer::submit`] never waits: it takes the submission into a bounded queue or says that it is full.
+//! - Every [`Reply`] of a queued submission is called exactly once, on the sequencer's thread (on the
+//!   caller's after a drain), in the order of the submissions. It must not block.
 //! - A success is only ever told with the store's receipt in hand (G1), and events go to the sink after their
 //!   replies, in the order of their seq.
 //! - A [`Lane`] is one connection. Once one of its submissions ended in a transient failure, all later ones
@@ -18,6 +18,8 @@ mod unpublished;
 mod weight;
 mod worker;
 
+#[cfg(test)]
+mod model_tests;
 #[cfg(test)]
 mod tests;
 
@@ -86,6 +88,11 @@ pub struct Hooks {
     /// Told of a failed sync; should end the process.
     pub on_fatal: Box<dyn Fn(&StoreError) + Send>,
 }
+
+/// The queue is full: `busy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many events wait")]
+pub struct QueueFull;
 
 /// Why a sequencer did not start.
 #[derive(Debug, thiserror::Error)]
@@ -165,14 +172,14 @@ impl Sequencer {
         })
     }
 
-    /// Queues a submission, or gives it back because the queue is full (`busy`); its lane is broken then.
+    /// Queues a submission, unless the queue is full (`busy`); its lane is broken then and the reply is not called.
     /// After a drain the reply is told `draining` at once.
     pub fn submit(
         &self,
         lane: &Lane,
         submission: Submission,
         reply: Reply,
-    ) -> Result<(), Submission> {
+    ) -> Result<(), QueueFull> {
         let job = Job {
             lane: lane.clone(),
             submission,
@@ -186,9 +193,9 @@ impl Sequencer {
         drop(intake);
         match sent {
             Ok(()) => Ok(()),
-            Err(TrySendError::Full(job)) => {
+            Err(TrySendError::Full(_)) => {
                 lane.break_off();
-                Err(job.submission)
+                Err(QueueFull)
             }
             Err(TrySendError::Disconnected(job)) => {
                 lane.break_off();
@@ -199,6 +206,12 @@ impl Sequencer {
                 Ok(())
             }
         }
+    }
+
+    /// Whether the thread works.
+    pub fn is_running(&self) -> bool {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
     /// Takes nothing new, finishes what is queued, and ends the thread. Idempotent.

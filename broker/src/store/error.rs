@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// A store could not do what it was asked. After a failed append the outcome is unknown.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The sync of a commit failed. What reached the disk is unknown and asking again would lie:
     /// the process must end.
@@ -49,6 +49,9 @@ pub enum StoreError {
         /// The file.
         file: PathBuf,
     },
+    /// A thread of the store does not start.
+    #[error("a thread of the store does not start: {0}")]
+    Thread(String),
     /// The batch contradicts itself. Nothing was kept.
     #[error("a batch that contradicts itself: {0}")]
     BadAppend(&'static str),

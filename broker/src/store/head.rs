@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use syncline_protocol::{Clock, DeviceSeq, Epoch, Event, IntentHash, Seq, UnixMillis};
+use syncline_protocol::{Clock, DeviceId, DeviceSeq, Epoch, Event, IntentHash, Seq, UnixMillis};
 
 /// The end of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +31,8 @@ impl StreamHead {
         self.seq == Seq::ZERO
     }
 
-    /// The head after `event`.
-    pub(crate) fn advance(&mut self, event: &Event) {
+    /// The head after an event.
+    pub(crate) fn advance(&mut self, event: &Footprint) {
         self.epoch = event.epoch;
         self.seq = event.seq;
         self.accepted_at = event.accepted_at;
@@ -75,19 +75,20 @@ impl Mark {
         }
     }
 
-    /// The mark after `event`, keeping the last `window` hashes.
-    pub(crate) fn absorb(&mut self, event: &Event, hash: Option<IntentHash>, window: usize) {
+    /// The mark after an event of the device, keeping the last `window` hashes.
+    pub(crate) fn absorb(&mut self, event: &Footprint, window: usize) {
         self.base_seq = event.base_seq;
         self.clock = event.clock;
         let Some(device_seq) = event.device_seq else {
             return;
         };
         self.device_seq = self.device_seq.max(Some(device_seq));
-        if let Some(hash) = hash {
+        if let Some(hash) = event.hash {
+            let seq = event.seq;
             self.recent.push_back(Recent {
                 device_seq,
                 hash,
-                seq: event.seq,
+                seq,
             });
         }
         let surplus = self.recent.len().saturating_sub(window);
@@ -101,5 +102,33 @@ impl Mark {
             .rev()
             .find(|recent| recent.hash == hash)
             .map(|recent| recent.seq)
+    }
+}
+
+/// What an event leaves behind in its stream's head and its device's mark.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Footprint {
+    pub(crate) epoch: Epoch,
+    pub(crate) seq: Seq,
+    pub(crate) accepted_at: UnixMillis,
+    pub(crate) device: DeviceId,
+    pub(crate) device_seq: Option<DeviceSeq>,
+    pub(crate) clock: Clock,
+    pub(crate) base_seq: Seq,
+    pub(crate) hash: Option<IntentHash>,
+}
+
+impl Footprint {
+    pub(crate) fn of(event: &Event, hash: Option<IntentHash>) -> Footprint {
+        Footprint {
+            epoch: event.epoch,
+            seq: event.seq,
+            accepted_at: event.accepted_at,
+            device: event.device,
+            device_seq: event.device_seq,
+            clock: event.clock,
+            base_seq: event.base_seq,
+            hash,
+        }
     }
 }

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use syncline_protocol::{DeviceId, Seq, StreamId};
 
+use super::piece::Piece;
 use super::{
-    Append, Appended, Committed, Conflict, EventStore, Kept, Mark, ReadLimit, Receipt, StoreError,
-    StreamHead, Watch,
+    Append, Appended, Committed, Conflict, EventStore, Footprint, Kept, Mark, ReadLimit, Receipt,
+    Record, StoreError, StreamHead, Watch,
 };
 
 /// Keeps everything in memory. What a disk would hold can be frozen and opened again.
@@ -155,14 +156,12 @@ impl Disk {
         }
         let log = self.streams.entry(batch.stream).or_insert_with(Log::new);
         let before = log.events.len();
-        for record in &batch.records {
-            log.head.advance(&record.event);
-            log.events.push(Committed::of(&record.event));
-            let mark = log
-                .marks
-                .entry(record.event.device)
-                .or_insert_with(Mark::new);
-            mark.absorb(&record.event, record.hash, mark_window);
+        for Record { event, hash } in &batch.records {
+            let footprint = Footprint::of(event, *hash);
+            log.head.advance(&footprint);
+            log.events.push(Committed::of(event));
+            let mark = log.marks.entry(event.device).or_insert_with(Mark::new);
+            mark.absorb(&footprint, mark_window);
         }
         Ok(Kept {
             receipt: Receipt::new(),
@@ -181,18 +180,11 @@ impl Log {
     }
 
     fn read(&self, after: Seq, limit: ReadLimit) -> Vec<Committed> {
-        let from =
-            usize::try_from(after.get()).map_or(self.events.len(), |n| n.min(self.events.len()));
-        let mut bytes = 0;
-        let mut found = Vec::new();
-        for event in &self.events[from..] {
-            if !limit.has_room(found.len(), bytes, event.payload().len()) {
-                break;
-            }
-            bytes += event.payload().len();
-            found.push(event.clone());
-        }
-        found
+        let end = self.events.len();
+        let from = usize::try_from(after.get()).map_or(end, |after| after.min(end));
+        let mut piece = Piece::new(after, limit);
+        piece.extend(self.events[from..].iter());
+        piece.into_events()
     }
 }
 

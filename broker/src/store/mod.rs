@@ -23,6 +23,8 @@ mod error;
 pub mod faults;
 mod head;
 pub mod memory;
+mod piece;
+mod redb;
 
 #[cfg(test)]
 pub(crate) mod contract;
@@ -30,7 +32,9 @@ pub(crate) mod contract;
 pub use append::{Append, Appended, Conflict, Kept, Record};
 pub use committed::{Committed, FrameError, Receipt};
 pub use error::StoreError;
+pub(crate) use head::Footprint;
 pub use head::{Mark, Recent, StreamHead};
+pub use redb::{RedbOptions, RedbStore};
 
 use syncline_protocol::{DeviceId, Seq, StreamId};
 
@@ -41,13 +45,6 @@ pub struct ReadLimit {
     pub events: usize,
     /// Payload bytes at most, unless the first event alone is larger.
     pub bytes: usize,
-}
-
-impl ReadLimit {
-    /// Whether there is room for another event of `len` bytes after `taken` events of `bytes` bytes.
-    pub(crate) fn has_room(&self, taken: usize, bytes: usize, len: usize) -> bool {
-        taken == 0 || (taken < self.events && bytes.saturating_add(len) <= self.bytes)
-    }
 }
 
 /// Commits of other writers, oldest first; blocks while there is none and ends when there never will

@@ -54,11 +54,11 @@ export interface DevicePresence extends Presence {
   readonly own: boolean;
 }
 
-/** A permanent refusal by the broker: `name` is one of the names in the protocol's table. */
+/** A permanent refusal: by the broker, with a name of the protocol's table, or by `publish` itself. */
 export class RefusedError extends Error {
   override readonly name = 'RefusedError';
   constructor(
-    /** For example `bad_data`, `overtaken`, `not_allowed`. */
+    /** For example `bad_data`, `overtaken`, `not_allowed`; of `publish` also `outbox_full`. */
     readonly refusal: string,
     /** A sentence for people. */
     readonly reason: string,
@@ -79,8 +79,11 @@ export interface SetAside {
 export interface Receipt {
   /** Its number in this device's outbox. */
   readonly deviceSeq: number;
-  /** Resolves when the event is on the broker's disk; rejects with a {@link RefusedError}. */
-  readonly saved: Promise<{ readonly seq: number }>;
+  /**
+   * Resolves when the event is on the broker's disk; `seq` is null where the broker only said that it has it. Rejects
+   * with a {@link RefusedError}, or with another error if this page ends or another tab delivers it.
+   */
+  readonly saved: Promise<{ readonly seq: number | null }>;
 }
 
 /** Names of events and what their `detail` holds. */
@@ -95,6 +98,8 @@ export interface SynclineEvents {
   presence: { readonly devices: readonly DevicePresence[] };
   /** An intent was refused for ever. */
   setaside: SetAside;
+  /** The broker, the storage or this client broke a rule; the client goes on. For logs. */
+  fault: { readonly kind: string; readonly detail: string };
 }
 
 /** One device's view of one stream. */
@@ -111,7 +116,8 @@ export interface Syncline {
 
   /**
    * Applies an intent at once and stores it; resolves when it is in the durable outbox (G11).
-   * Rejects with a {@link RefusedError} named `bad_value` if `eventData` breaks the value rules.
+   * Rejects with a {@link RefusedError} if it could never be saved: `bad_value`, `bad_data`, `not_an_event`, or if too
+   * many changes wait already: `outbox_full`.
    */
   publish(eventType: string, eventData: Value): Promise<Receipt>;
 
@@ -129,7 +135,7 @@ export interface Syncline {
   /** Disconnects, stores what is to be stored, and releases the device. */
   close(): Promise<void>;
 
-  /** Calls `listener` after any change of status, entries, devices or set-aside intents (external-store shape). */
+  /** Calls `listener` once after any changes of status, entries, devices or set-aside intents (external-store shape). */
   subscribe(listener: () => void): () => void;
   addEventListener<K extends keyof SynclineEvents>(
     type: K,

@@ -4,11 +4,34 @@
  * @packageDocumentation
  */
 import type { Syncline, SynclineOptions } from './api.js';
+import { Client } from './client.js';
+import { eventsTopic, streamId } from './protocol/ids.js';
+import { IndexedDbStore } from './storage/indexeddb.js';
+import { MemoryStore } from './storage/memory.js';
+import type { Store } from './storage/store.js';
+import { pageEnvironment } from './tabs/environment.js';
+import { Tenancy } from './tabs/tenancy.js';
+import { MqttTransport } from './transport/mqtt.js';
 
 export * from './api.js';
 export type { SyncEvent } from './protocol/event.js';
 export type { Presence } from './protocol/presence.js';
 export type { Value, ValueMap } from './protocol/value.js';
 
-/** Opens a stream: resolves when the replica and the outbox are loaded, before the network is there. */
-export declare function openSyncline(options: SynclineOptions): Promise<Syncline>;
+/**
+ * Opens a stream: resolves when what is stored is loaded, before the network is there. Throws a `RangeError` for an
+ * address or a name that cannot be, and whatever the browser says if it does not give its storage.
+ */
+export async function openSyncline(options: SynclineOptions): Promise<Syncline> {
+  const stream = streamId(options.syncId, options.channel ?? null);
+  const transport = new MqttTransport(options.url, options.name ?? null);
+  // Another broker's data is another's, also where the group has the same name.
+  const name = `syncline ${options.url} ${eventsTopic(stream)}`;
+  const store = await openStore(options.storage, name);
+  return Client.open({ stream, transport, tenancy: new Tenancy(name, store, pageEnvironment()) });
+}
+
+async function openStore(kind: SynclineOptions['storage'], name: string): Promise<Store> {
+  const durable = kind === undefined ? 'indexedDB' in globalThis : kind === 'indexeddb';
+  return durable ? IndexedDbStore.open(name) : new MemoryStore();
+}

@@ -24,23 +24,10 @@ export function onErrorMessage(parts: Parts, turn: Turn, payload: Uint8Array): v
 
 /** The intent is on the broker's disk; its place may not be known. */
 export function acknowledge(parts: Parts, turn: Turn, pending: Pending, seq: number | undefined): void {
+  pending.ackedUnder = parts.replica.epoch;
   parts.outbox.stand(pending, 'acked');
-  pending.seq = seq ?? pending.seq;
-  turn.emit({
-    type: 'receipt',
-    id: pending.id,
-    outcome: 'saved',
-    ...(pending.seq === undefined ? {} : { seq: pending.seq }),
-  });
-  hideIfCovered(parts, pending);
-  if (!pending.shown) parts.saves.changed(turn.now);
-}
-
-/** An acknowledged intent whose place the cursor has passed is in the replica, whether its event was seen or not. */
-export function hideIfCovered(parts: Parts, pending: Pending): void {
-  const covered =
-    pending.standing === 'acked' && pending.seq !== undefined && pending.seq <= parts.replica.seq;
-  if (covered && pending.shown) parts.view.hide(pending);
+  parts.outbox.forgetIfDone(pending);
+  turn.emit({ type: 'receipt', id: pending.id, outcome: 'saved', ...(seq === undefined ? {} : { seq }) });
 }
 
 /** REFUSE-2: it will never be saved. */
@@ -53,25 +40,24 @@ export function setAside(parts: Parts, turn: Turn, pending: Pending, refusal: Re
 }
 
 function onRefused(parts: Parts, turn: Turn, pending: Pending, refusal: Refusal): void {
-  if (refusal.name === 'wrong_epoch') onWrongEpoch(parts, turn, pending, refusal);
+  if (refusal.name === 'wrong_epoch') onWrongEpoch(parts, turn, pending);
   else if (refusal.name === 'device_forked') onForked(parts, pending);
   else setAside(parts, turn, pending, refusal);
 }
 
 /** REFUSE-3. One that was sent before its epoch was put right needs nothing but to be sent again. */
-function onWrongEpoch(parts: Parts, turn: Turn, pending: Pending, refusal: Refusal): void {
+function onWrongEpoch(parts: Parts, turn: Turn, pending: Pending): void {
   parts.outbox.stand(pending, 'queued');
   parts.holding = true;
-  if (pending.sentEpoch !== pending.intent.epoch) return;
-  pending.wrongEpoch = refusal.reason;
-  resubscribe(parts, turn);
+  pending.doubted = pending.sentEpoch === pending.intent.epoch;
+  if (pending.doubted) resubscribe(parts, turn);
 }
 
-/** Subscribes the `$since` of the cursor again, unless an opening is awaited already (REPLICA-4). */
+/** Subscribes the `$since` of the cursor again, unless something is awaited already. */
 export function resubscribe(parts: Parts, turn: Turn): void {
-  const connection = parts.link.open;
-  if (connection === undefined) return;
-  parts.link.awaitOpening(connection, turn.now);
+  const { connection } = parts.link;
+  if (connection?.awaiting !== null) return;
+  parts.link.await(connection, 'opening', turn.now);
   turn.emit({ type: 'subscribe', filter: sinceFilter(parts.stream, parts.replica.seq, parts.replica.epoch) });
 }
 
@@ -101,8 +87,8 @@ export function onNewDevice(parts: Parts, turn: Turn, deviceUuid: string): void 
   parts.device.rename(deviceUuid);
   for (const pending of parts.outbox.unacked()) renumber(parts, turn, pending);
   turn.putDevice();
-  if (parts.link.isOff) return;
-  if (parts.link.active) turn.emit({ type: 'disconnect' });
+  if (!parts.link.active) return;
+  turn.emit({ type: 'disconnect' });
   parts.outbox.requeueSent();
   parts.link.start(turn.now);
   connect(parts, turn);

@@ -22,12 +22,14 @@ export class Core {
   readonly #options: CoreOptions;
   readonly #parts: Parts;
   #writes = 0;
+  #deviceIsStored: boolean;
   #status: CoreStatus | undefined;
 
   constructor(options: CoreOptions) {
     const fresh = { deviceUuid: options.deviceUuid, nextDeviceSeq: 1, offered: 0, timestamp: 0, counter: 0 };
     const device = new Device(options.stored?.device ?? fresh);
     this.#options = options;
+    this.#deviceIsStored = options.stored !== null;
     this.#parts = new Parts(options.stream, device, options.outboxLimit ?? OUTBOX_LIMIT);
   }
 
@@ -79,7 +81,8 @@ export class Core {
       case 'publish':
         return publish(this.#parts, turn, input.eventType, input.eventData);
       case 'persisted':
-        return onPersisted(this.#parts, turn, input.write);
+        onPersisted(this.#parts, turn, input.write);
+        return this.#saveReplica(turn);
       case 'connected':
         return onConnected(this.#parts, turn, input.receiveMaximum, input.maximumPacketSize);
       case 'message':
@@ -113,7 +116,10 @@ export class Core {
       // Only what was acknowledged before a fork keeps the device of then (FORK-3).
       if (row.deviceUuid !== device.uuid) outbox.stand(pending, 'acked');
     }
+    this.#parts.seeClocks();
     view.reset(outbox.all());
+    // There was no view before, so nothing of it has changed.
+    view.settle();
   }
 
   /** OUTBOX-7, RETRY-1. */
@@ -148,24 +154,27 @@ export class Core {
   /** STORE-3. */
   #saveReplica(turn: Turn): void {
     const { saves, replica, outbox } = this.#parts;
-    const row = saves.isDue(turn.now) ? replica.row() : undefined;
-    if (row === undefined) return;
-    turn.putReplica(row, saves.schemaIsNew ? replica.schema?.map : undefined);
-    turn.deleteIntents(outbox.takeFinished());
+    if (!saves.isDue(turn.now)) return;
+    turn.putReplica(replica.row(), saves.schemaIsNew ? replica.schema?.map : undefined);
+    turn.deleteIntents(outbox.takeDeletable());
     saves.started(turn.write);
   }
 
   /** OUTBOX-8. */
   #endHolding(): void {
     const { link, outbox, fork } = this.#parts;
-    if (link.open !== undefined && outbox.sentCount === 0 && fork === 'none') this.#parts.holding = false;
+    if (link.settled && outbox.sentCount === 0 && fork === 'none') this.#parts.holding = false;
   }
 
   #finish(turn: Turn): Output[] {
-    const { link, outbox, device, view } = this.#parts;
+    const { link, outbox, device, view, saves } = this.#parts;
+    if (outbox.hasDeletable) saves.changed(turn.now);
+    // STORE-1: the first write to a new store has the device row.
+    if (turn.hasWrite && !this.#deviceIsStored) turn.putDevice();
     const write = turn.takeWrite(() => device.row());
     if (write !== undefined) {
       this.#writes = write.write;
+      this.#deviceIsStored = true;
       turn.emit(write);
     }
     for (const change of view.settle()) turn.emit(change);

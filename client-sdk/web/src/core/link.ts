@@ -23,11 +23,11 @@ export interface Connection {
   readonly window: number;
   /** null: any size. */
   readonly packetBytesMax: number | null;
-  /** What the broker has to give before anything is sent (LINK-2); null: the link is open. */
-  awaiting: 'schema' | 'opening' | null;
-  /** Whether an opening was taken on it. */
-  opened: boolean;
-  /** Whether an event was applied since the last opening (REPLICA-4). */
+  /** What the broker has to give before events are taken; `other schema`: SCHEMA-10. */
+  awaiting: 'schema' | 'other schema' | 'opening' | null;
+  /** Whether an opening was taken on it, so that intents may be sent (LINK-2). */
+  open: boolean;
+  /** Whether an event was applied since the last gap, if there was one (REPLICA-4). */
   progressed: boolean;
   /** Whether the whole state was asked for because of REPLICA-2. */
   restarted: boolean;
@@ -50,18 +50,18 @@ export class Link {
     return this.#phase.name === 'connecting' || this.#phase.name === 'connected';
   }
 
-  get isOff(): boolean {
-    return this.#phase.name === 'off';
-  }
-
   get isConnecting(): boolean {
     return this.#phase.name === 'connecting';
   }
 
   /** The open connection, on which intents may be sent (LINK-2). */
   get open(): Connection | undefined {
-    const { connection } = this;
-    return connection?.awaiting === null ? connection : undefined;
+    return this.connection?.open === true ? this.connection : undefined;
+  }
+
+  /** Whether the link is open and no later opening is awaited. */
+  get settled(): boolean {
+    return this.open?.awaiting === null;
   }
 
   switchOff(): void {
@@ -87,25 +87,24 @@ export class Link {
       window: Math.min(receiveMaximum, WINDOW_MAX),
       packetBytesMax,
       awaiting: 'opening',
-      opened: false,
-      progressed: false,
+      open: false,
+      progressed: true,
       restarted: false,
     };
     this.#phase = { name: 'connected', connection };
     return connection;
   }
 
-  /** A `$since` was subscribed again, so another opening is due. */
-  awaitOpening(connection: Connection, now: number): void {
-    connection.awaiting = 'opening';
+  /** A `$since` or the schema was subscribed again, so another opening is due (LINK-4). */
+  await(connection: Connection, awaiting: 'opening' | 'other schema', now: number): void {
+    connection.awaiting = awaiting;
     this.#deadline = now + OPENING_MS_MAX;
   }
 
   /** An opening was taken. */
   opened(connection: Connection): void {
     connection.awaiting = null;
-    connection.opened = true;
-    connection.progressed = false;
+    connection.open = true;
     this.#attempt = 0;
     this.#reason = undefined;
     this.#deadline = undefined;
@@ -150,6 +149,6 @@ export class Link {
 
   #statusPhase(): CoreStatus['phase'] {
     if (!this.active) return 'offline';
-    return this.connection?.opened === true ? 'online' : 'connecting';
+    return this.open === undefined ? 'connecting' : 'online';
   }
 }

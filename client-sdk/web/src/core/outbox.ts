@@ -26,8 +26,10 @@ export interface Pending {
   seq: number | undefined;
   /** The epoch that it was last sent with; differs from the intent's once REPLICA-7 changed that. */
   sentEpoch: string | null;
-  /** Refused as `wrong_epoch` with this sentence; the next opening decides (REFUSE-3). */
-  wrongEpoch: string | undefined;
+  /** Refused as `wrong_epoch` with the epoch that it has; the next opening decides (REFUSE-3). */
+  doubted: boolean;
+  /** The epoch of the replica when it was acknowledged (OVERLAY-2). */
+  ackedUnder: string | null;
 }
 
 /** The row that is stored for an intent. */
@@ -43,6 +45,7 @@ export function payloadOf(pending: Pending): Uint8Array {
 /** Intents in the order in which they were made, which is `device_seq` order. */
 export class Outbox {
   readonly #all = new Map<number, Pending>();
+  readonly #deletable: number[] = [];
   #nextId = 1;
   #unacked = 0;
   #sent = 0;
@@ -68,7 +71,8 @@ export class Outbox {
       sendableBy,
       seq: undefined,
       sentEpoch: null,
-      wrongEpoch: undefined,
+      doubted: false,
+      ackedUnder: null,
     };
     this.#all.set(id, pending);
     this.#nextId = Math.max(this.#nextId, id + 1);
@@ -84,6 +88,7 @@ export class Outbox {
     return this.#all.values();
   }
 
+  /** Intents that the broker has not acknowledged, in order. */
   unacked(): Pending[] {
     return [...this.#all.values()].filter(({ standing }) => standing !== 'acked');
   }
@@ -126,11 +131,19 @@ export class Outbox {
     this.#all.delete(pending.id);
   }
 
-  /** Ids of the intents that are acknowledged and shown no more; they leave the outbox (STORE-3). */
-  takeFinished(): number[] {
-    const finished = [...this.#all.values()].filter(({ standing, shown }) => standing === 'acked' && !shown);
-    for (const { id } of finished) this.#all.delete(id);
-    return finished.map(({ id }) => id);
+  /** Forgets an intent that is acknowledged and not shown any more; its row waits for the next save (STORE-3). */
+  forgetIfDone(pending: Pending): void {
+    if (pending.standing !== 'acked' || pending.shown || !this.#all.delete(pending.id)) return;
+    this.#deletable.push(pending.id);
+  }
+
+  get hasDeletable(): boolean {
+    return this.#deletable.length > 0;
+  }
+
+  /** Ids of rows that nothing needs any more. */
+  takeDeletable(): number[] {
+    return this.#deletable.splice(0);
   }
 
   /** OUTBOX-7: the connection has ended. */

@@ -3,7 +3,7 @@ import type { StreamId } from '../protocol/ids.js';
 import type { Device } from './device.js';
 import { Link } from './link.js';
 import type { FaultKind } from './messages.js';
-import { Outbox } from './outbox.js';
+import { Outbox, type Pending } from './outbox.js';
 import { Replica } from './replica.js';
 import { Saves } from './saves.js';
 import type { Turn } from './turn.js';
@@ -33,6 +33,20 @@ export class Parts {
     this.replica = new Replica(stream);
     this.view = new View(this.replica);
   }
+
+  /** Moves the clock to the highest of the replica's entries (OUTBOX-2). */
+  seeClocks(): void {
+    for (const collection of this.replica.schema?.collections ?? []) {
+      for (const entry of this.replica.state?.entries(collection).values() ?? []) this.device.see(entry);
+    }
+  }
+}
+
+/** Takes an intent out of the overlay (OVERLAY-2). */
+export function hide(parts: Parts, pending: Pending): void {
+  if (!pending.shown) return;
+  parts.view.hide(pending);
+  parts.outbox.forgetIfDone(pending);
 }
 
 /** Asks for a connection. */
@@ -56,5 +70,5 @@ export function fault(turn: Turn, kind: FaultKind, detail: string): void {
 /** A broken rule after which this connection is of no use. */
 export function breakOff(parts: Parts, turn: Turn, kind: FaultKind, detail: string): void {
   fault(turn, kind, detail);
-  drop(parts, turn, `fault: ${kind}`, true);
+  drop(parts, turn, kind, true);
 }

@@ -1,5 +1,6 @@
 /** From `publish` to the wire (client SPEC, "Outbox"). */
 import { EPOCH_NONE, eventsTopic } from '../protocol/ids.js';
+import { targetOf } from '../protocol/state.js';
 import type { Value } from '../protocol/value.js';
 import { setAside } from './answers.js';
 import type { Connection } from './link.js';
@@ -13,7 +14,8 @@ const PACKET_OVERHEAD_BYTES = 16;
 /** OUTBOX-1, OUTBOX-3, OUTBOX-5. */
 export function publish(parts: Parts, turn: Turn, eventType: string, eventData: Value): void {
   const { device, outbox, replica, link } = parts;
-  if (outbox.unackedCount >= parts.outboxLimit) return turn.emit({ type: 'rejected', reason: 'outbox_full' });
+  const reason = whyNot(parts, eventType, eventData);
+  if (reason !== undefined) return turn.emit({ type: 'rejected', reason });
   const deviceSeq = device.takeSeq();
   const epoch = replica.epoch === EPOCH_NONE ? null : replica.epoch;
   const clock = device.tick(turn.now);
@@ -26,12 +28,20 @@ export function publish(parts: Parts, turn: Turn, eventType: string, eventData: 
     baseSeq: replica.seq,
     epoch,
   };
-  const open = link.open !== undefined;
+  const open = link.open !== undefined && parts.fork === 'none';
   if (open) device.offerAll();
   const pending = outbox.add(intent, turn.write, open ? turn.write : null);
   parts.view.show(pending);
   turn.putDevice();
   turn.putIntent(pending);
+}
+
+/** OUTBOX-3; and the broker would refuse as `bad_data` what lacks its collection's key. */
+function whyNot(parts: Parts, eventType: string, eventData: Value): string | undefined {
+  const { schema } = parts.replica;
+  if (parts.outbox.unackedCount >= parts.outboxLimit) return 'outbox_full';
+  const mapped = schema?.operation(eventType) !== undefined;
+  return mapped && targetOf(schema, eventType, eventData) === undefined ? 'bad_data' : undefined;
 }
 
 /** An opening has made everything that waits ready to be sent, once the device row says so (OUTBOX-5). */
@@ -70,12 +80,8 @@ function send(parts: Parts, turn: Turn, connection: Connection, pending: Pending
   const topic = eventsTopic(parts.stream);
   const payload = payloadOf(pending);
   const bytes = payload.length + topic.length + PACKET_OVERHEAD_BYTES;
-  const most = connection.packetBytesMax ?? Infinity;
-  if (bytes > most) {
-    return setAside(parts, turn, pending, {
-      name: 'too_large',
-      reason: `a packet of ${bytes} bytes; the broker takes ${most}`,
-    });
+  if (bytes > (connection.packetBytesMax ?? Infinity)) {
+    return setAside(parts, turn, pending, { name: 'too_large', reason: 'larger than the broker takes' });
   }
   parts.outbox.stand(pending, 'sent');
   pending.sentEpoch = pending.intent.epoch;

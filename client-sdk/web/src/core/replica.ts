@@ -22,6 +22,7 @@ export type Applied = { readonly place: Place | undefined } | 'known' | 'gap';
 export class Replica {
   #schema: Schema | undefined;
   #state: State | undefined;
+  #isThere = false;
 
   constructor(private readonly stream: StreamId) {}
 
@@ -50,6 +51,11 @@ export class Replica {
     return this.#state;
   }
 
+  /** Whether the state is one that the broker gave, and not only the empty one to start with. */
+  get isThere(): boolean {
+    return this.#isThere;
+  }
+
   get seq(): number {
     return this.#state?.seq ?? 0;
   }
@@ -62,6 +68,7 @@ export class Replica {
   adopt(schema: Schema): void {
     this.#schema = schema;
     this.#state = new State(schema);
+    this.#isThere = false;
   }
 
   /** Takes a `state` message made under this schema: whole or not at all. */
@@ -75,6 +82,7 @@ export class Replica {
     applySnapshot(next, snapshot);
     if (next.digest() !== snapshot.digest) return 'digest';
     this.#state = next;
+    this.#isThere = true;
     return 'taken';
   }
 
@@ -88,8 +96,9 @@ export class Replica {
     return event.seq === state.seq + 1 ? { place: state.apply(event) } : 'gap';
   }
 
-  /** The row that is stored (STORE-1); undefined before there is a state. */
+  /** The row that is stored (STORE-1); undefined before the broker gave a state. */
   row(): Uint8Array | undefined {
-    return this.#state && encodeSnapshot(snapshotOf(this.stream, this.#state));
+    if (this.#state === undefined || !this.#isThere) return undefined;
+    return encodeSnapshot(snapshotOf(this.stream, this.#state));
   }
 }

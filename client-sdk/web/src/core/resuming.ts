@@ -7,13 +7,14 @@ import {
   SCHEMA_TOPIC,
   sinceFilter,
   stateTopic,
+  type StreamId,
 } from '../protocol/ids.js';
+import { MalformedError } from '../protocol/fields.js';
 import { Schema } from '../protocol/schema.js';
 import { decodeSnapshot, type Snapshot } from '../protocol/snapshot.js';
-import { acknowledge, forkKnown, hideIfCovered, onErrorMessage, resubscribe, setAside } from './answers.js';
+import { acknowledge, forkKnown, onErrorMessage, resubscribe, setAside } from './answers.js';
 import type { Connection } from './link.js';
-import type { Pending } from './outbox.js';
-import { breakOff, fault, type Parts } from './parts.js';
+import { breakOff, fault, hide, type Parts } from './parts.js';
 import { offerAll } from './publishing.js';
 import type { Turn } from './turn.js';
 
@@ -27,8 +28,10 @@ export function onConnected(
   if (!parts.link.isConnecting) return;
   const connection = parts.link.connected(receiveMaximum, packetBytesMax);
   turn.emit({ type: 'subscribe', filter: errorsTopic(parts.stream.syncId, parts.device.uuid) });
-  if (parts.replica.schema === undefined) askForSchema(turn, connection);
-  else subscribeSince(parts, turn, parts.replica.seq, parts.replica.epoch);
+  if (parts.replica.schema === undefined) {
+    connection.awaiting = 'schema';
+    turn.emit({ type: 'subscribe', filter: SCHEMA_TOPIC });
+  } else subscribeSince(parts, turn, parts.replica.seq, parts.replica.epoch);
 }
 
 /** REPLICA-5: what cannot be read ends the connection; other topics are not ours. */
@@ -45,9 +48,9 @@ export function onMessage(parts: Parts, turn: Turn, topic: string, payload: Uint
 function route(parts: Parts, turn: Turn, connection: Connection, topic: string, payload: Uint8Array): void {
   switch (topic) {
     case eventsTopic(parts.stream):
-      return onEvent(parts, turn, connection, decodeEvent(payload));
+      return onEvent(parts, turn, connection, ofStream(parts.stream, decodeEvent(payload)));
     case stateTopic(parts.stream):
-      return onState(parts, turn, connection, decodeSnapshot(payload));
+      return onState(parts, turn, connection, ofStream(parts.stream, decodeSnapshot(payload)));
     case errorsTopic(parts.stream.syncId, parts.device.uuid):
       return onErrorMessage(parts, turn, payload);
     case SCHEMA_TOPIC:
@@ -59,9 +62,10 @@ function subscribeSince(parts: Parts, turn: Turn, seq: number, epoch: string): v
   turn.emit({ type: 'subscribe', filter: sinceFilter(parts.stream, seq, epoch) });
 }
 
-function askForSchema(turn: Turn, connection: Connection): void {
-  connection.awaiting = 'schema';
-  turn.emit({ type: 'subscribe', filter: SCHEMA_TOPIC });
+/** A message that names another stream than its topic does is of no use. */
+function ofStream<T extends StreamId>(stream: StreamId, message: T): T {
+  if (message.syncId === stream.syncId && message.channel === stream.channel) return message;
+  throw new MalformedError('the message names another stream');
 }
 
 // Events
@@ -77,46 +81,39 @@ function onEvent(parts: Parts, turn: Turn, connection: Connection, event: SyncEv
   parts.device.see(event);
   if (applied.place !== undefined) parts.view.touch(applied.place);
   const pending = parts.outbox.find(event.deviceUuid, event.deviceSeq);
-  if (pending !== undefined) seen(parts, pending, event.seq);
   const own = pending !== undefined || parts.device.hasIssued(event.deviceUuid, event.deviceSeq);
+  if (pending !== undefined) {
+    pending.seq = event.seq;
+    hide(parts, pending);
+  }
   turn.emit({ type: 'event', event, own });
 }
 
-/** An intent's own event was applied (OVERLAY-2). */
-function seen(parts: Parts, pending: Pending, seq: number): void {
-  pending.seq = seq;
-  if (pending.shown) parts.view.hide(pending);
-}
-
 function onGap(parts: Parts, turn: Turn, connection: Connection, event: SyncEvent): void {
-  if (connection.progressed) return resubscribe(parts, turn);
+  if (connection.progressed) {
+    connection.progressed = false;
+    return resubscribe(parts, turn);
+  }
   const { seq, epoch } = parts.replica;
   breakOff(parts, turn, 'gap', `event ${event.seq} of ${event.epoch} after ${seq} of ${epoch}`);
 }
 
 // State
 
-/** REPLICA-1, REPLICA-2. A `state` without a mark is no opening; one of another history or schema is not for now. */
+/** REPLICA-1, REPLICA-2. Only an opening that is awaited counts (LINK-2). */
 function onState(parts: Parts, turn: Turn, connection: Connection, snapshot: Snapshot): void {
-  if (snapshot.mark === undefined) return onBridge(parts, turn, connection, snapshot);
-  if (connection.awaiting !== 'opening') return;
-  if (snapshot.schema !== parts.replica.schema?.hash) return askForSchema(turn, connection);
-  const epochBefore = parts.replica.epoch;
+  if (snapshot.parts > 1) throw new MalformedError('a state in parts');
+  if (snapshot.mark === undefined || connection.awaiting !== 'opening') return;
+  if (snapshot.schema !== parts.replica.schema?.hash) return askForOtherSchema(parts, turn, connection);
+  const { epoch, seq, isThere } = parts.replica;
   const taken = parts.replica.take(snapshot);
   if (taken === 'delta' || taken === 'digest') return startOver(parts, turn, connection, taken);
+  if (taken === 'taken') parts.view.reset(parts.outbox.all());
+  const moved = !isThere || epoch !== parts.replica.epoch || seq !== parts.replica.seq;
+  if (moved) parts.saves.changed(turn.now);
+  parts.seeClocks();
   parts.link.opened(connection);
-  if (taken === 'taken') tookState(parts, turn, snapshot);
-  onOpened(parts, turn, snapshot.mark, epochBefore);
-}
-
-/** A `state` that stands for events below the horizon (G3). */
-function onBridge(parts: Parts, turn: Turn, connection: Connection, snapshot: Snapshot): void {
-  const { epoch, schema } = parts.replica;
-  const fits = snapshot.epoch === epoch && snapshot.schema === schema?.hash;
-  if (connection.awaiting !== null || !fits) return;
-  const taken = parts.replica.take(snapshot);
-  if (taken === 'delta' || taken === 'digest') return startOver(parts, turn, connection, taken);
-  if (taken === 'taken') tookState(parts, turn, snapshot);
+  onOpened(parts, turn, snapshot.mark, epoch);
 }
 
 /** REPLICA-2: asks for the whole state, once. */
@@ -126,54 +123,46 @@ function startOver(parts: Parts, turn: Turn, connection: Connection, kind: 'delt
   if (connection.restarted) return breakOff(parts, turn, kind, detail);
   fault(turn, kind, detail);
   connection.restarted = true;
-  parts.link.awaitOpening(connection, turn.now);
+  parts.link.await(connection, 'opening', turn.now);
   subscribeSince(parts, turn, 0, EPOCH_NONE);
-}
-
-function tookState(parts: Parts, turn: Turn, snapshot: Snapshot): void {
-  parts.saves.changed(turn.now);
-  for (const entries of snapshot.collections.values()) {
-    for (const entry of entries.values()) parts.device.see(entry);
-  }
-  for (const pending of parts.outbox.all()) hideIfCovered(parts, pending);
-  parts.view.reset(parts.outbox.all());
 }
 
 function onOpened(parts: Parts, turn: Turn, mark: number | null, epochBefore: string): void {
   const { epoch } = parts.replica;
-  if (epochBefore !== EPOCH_NONE && epochBefore !== epoch) onOtherEpoch(parts);
+  if (epochBefore !== EPOCH_NONE && epochBefore !== epoch) parts.holding = true;
   if (mark !== null && mark > parts.device.offered) forkKnown(parts);
   else if (mark !== null) onMark(parts, turn, mark);
-  settleWrongEpoch(parts, turn);
+  letGoOfAcked(parts, epoch);
+  setAsideDoubted(parts, turn, epoch);
   rebase(parts, turn, epoch);
   if (parts.fork === 'none') offerAll(parts, turn);
 }
 
-/** OUTBOX-8, OVERLAY-2: what the other history acknowledged may not be part of this one. */
-function onOtherEpoch(parts: Parts): void {
-  parts.holding = true;
+/** OUTBOX-9 and OVERLAY-2. What is on its way on this connection waits for its answer. */
+function onMark(parts: Parts, turn: Turn, mark: number): void {
   for (const pending of parts.outbox.all()) {
-    if (pending.standing === 'acked' && pending.shown) parts.view.hide(pending);
+    const { deviceUuid, deviceSeq } = pending.intent;
+    if (deviceUuid !== parts.device.uuid || deviceSeq > mark) continue;
+    hide(parts, pending);
+    if (pending.standing === 'queued') acknowledge(parts, turn, pending, pending.seq);
   }
 }
 
-/** OUTBOX-9. */
-function onMark(parts: Parts, turn: Turn, mark: number): void {
-  for (const pending of [...parts.outbox.all()]) {
-    const { deviceUuid, deviceSeq } = pending.intent;
-    if (deviceUuid !== parts.device.uuid || deviceSeq > mark) continue;
-    if (pending.shown) parts.view.hide(pending);
-    if (pending.standing !== 'acked') acknowledge(parts, turn, pending, undefined);
+/** OVERLAY-2: what was acknowledged in another history, or as another device, has no event to wait for. */
+function letGoOfAcked(parts: Parts, epoch: string): void {
+  for (const pending of parts.outbox.all()) {
+    const other = pending.intent.deviceUuid !== parts.device.uuid || pending.ackedUnder !== epoch;
+    if (pending.standing === 'acked' && other) hide(parts, pending);
   }
 }
 
 /** REFUSE-3: an epoch that was called wrong and is the broker's own cannot be put right. */
-function settleWrongEpoch(parts: Parts, turn: Turn): void {
+function setAsideDoubted(parts: Parts, turn: Turn, epoch: string): void {
   for (const pending of parts.outbox.unacked()) {
-    const reason = pending.wrongEpoch;
-    pending.wrongEpoch = undefined;
-    if (reason === undefined || pending.intent.epoch !== parts.replica.epoch) continue;
-    setAside(parts, turn, pending, { name: 'wrong_epoch', reason });
+    const contradicted = pending.doubted && pending.intent.epoch === epoch;
+    pending.doubted = false;
+    if (!contradicted) continue;
+    setAside(parts, turn, pending, { name: 'wrong_epoch', reason: 'the broker refused its own epoch' });
   }
 }
 
@@ -184,26 +173,31 @@ function rebase(parts: Parts, turn: Turn, epoch: string): void {
     pending.intent = { ...pending.intent, baseSeq: 0, epoch: epoch === EPOCH_NONE ? null : epoch };
     if (pending.sendableBy !== null) pending.sendableBy = turn.write;
     turn.putIntent(pending);
+    parts.view.refresh(pending);
   }
 }
 
 // Schema
 
+/** SCHEMA-10. */
+function askForOtherSchema(parts: Parts, turn: Turn, connection: Connection): void {
+  parts.link.await(connection, 'other schema', turn.now);
+  turn.emit({ type: 'subscribe', filter: SCHEMA_TOPIC });
+}
+
 /** SCHEMA-11. */
 function onSchema(parts: Parts, turn: Turn, connection: Connection, schema: Schema): void {
   if (schema.hash !== parts.replica.schema?.hash) return adoptSchema(parts, turn, connection, schema);
-  if (connection.awaiting === 'schema')
-    breakOff(parts, turn, 'schema', 'the state is of another schema than the broker gives');
+  if (connection.awaiting !== 'other schema') return;
+  breakOff(parts, turn, 'schema', 'the state is of another schema than the broker gives');
 }
 
 function adoptSchema(parts: Parts, turn: Turn, connection: Connection, schema: Schema): void {
-  const first = !connection.opened && parts.replica.schema === undefined;
   parts.replica.adopt(schema);
   parts.view.reset(parts.outbox.all());
   parts.saves.schemaIsNew = true;
   parts.saves.changed(turn.now);
   turn.emit({ type: 'schema_changed', hash: schema.hash });
-  if (first) connection.awaiting = 'opening';
-  else parts.link.awaitOpening(connection, turn.now);
+  parts.link.await(connection, 'opening', turn.now);
   subscribeSince(parts, turn, 0, EPOCH_NONE);
 }

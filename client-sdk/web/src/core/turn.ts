@@ -31,7 +31,7 @@ export class Turn {
     this.#intents.add(pending);
   }
 
-  putReplica(replica: Uint8Array, schema: ValueMap | undefined): void {
+  putReplica(replica: Uint8Array | undefined, schema: ValueMap | undefined): void {
     this.#replica = replica;
     this.#schema = schema;
   }
@@ -40,8 +40,15 @@ export class Turn {
     this.#deleted.push(...ids);
   }
 
+  /** Whether this turn has anything to store. */
+  get hasWrite(): boolean {
+    const replica = this.#replica ?? this.#schema;
+    return this.#device || this.#intents.size > 0 || this.#deleted.length > 0 || replica !== undefined;
+  }
+
   /** The write of this turn, undefined if nothing is to be stored. */
   takeWrite(device: () => NonNullable<Write['put']['device']>): Write | undefined {
+    if (!this.hasWrite) return undefined;
     const intents = [...this.#intents].filter(({ id }) => !this.#deleted.includes(id));
     const put: Write['put'] = {
       ...(this.#device ? { device: device() } : {}),
@@ -49,7 +56,6 @@ export class Turn {
       ...(this.#replica === undefined ? {} : { replica: this.#replica }),
       ...(this.#schema === undefined ? {} : { schema: this.#schema }),
     };
-    if (Object.keys(put).length === 0 && this.#deleted.length === 0) return undefined;
     return { type: 'write', write: this.write, put, delete: this.#deleted.sort((a, b) => a - b) };
   }
 

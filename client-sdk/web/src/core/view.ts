@@ -49,6 +49,12 @@ export class View {
     this.touch(target);
   }
 
+  /** A shown intent has other fields now; what it is about stays. */
+  refresh(pending: Pending): void {
+    const target = this.#target(pending);
+    if (target !== undefined) this.touch(target);
+  }
+
   /** Shows an intent no more (OVERLAY-2). */
   hide(pending: Pending): void {
     pending.shown = false;

@@ -88,7 +88,8 @@ function toText(input: string): string {
 }
 
 function toContainer(input: object, depthMax: number): Value {
-  if (input instanceof Uint8Array) return input.slice();
+  // Not slice(): of a Buffer that would be a view.
+  if (input instanceof Uint8Array) return new Uint8Array(input);
   const array = Array.isArray(input);
   if (!array && !isMap(input)) throw new BadValueError('VALUE-1', 'an object that is no map is not a value');
   if (depthMax === 0) throw new BadValueError('VALUE-4', `deeper than ${DEPTH_MAX}`);

@@ -1,0 +1,176 @@
+//! Limits: each by itself, and those that depend on each other.
+
+use std::net::SocketAddr;
+
+use tracing_subscriber::EnvFilter;
+
+use super::layers::Layers;
+use super::{ConfigError, Contradiction};
+
+/// Every integer is at least 1, and small enough to be added to others without a thought, unless it stands here.
+const BOUNDS: &[(&str, i64, i64)] = &[
+    ("http.websocket_read_buffer_bytes", 512, 1 << 24),
+    ("limits.packet_bytes_max", 2_048, 268_435_455),
+    ("limits.receive_maximum", 1, 65_535),
+    ("limits.inflight_max", 1, 65_535),
+    ("http.websocket_write_buffer_bytes_max", 131_072, 1 << 40),
+    ("router.outstanding_bytes_max", 65_536, 1 << 40),
+    ("router.canary_interval_ms", 10, 3_600_000),
+];
+const INTEGER_MIN: i64 = 1;
+const INTEGER_MAX: i64 = 1 << 40;
+
+/// `small` plus `margin` is at most `large`.
+struct Relation {
+    small: &'static str,
+    margin: i64,
+    large: &'static str,
+    why: &'static str,
+}
+
+const fn at_most(small: &'static str, large: &'static str, why: &'static str) -> Relation {
+    Relation {
+        small,
+        margin: 0,
+        large,
+        why,
+    }
+}
+
+const RELATIONS: &[Relation] = &[
+    at_most(
+        "limits.receive_maximum",
+        "store.mark_window",
+        "a client may repeat everything that was not acknowledged, and a repeat that is not remembered looks like a fork",
+    ),
+    Relation {
+        small: "limits.event_bytes_max",
+        margin: 1_024,
+        large: "limits.packet_bytes_max",
+        why: "a packet holds the event, its topic and its properties",
+    },
+    at_most(
+        "limits.packet_bytes_max",
+        "http.websocket_message_bytes_max",
+        "a WebSocket message holds at least one packet",
+    ),
+    at_most(
+        "limits.event_bytes_max",
+        "sequencer.batch_bytes_max",
+        "a commit holds at least one event",
+    ),
+    at_most(
+        "sequencer.batch_events_max",
+        "sequencer.queue_max",
+        "a batch is taken from the queue",
+    ),
+    at_most(
+        "limits.event_bytes_max",
+        "router.outstanding_bytes_max",
+        "the bus must be able to hold an event",
+    ),
+    at_most(
+        "sequencer.batch_events_max",
+        "router.intake_max",
+        "a commit goes to the router at once, and what does not fit is read again from the store",
+    ),
+    at_most(
+        "sequencer.batch_bytes_max",
+        "router.intake_bytes_max",
+        "a commit goes to the router at once, and what does not fit is read again from the store",
+    ),
+    at_most(
+        "router.canary_interval_ms",
+        "router.canary_timeout_ms",
+        "a bus that was not asked cannot have answered",
+    ),
+    at_most(
+        "sequencer.batch_events_max",
+        "store.table_lag_events_max",
+        "a commit must fit into what the tables may lag behind",
+    ),
+    at_most(
+        "sequencer.batch_bytes_max",
+        "store.table_lag_bytes_max",
+        "a commit must fit into what the tables may lag behind",
+    ),
+];
+
+pub(super) fn bounds(layers: &Layers) -> Result<(), ConfigError> {
+    for key in Layers::integers() {
+        let special = BOUNDS.iter().find(|(bounded, ..)| *bounded == key);
+        let (min, max) = special.map_or((INTEGER_MIN, INTEGER_MAX), |(_, min, max)| (*min, *max));
+        if !(min..=max).contains(&layers.integer(&key)) {
+            let expected = format!("from {min} to {max}");
+            return Err(ConfigError::BadValue {
+                origin: layers.origin(&key),
+                key,
+                expected,
+            });
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn relations(layers: &Layers) -> Result<(), ConfigError> {
+    RELATIONS
+        .iter()
+        .try_for_each(|relation| relation.check(layers))
+}
+
+pub(super) fn address(layers: &Layers, key: &str, text: &str) -> Result<SocketAddr, ConfigError> {
+    text.parse().map_err(|_| ConfigError::BadValue {
+        origin: layers.origin(key),
+        key: key.to_owned(),
+        expected: format!("an IP address and a port, such as 127.0.0.1:1883, not `{text}`"),
+    })
+}
+
+/// A filter that the logs take.
+pub(super) fn log_level(layers: &Layers, level: &str) -> Result<(), ConfigError> {
+    let key = "log.level";
+    EnvFilter::try_new(level)
+        .map(drop)
+        .map_err(|error| ConfigError::BadValue {
+            origin: layers.origin(key),
+            key: key.to_owned(),
+            expected: format!("a filter for logs such as info ({error})"),
+        })
+}
+
+/// Nobody else can reach it.
+pub(super) fn private(
+    layers: &Layers,
+    key: &'static str,
+    address: SocketAddr,
+) -> Result<(), ConfigError> {
+    if address.ip().to_canonical().is_loopback() {
+        Ok(())
+    } else {
+        Err(ConfigError::Public {
+            origin: layers.origin(key),
+            key,
+            address,
+        })
+    }
+}
+
+impl Relation {
+    fn check(&self, layers: &Layers) -> Result<(), ConfigError> {
+        let [small, large] = [self.small, self.large].map(|key| layers.setting(key));
+        if small.value + self.margin <= large.value {
+            return Ok(());
+        }
+        let relation = match self.margin {
+            0 => "at most".to_owned(),
+            margin => format!("at least {margin} below"),
+        };
+        let contradiction = Contradiction {
+            small,
+            relation,
+            large,
+            why: self.why,
+        };
+        Err(ConfigError::Contradiction(Box::new(contradiction)))
+    }
+}

@@ -1,0 +1,192 @@
+//! Flags, environment, file and defaults become one small options struct per room. Nothing keeps the configuration itself.
+//!
+//! `config/broker.toml` is compiled in and is the one list of keys: its values are the defaults, their kinds are the kinds.
+//! What is not in it is refused. Errors name the key and where it was set: the flag, the variable, or the file and line.
+
+mod checks;
+mod error;
+mod layers;
+mod raw;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use syncline_protocol::Schema;
+
+use crate::edge::EdgeOptions;
+use crate::http::{HttpOptions, WebSocketOptions};
+use crate::router::RouterOptions;
+use crate::sequencer;
+use crate::store::RedbOptions;
+pub use error::{ConfigError, Contradiction, Origin, Setting};
+use layers::Layers;
+use raw::Raw;
+
+/// The defaults, with every key and its reason.
+pub const DEFAULTS: &str = include_str!("../../../config/broker.toml");
+/// The schema of a broker that was given none.
+pub const MUSIC_SCHEMA: &str = include_str!("../../../config/schemas/music.toml");
+
+/// What the command line can set; wins over everything else.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// The configuration file.
+    pub config: Option<PathBuf>,
+    /// `store.data`.
+    pub data: Option<PathBuf>,
+    /// `mqtt.address`.
+    pub mqtt: Option<String>,
+    /// `http.address`.
+    pub http: Option<String>,
+    /// `store.schema`.
+    pub schema: Option<PathBuf>,
+}
+
+/// Variables of the environment, by name.
+pub type Environment = BTreeMap<String, String>;
+
+/// Everything that the broker is told at its start, one part per room.
+#[derive(Debug)]
+pub struct Options {
+    /// Where MQTT over TCP is served.
+    pub mqtt: SocketAddr,
+    /// The HTTP port.
+    pub http: HttpOptions,
+    /// The folder for everything that must survive.
+    pub data: PathBuf,
+    /// The store in that folder.
+    pub store: RedbOptions,
+    /// What events mean.
+    pub schema: Schema,
+    /// Where the schema came from: a path, or what is built in.
+    pub schema_source: String,
+    /// The one owner of order.
+    pub sequencer: sequencer::Options,
+    /// The in-process bus.
+    pub router: RouterOptions,
+    /// Sockets and sessions.
+    pub edge: EdgeOptions,
+    /// States in memory.
+    pub states: StatesOptions,
+    /// A filter for logs, as in `info,syncline_broker::router=debug`.
+    pub log_level: String,
+}
+
+/// How much state is kept in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatesOptions {
+    /// Bytes of states.
+    pub cache_bytes_max: usize,
+}
+
+/// Resolves all layers. Reads the configuration file and the schema file, nothing else.
+pub fn load(flags: &Flags, environment: &Environment) -> Result<Options, ConfigError> {
+    let layers = Layers::read(flags, environment)?;
+    checks::bounds(&layers)?;
+    let raw = layers.merged()?;
+    checks::relations(&layers)?;
+    let mqtt = checks::address(&layers, "mqtt.address", &raw.mqtt.address)?;
+    let http = checks::address(&layers, "http.address", &raw.http.address)?;
+    if !raw.auth.anonymous_on_public_addresses {
+        checks::private(&layers, "mqtt.address", mqtt)?;
+        checks::private(&layers, "http.address", http)?;
+    }
+    checks::log_level(&layers, &raw.log.level)?;
+    let (schema_source, schema) = layers.schema(&raw.store.schema)?;
+    Ok(raw.options(mqtt, http, schema_source, schema))
+}
+
+impl Raw {
+    fn options(
+        self,
+        mqtt: SocketAddr,
+        http: SocketAddr,
+        schema_source: String,
+        schema: Schema,
+    ) -> Options {
+        Options {
+            mqtt,
+            http: self.http_options(http),
+            data: PathBuf::from(&self.store.data),
+            store: self.store_options(),
+            schema,
+            schema_source,
+            sequencer: self.sequencer_options(),
+            router: self.router_options(),
+            edge: self.edge_options(),
+            states: StatesOptions {
+                cache_bytes_max: self.limits.state_cache_bytes_max,
+            },
+            log_level: self.log.level,
+        }
+    }
+
+    fn http_options(&self, address: SocketAddr) -> HttpOptions {
+        HttpOptions {
+            address,
+            pages: PathBuf::from(&self.http.pages),
+            allowed_hosts: self.http.allowed_hosts.clone(),
+            connections_max: self.limits.connections_max,
+            header_timeout: Duration::from_millis(self.http.header_timeout_ms),
+            websocket: WebSocketOptions {
+                message_bytes_max: self.http.websocket_message_bytes_max,
+                read_buffer_bytes: self.http.websocket_read_buffer_bytes,
+                write_buffer_bytes_max: self.http.websocket_write_buffer_bytes_max,
+            },
+        }
+    }
+
+    fn store_options(&self) -> RedbOptions {
+        RedbOptions {
+            mark_window: self.store.mark_window,
+            cache_bytes: self.store.table_cache_bytes,
+            lag_events_max: self.store.table_lag_events_max,
+            lag_bytes_max: self.store.table_lag_bytes_max,
+            apply_interval: Duration::from_millis(self.store.table_apply_interval_ms),
+        }
+    }
+
+    fn sequencer_options(&self) -> sequencer::Options {
+        sequencer::Options {
+            queue_len_max: self.sequencer.queue_max,
+            batch_events_max: self.sequencer.batch_events_max,
+            batch_bytes_max: self.sequencer.batch_bytes_max,
+            receive_maximum: usize::from(self.limits.receive_maximum),
+            max_clock_skew_ms: self.sequencer.max_clock_skew_ms,
+            active_streams_max: self.sequencer.active_streams_max,
+        }
+    }
+
+    fn router_options(&self) -> RouterOptions {
+        RouterOptions {
+            outstanding_max: self.router.outstanding_max,
+            outstanding_bytes_max: self.router.outstanding_bytes_max,
+            intake_max: self.router.intake_max,
+            intake_bytes_max: self.router.intake_bytes_max,
+            canary_interval: Duration::from_millis(self.router.canary_interval_ms),
+            canary_timeout: Duration::from_millis(self.router.canary_timeout_ms),
+        }
+    }
+
+    fn edge_options(&self) -> EdgeOptions {
+        let limits = &self.limits;
+        EdgeOptions {
+            connections_max: limits.connections_max,
+            connect_timeout: Duration::from_millis(limits.connect_timeout_ms),
+            packet_bytes_max: limits.packet_bytes_max,
+            event_bytes_max: limits.event_bytes_max,
+            receive_maximum: limits.receive_maximum,
+            inflight_max: limits.inflight_max,
+            subscriptions_max: limits.subscriptions_max,
+            tail_events_max: limits.tail_events_max,
+            tail_bytes_max: limits.tail_bytes_max,
+            state_bytes_per_s: limits.state_bytes_per_s,
+            presence_retention: Duration::from_millis(self.presence.retention_ms),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

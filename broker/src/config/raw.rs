@@ -1,0 +1,102 @@
+//! The configuration as text has it, section by section. Read once, resolved at once, then gone.
+
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    pub(super) mqtt: Mqtt,
+    pub(super) http: Http,
+    pub(super) auth: Auth,
+    pub(super) store: Store,
+    pub(super) sequencer: Sequencer,
+    pub(super) router: Router,
+    pub(super) limits: Limits,
+    pub(super) presence: Presence,
+    pub(super) log: Log,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mqtt {
+    pub(super) address: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Http {
+    pub(super) address: String,
+    pub(super) pages: String,
+    pub(super) allowed_hosts: Vec<String>,
+    pub(super) header_timeout_ms: u64,
+    pub(super) websocket_message_bytes_max: usize,
+    pub(super) websocket_read_buffer_bytes: usize,
+    pub(super) websocket_write_buffer_bytes_max: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Auth {
+    pub(super) anonymous_on_public_addresses: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Store {
+    pub(super) data: String,
+    pub(super) schema: String,
+    pub(super) mark_window: usize,
+    pub(super) table_lag_events_max: usize,
+    pub(super) table_lag_bytes_max: usize,
+    pub(super) table_apply_interval_ms: u64,
+    pub(super) table_cache_bytes: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sequencer {
+    pub(super) queue_max: usize,
+    pub(super) batch_events_max: usize,
+    pub(super) batch_bytes_max: usize,
+    pub(super) max_clock_skew_ms: u64,
+    pub(super) active_streams_max: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Router {
+    pub(super) outstanding_max: usize,
+    pub(super) outstanding_bytes_max: usize,
+    pub(super) intake_max: usize,
+    pub(super) intake_bytes_max: usize,
+    pub(super) canary_interval_ms: u64,
+    pub(super) canary_timeout_ms: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    pub(super) packet_bytes_max: u32,
+    pub(super) event_bytes_max: usize,
+    pub(super) receive_maximum: u16,
+    pub(super) subscriptions_max: usize,
+    pub(super) connections_max: usize,
+    pub(super) connect_timeout_ms: u64,
+    pub(super) inflight_max: u16,
+    pub(super) tail_events_max: usize,
+    pub(super) tail_bytes_max: usize,
+    pub(super) state_bytes_per_s: u64,
+    pub(super) state_cache_bytes_max: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Presence {
+    pub(super) retention_ms: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    pub(super) level: String,
+}

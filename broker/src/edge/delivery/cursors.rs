@@ -1,0 +1,319 @@
+//! How far each subscription is in each stream.
+//!
+//! A stream that every subscription of the connection has up to where the bus brought it needs no memory: when the
+//! bus brings more, it says from where. Only streams with something to do, or with a cursor elsewhere, have a track.
+//!
+//! The next event of a track is the one after its lowest cursor that may move. All cursors that stand right before
+//! that event share its copies, so each subscription's seq ascends without holes (G3) and overlapping ones get one
+//! copy per encoding (VIEW-6) from where they meet.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use syncline_protocol::{Event, Seq, StreamId, Topic};
+
+use super::super::mailbox::Advance;
+use super::super::session::Tag;
+use super::subscriptions::{Outgoing, Sub, SubId, copies};
+use crate::store::Committed;
+
+/// Where a subscription stands in a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Its opening state is awaited.
+    Opening,
+    /// It has everything up to here.
+    At(Seq),
+}
+
+/// One subscription in one stream.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    pub(super) sub: Arc<Sub>,
+    pub(super) place: Place,
+    /// Events up to here may be read from the store before the bus has brought them.
+    pub(super) replay_to: Seq,
+}
+
+#[derive(Debug)]
+struct Track {
+    topic: Arc<str>,
+    /// How far the bus has brought the stream.
+    bus: Seq,
+    cursors: Vec<Cursor>,
+    queued: bool,
+}
+
+/// Events of one stream that are being delivered.
+#[derive(Debug)]
+struct Page {
+    stream: Arc<StreamId>,
+    events: VecDeque<Committed>,
+}
+
+/// What was read does not follow what was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the store's answer leaves a hole")]
+pub(crate) struct Hole;
+
+/// All cursors of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Cursors {
+    tracks: HashMap<Arc<StreamId>, Track>,
+    /// Streams with something to deliver, in turn.
+    ready: VecDeque<Arc<StreamId>>,
+    page: Option<Page>,
+}
+
+impl Cursors {
+    /// The bus has brought a stream further. `followers`: the subscriptions that stood where it was.
+    pub(super) fn advance(
+        &mut self,
+        stream: &Arc<StreamId>,
+        step: Advance,
+        followers: impl FnOnce() -> Vec<Arc<Sub>>,
+    ) {
+        let Some(track) = self.track(stream, step.from, followers) else {
+            return;
+        };
+        track.bus = track.bus.max(step.to);
+        self.queue(stream);
+    }
+
+    /// A subscription begins in a stream that the bus has brought up to `bus`.
+    pub(super) fn begin(
+        &mut self,
+        stream: &Arc<StreamId>,
+        bus: Seq,
+        cursor: Cursor,
+        followers: impl FnOnce() -> Vec<Arc<Sub>>,
+    ) {
+        if self.track(stream, bus, followers).is_none() {
+            self.tracks
+                .insert(Arc::clone(stream), Track::new(stream, bus, Vec::new()));
+        }
+        if let Some(track) = self.tracks.get_mut(stream)
+            && !track.cursors.iter().any(|it| it.sub.id == cursor.sub.id)
+        {
+            track.cursors.push(cursor);
+        }
+        self.queue(stream);
+        self.forget_if_level(stream);
+    }
+
+    /// A subscription with wildcards begins where the bus is.
+    pub(super) fn follow(&mut self, sub: &Arc<Sub>) {
+        for track in self.tracks.values_mut() {
+            if sub.filter.matches_text(&track.topic) {
+                track.cursors.push(Cursor::at(Arc::clone(sub), track.bus));
+            }
+        }
+    }
+
+    /// The opening state stands for everything up to `seq`.
+    pub(super) fn open(&mut self, stream: &Arc<StreamId>, sub: SubId, seq: Seq) {
+        let Some(track) = self.tracks.get_mut(stream) else {
+            return;
+        };
+        if let Some(cursor) = track.cursors.iter_mut().find(|cursor| cursor.sub.id == sub) {
+            cursor.place = Place::At(seq);
+        }
+        self.queue(stream);
+        self.forget_if_level(stream);
+    }
+
+    /// Drops a subscription's cursors.
+    pub(super) fn remove(&mut self, sub: SubId) {
+        self.tracks.retain(|_, track| {
+            track.cursors.retain(|cursor| cursor.sub.id != sub);
+            !track.cursors.is_empty()
+        });
+    }
+
+    /// How many streams wait for their turn.
+    pub(super) fn waiting(&self) -> usize {
+        self.ready.len()
+    }
+
+    pub(super) fn has_page(&self) -> bool {
+        self.page.is_some()
+    }
+
+    /// The next stream to read, and after which seq.
+    pub(super) fn next_read(&mut self) -> Option<(Arc<StreamId>, Seq)> {
+        while let Some(stream) = self.ready.pop_front() {
+            let Some(track) = self.tracks.get_mut(&stream) else {
+                continue;
+            };
+            track.queued = false;
+            if let Some(after) = track.next_after() {
+                return Some((stream, after));
+            }
+        }
+        None
+    }
+
+    /// Events as they were asked for by [`Cursors::next_read`].
+    pub(super) fn read(
+        &mut self,
+        stream: Arc<StreamId>,
+        after: Seq,
+        events: Vec<Committed>,
+    ) -> Result<(), Hole> {
+        if events.first().map(Committed::seq) != Some(after.next()) {
+            // Fine if the one who asked is gone meanwhile, or moved.
+            let wanted = self.tracks.get(&stream).and_then(Track::next_after);
+            return if wanted == Some(after) {
+                Err(Hole)
+            } else {
+                self.again(&stream)
+            };
+        }
+        self.page = Some(Page {
+            stream,
+            events: events.into(),
+        });
+        Ok(())
+    }
+
+    fn again(&mut self, stream: &Arc<StreamId>) -> Result<(), Hole> {
+        self.queue(stream);
+        Ok(())
+    }
+
+    /// The copies of the next event of the page.
+    pub(super) fn next_copies(&mut self) -> Option<Vec<Outgoing>> {
+        let page = self.page.as_mut()?;
+        let track = self.tracks.get_mut(&page.stream);
+        let copies = track.and_then(|track| track.deliver(&page.stream, &mut page.events));
+        if copies.is_none() {
+            let stream = Arc::clone(&page.stream);
+            self.page = None;
+            self.queue(&stream);
+            self.forget_if_level(&stream);
+        }
+        copies
+    }
+
+    /// The track of a stream; a new one has the followers at `bus`. `None` if there are none.
+    fn track(
+        &mut self,
+        stream: &Arc<StreamId>,
+        bus: Seq,
+        followers: impl FnOnce() -> Vec<Arc<Sub>>,
+    ) -> Option<&mut Track> {
+        if !self.tracks.contains_key(stream) {
+            let at = |sub| Cursor::at(sub, bus);
+            let cursors: Vec<_> = followers().into_iter().map(at).collect();
+            if cursors.is_empty() {
+                return None;
+            }
+            self.tracks
+                .insert(Arc::clone(stream), Track::new(stream, bus, cursors));
+        }
+        self.tracks.get_mut(stream)
+    }
+
+    fn queue(&mut self, stream: &Arc<StreamId>) {
+        let paging = self
+            .page
+            .as_ref()
+            .is_some_and(|page| page.stream == *stream);
+        let Some(track) = self.tracks.get_mut(stream) else {
+            return;
+        };
+        if !track.queued && !paging && track.next_after().is_some() {
+            track.queued = true;
+            self.ready.push_back(Arc::clone(stream));
+        }
+    }
+
+    fn forget_if_level(&mut self, stream: &Arc<StreamId>) {
+        if self.tracks.get(stream).is_some_and(Track::is_level) {
+            self.tracks.remove(stream);
+        }
+    }
+}
+
+impl Cursor {
+    fn at(sub: Arc<Sub>, seq: Seq) -> Self {
+        Self {
+            sub,
+            place: Place::At(seq),
+            replay_to: Seq::ZERO,
+        }
+    }
+}
+
+impl Track {
+    fn new(stream: &StreamId, bus: Seq, cursors: Vec<Cursor>) -> Self {
+        let topic = Topic::Events(stream.clone()).to_string().into();
+        Self {
+            topic,
+            bus,
+            cursors,
+            queued: false,
+        }
+    }
+
+    /// The lowest place of a cursor that may move.
+    fn next_after(&self) -> Option<Seq> {
+        let may_move = |cursor: &Cursor| match cursor.place {
+            Place::At(seq) if seq < self.bus.max(cursor.replay_to) => Some(seq),
+            _ => None,
+        };
+        self.cursors.iter().filter_map(may_move).min()
+    }
+
+    /// Whether the bus says all that there is to remember.
+    fn is_level(&self) -> bool {
+        let bus = self.bus;
+        self.cursors
+            .iter()
+            .all(|it| it.place == Place::At(bus) && it.replay_to <= bus)
+    }
+
+    /// Moves the cursors before the next event over it and makes its copies.
+    fn deliver(
+        &mut self,
+        stream: &Arc<StreamId>,
+        events: &mut VecDeque<Committed>,
+    ) -> Option<Vec<Outgoing>> {
+        let after = self.next_after()?;
+        while events.front().is_some_and(|event| event.seq() <= after) {
+            events.pop_front();
+        }
+        let event = events
+            .pop_front()
+            .filter(|event| event.seq() == after.next())?;
+        let mut subs = Vec::new();
+        for cursor in self
+            .cursors
+            .iter_mut()
+            .filter(|it| it.place == Place::At(after))
+        {
+            cursor.place = Place::At(event.seq());
+            subs.push(Arc::clone(&cursor.sub));
+        }
+        let tag = Tag {
+            stream: Arc::clone(stream),
+            seq: event.seq(),
+        };
+        let like = Outgoing::on(Arc::clone(&self.topic), false, Some(tag));
+        Some(copies(&subs, &like, |json| encoded(&event, json)))
+    }
+}
+
+fn encoded(event: &Committed, json: bool) -> Option<Bytes> {
+    if !json {
+        return Some(event.payload().clone());
+    }
+    match Event::decode(event.payload()) {
+        Ok(event) => Some(event.to_json().into()),
+        Err(error) => {
+            tracing::error!(stream = %event.stream(), seq = %event.seq(), %error, "a stored event is unreadable");
+            None
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Live `state`: coalesced per stream, the last one always sent (SNAP-5).
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use syncline_protocol::{Seq, StreamId};
+
+use super::subscriptions::{Sub, SubId};
+
+/// The shortest interval between two states of one stream.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// What is known of the states that were sent.
+#[derive(Debug)]
+pub(super) struct States {
+    streams: HashMap<Arc<StreamId>, Sent>,
+    /// When which stream is looked at again, to send or to forget it.
+    agenda: BTreeSet<(Instant, Arc<StreamId>)>,
+    bytes_per_s: u64,
+}
+
+#[derive(Debug)]
+struct Sent {
+    /// Before this moment no other one is sent.
+    next: Instant,
+    /// Something has changed since.
+    changed: bool,
+    /// What each subscription has.
+    seqs: Vec<(SubId, Seq)>,
+}
+
+impl States {
+    pub(super) fn new(bytes_per_s: u64) -> Self {
+        Self {
+            streams: HashMap::new(),
+            agenda: BTreeSet::new(),
+            bytes_per_s: bytes_per_s.max(1),
+        }
+    }
+
+    /// A stream has changed.
+    pub(super) fn changed(&mut self, stream: &Arc<StreamId>, now: Instant) {
+        let fresh = || Sent {
+            next: now,
+            changed: false,
+            seqs: Vec::new(),
+        };
+        let sent = self.streams.entry(Arc::clone(stream)).or_insert_with(fresh);
+        sent.changed = true;
+        self.agenda.insert((sent.next, Arc::clone(stream)));
+    }
+
+    /// When to ask [`States::due`] again.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.agenda.first().map(|(at, _)| *at)
+    }
+
+    /// A stream whose state is to be sent now.
+    pub(super) fn due(&mut self, now: Instant) -> Option<Arc<StreamId>> {
+        while self.agenda.first().is_some_and(|(at, _)| *at <= now) {
+            let (_, stream) = self.agenda.pop_first()?;
+            let Some(sent) = self.streams.get_mut(&stream) else {
+                continue;
+            };
+            if std::mem::take(&mut sent.changed) {
+                return Some(stream);
+            }
+            self.streams.remove(&stream);
+        }
+        None
+    }
+
+    /// Of `subs`, those that lack the state at `seq`; it counts as sent to them, `bytes` in size.
+    pub(super) fn send(
+        &mut self,
+        stream: &Arc<StreamId>,
+        subs: Vec<Arc<Sub>>,
+        seq: Seq,
+        bytes: usize,
+        now: Instant,
+    ) -> Vec<Arc<Sub>> {
+        let next = now + self.interval(bytes);
+        let fresh = || Sent {
+            next,
+            changed: false,
+            seqs: Vec::new(),
+        };
+        let sent = self.streams.entry(Arc::clone(stream)).or_insert_with(fresh);
+        self.agenda.remove(&(sent.next, Arc::clone(stream)));
+        sent.next = next;
+        self.agenda.insert((next, Arc::clone(stream)));
+        let lacking: Vec<_> = subs
+            .into_iter()
+            .filter(|sub| sent.lacks(sub.id, seq))
+            .collect();
+        sent.seqs
+            .retain(|(id, _)| !lacking.iter().any(|sub| sub.id == *id));
+        sent.seqs.extend(lacking.iter().map(|sub| (sub.id, seq)));
+        lacking
+    }
+
+    /// Forgets a subscription.
+    pub(super) fn remove(&mut self, sub: SubId) {
+        self.streams
+            .values_mut()
+            .for_each(|sent| sent.seqs.retain(|(id, _)| *id != sub));
+    }
+
+    fn interval(&self, bytes: usize) -> Duration {
+        let ms = (bytes as u64).saturating_mul(1_000) / self.bytes_per_s;
+        Duration::from_millis(ms).max(INTERVAL_MIN)
+    }
+}
+
+impl Sent {
+    fn lacks(&self, sub: SubId, seq: Seq) -> bool {
+        !self.seqs.iter().any(|(id, has)| *id == sub && *has >= seq)
+    }
+}

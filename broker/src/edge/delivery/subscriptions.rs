@@ -1,0 +1,148 @@
+//! The subscriptions of one connection, and the copies of a message that they get (VIEW-6).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use syncline_protocol::Filter;
+
+use super::super::session::{Tag, Wanted};
+
+/// Names a subscription of one connection; a replaced one gets a new id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct SubId(u64);
+
+/// One subscription.
+#[derive(Debug)]
+pub(super) struct Sub {
+    pub(super) id: SubId,
+    pub(super) filter: Filter,
+    pub(super) json: bool,
+    at_least_once: bool,
+    identifier: Option<u32>,
+}
+
+/// A message on its way to the client.
+#[derive(Debug, Clone)]
+pub(crate) struct Outgoing {
+    pub(crate) topic: Arc<str>,
+    pub(crate) payload: Bytes,
+    pub(crate) at_least_once: bool,
+    pub(crate) retain: bool,
+    subs: Vec<Arc<Sub>>,
+    pub(crate) tag: Option<Tag>,
+}
+
+/// All subscriptions.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    exact: HashMap<Box<str>, Arc<Sub>>,
+    wild: Vec<Arc<Sub>>,
+    next: u64,
+}
+
+impl Subscriptions {
+    pub(super) fn len(&self) -> usize {
+        self.exact.len() + self.wild.len()
+    }
+
+    pub(super) fn contains(&self, filter: &Filter) -> bool {
+        self.exact.contains_key(filter.as_str()) || self.wild.iter().any(|it| it.filter == *filter)
+    }
+
+    /// Whether this very one is there, not one that replaced it.
+    pub(super) fn holds(&self, sub: &Sub) -> bool {
+        let same = |it: &Arc<Sub>| it.id == sub.id;
+        self.exact.get(sub.filter.as_str()).is_some_and(same) || self.wild.iter().any(same)
+    }
+
+    pub(super) fn filters(&self) -> impl Iterator<Item = &Filter> {
+        self.exact.values().chain(&self.wild).map(|sub| &sub.filter)
+    }
+
+    /// Adds one whose base filter is not there.
+    pub(super) fn add(&mut self, wanted: &Wanted) -> Arc<Sub> {
+        self.next += 1;
+        let sub = Arc::new(Sub {
+            id: SubId(self.next),
+            filter: wanted.subscription.filter.clone(),
+            json: wanted.subscription.json,
+            at_least_once: wanted.at_least_once,
+            identifier: wanted.identifier,
+        });
+        if sub.filter.has_wildcard() {
+            self.wild.push(Arc::clone(&sub));
+        } else {
+            self.exact
+                .insert(sub.filter.as_str().into(), Arc::clone(&sub));
+        }
+        sub
+    }
+
+    pub(super) fn remove(&mut self, filter: &Filter) -> Option<Arc<Sub>> {
+        if let Some(at) = self.wild.iter().position(|sub| sub.filter == *filter) {
+            return Some(self.wild.remove(at));
+        }
+        self.exact.remove(filter.as_str())
+    }
+
+    /// Those that a topic is delivered to.
+    pub(super) fn matching(&self, topic: &str) -> Vec<Arc<Sub>> {
+        let wild = self
+            .wild
+            .iter()
+            .filter(|sub| sub.filter.matches_text(topic));
+        self.exact
+            .get(topic)
+            .into_iter()
+            .chain(wild)
+            .cloned()
+            .collect()
+    }
+}
+
+/// One copy per encoding, at the highest QoS (VIEW-6). `like` is what the copies share; `payload` makes the rest.
+pub(super) fn copies(
+    subs: &[Arc<Sub>],
+    like: &Outgoing,
+    payload: impl Fn(bool) -> Option<Bytes>,
+) -> Vec<Outgoing> {
+    let copy = |json: bool| {
+        let mut of = subs.iter().filter(|sub| sub.json == json).peekable();
+        of.peek()?;
+        let mut copy = Outgoing {
+            payload: payload(json)?,
+            ..like.clone()
+        };
+        copy.subs.extend(of.cloned());
+        copy.at_least_once = copy.subs.iter().any(|sub| sub.at_least_once);
+        Some(copy)
+    };
+    [false, true].into_iter().filter_map(copy).collect()
+}
+
+impl Outgoing {
+    /// What copies share.
+    pub(super) fn on(topic: Arc<str>, retain: bool, tag: Option<Tag>) -> Self {
+        let payload = Bytes::new();
+        Self {
+            topic,
+            payload,
+            at_least_once: false,
+            retain,
+            subs: Vec::new(),
+            tag,
+        }
+    }
+
+    /// The Subscription Identifiers of those that it is for.
+    pub(crate) fn identifiers(&self) -> Vec<u32> {
+        self.subs.iter().filter_map(|sub| sub.identifier).collect()
+    }
+
+    /// Whether it is still for somebody when a subscription is gone.
+    pub(super) fn survives(&mut self, gone: SubId) -> bool {
+        self.subs.retain(|sub| sub.id != gone);
+        !self.subs.is_empty()
+    }
+}

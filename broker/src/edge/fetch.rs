@@ -1,0 +1,114 @@
+//! What connections read from the store and the compactor, on threads that may block.
+
+use std::sync::Arc;
+
+use syncline_protocol::{DeviceId, Seq, StreamId};
+
+use super::delivery::{Need, Rendered, SCAN_PAGE, Want};
+use super::session::Request;
+use crate::compactor::{self, EncodedSnapshot, States, StatesError};
+use crate::store::{Committed, EventStore, ReadLimit, StoreError};
+
+/// Events that one connection holds in memory at most.
+pub(crate) const PAGE: ReadLimit = ReadLimit {
+    events: 64,
+    bytes: 256 << 10,
+};
+
+/// What was read.
+#[derive(Debug)]
+pub(crate) enum Fetched {
+    Events(Vec<Committed>),
+    Snapshot(Option<Rendered>),
+    Streams {
+        page: Vec<(StreamId, Seq)>,
+        last: bool,
+    },
+    /// Where a SUBSCRIBE begins: per request the head of the stream that it names.
+    Heads {
+        packet_id: u16,
+        requests: Vec<Request>,
+        heads: Vec<Seq>,
+    },
+    Failed(FetchError),
+}
+
+/// Why something could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FetchError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    State(#[from] StatesError),
+}
+
+/// Reads what a delivery needs. Blocks.
+pub(crate) fn need(
+    store: &dyn EventStore,
+    states: &States,
+    device: DeviceId,
+    need: Need,
+) -> Result<Fetched, FetchError> {
+    match need {
+        Need::Events { stream, after } => Ok(Fetched::Events(store.read(&stream, after, PAGE)?)),
+        Need::Snapshot {
+            stream,
+            want,
+            msgpack,
+            json,
+        } => {
+            let snapshot = snapshot(store, states, device, &stream, want)?;
+            let rendered = snapshot.map(|it| Rendered {
+                seq: it.snapshot().seq,
+                msgpack: msgpack.then(|| it.msgpack()),
+                json: json.then(|| it.json()),
+            });
+            Ok(Fetched::Snapshot(rendered))
+        }
+        Need::Streams { after } => {
+            let page = store.streams(after.as_ref(), SCAN_PAGE)?;
+            let last = page.len() < SCAN_PAGE;
+            let page = page
+                .into_iter()
+                .map(|(stream, head)| (stream, head.seq))
+                .collect();
+            Ok(Fetched::Streams { page, last })
+        }
+        // Answered from memory.
+        Need::Topic(_) => Ok(Fetched::Snapshot(None)),
+    }
+}
+
+/// Reads the heads of streams, 0 where none is asked for. Blocks.
+pub(crate) fn heads(
+    store: &dyn EventStore,
+    streams: &[Option<StreamId>],
+) -> Result<Vec<Seq>, StoreError> {
+    let head = |stream: &Option<StreamId>| match stream {
+        Some(stream) => store.head(stream).map(|head| head.seq),
+        None => Ok(Seq::ZERO),
+    };
+    streams.iter().map(head).collect()
+}
+
+/// The mark is read before the state: what is accepted in between is in the state and not yet in the mark, so the
+/// device sends it again and hears that it is a repeat.
+fn snapshot(
+    store: &dyn EventStore,
+    states: &States,
+    device: DeviceId,
+    stream: &StreamId,
+    want: Want,
+) -> Result<Option<Arc<EncodedSnapshot>>, FetchError> {
+    match want {
+        Want::Full => {
+            let snapshot = states.snapshot(stream, compactor::Want::Full)?;
+            Ok((snapshot.snapshot().seq > Seq::ZERO).then_some(snapshot))
+        }
+        Want::Opening { seq, epoch } => {
+            let mark = store.mark(stream, device)?.and_then(|mark| mark.device_seq);
+            let snapshot = states.snapshot(stream, compactor::Want::Since { seq, epoch })?;
+            Ok(Some(Arc::new(snapshot.opening(mark))))
+        }
+    }
+}

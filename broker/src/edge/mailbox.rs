@@ -1,0 +1,111 @@
+//! What other threads leave for a connection. Bounded: streams and topics are sets, reports have a limit, and
+//! there are no more outcomes than open PUBLISHes.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use syncline_protocol::{Seq, StreamId};
+use tokio::sync::Notify;
+
+use super::ephemeral::Ephemeral;
+use super::fetch::Fetched;
+use super::session::Ticket;
+use crate::sequencer::Outcome;
+
+/// Reports that wait for one connection at most; the oldest goes first.
+pub(super) const REPORTS_MAX: usize = 64;
+
+/// How far the bus has brought a stream since the connection last looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Advance {
+    /// Where it stood.
+    pub(crate) from: Seq,
+    /// Where it stands.
+    pub(crate) to: Seq,
+}
+
+/// Why a connection is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Summons {
+    /// Another connection has its client id.
+    TakenOver,
+    /// The broker shuts down.
+    Drain,
+}
+
+/// What has come in.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    pub(crate) outcomes: Vec<(Ticket, Outcome)>,
+    pub(crate) advances: HashMap<Arc<StreamId>, Advance>,
+    pub(crate) topics: HashSet<Arc<str>>,
+    pub(crate) reports: VecDeque<Arc<Ephemeral>>,
+    pub(crate) fetched: Vec<Fetched>,
+    pub(crate) summons: Option<Summons>,
+}
+
+/// The box and its bell.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    inbox: Mutex<Inbox>,
+    bell: Notify,
+}
+
+impl Mailbox {
+    /// Empties the box.
+    pub(crate) fn take(&self) -> Inbox {
+        std::mem::take(&mut self.open())
+    }
+
+    /// Empties the part that tells of streams.
+    pub(crate) fn take_advances(&self) -> HashMap<Arc<StreamId>, Advance> {
+        std::mem::take(&mut self.open().advances)
+    }
+
+    /// Waits until something has come since the last wait.
+    pub(crate) async fn rung(&self) {
+        self.bell.notified().await;
+    }
+
+    pub(crate) fn outcome(&self, ticket: Ticket, outcome: Outcome) {
+        self.put(|inbox| inbox.outcomes.push((ticket, outcome)));
+    }
+
+    pub(crate) fn advance(&self, stream: &Arc<StreamId>, advance: Advance) {
+        self.put(|inbox| {
+            let entry = inbox.advances.entry(Arc::clone(stream)).or_insert(advance);
+            entry.to = entry.to.max(advance.to);
+        });
+    }
+
+    pub(crate) fn topic(&self, topic: Arc<str>) {
+        self.put(|inbox| inbox.topics.insert(topic));
+    }
+
+    pub(crate) fn report(&self, report: Arc<Ephemeral>) {
+        self.put(|inbox| {
+            if inbox.reports.len() == REPORTS_MAX {
+                inbox.reports.pop_front();
+            }
+            inbox.reports.push_back(report);
+        });
+    }
+
+    pub(crate) fn fetched(&self, fetched: Fetched) {
+        self.put(|inbox| inbox.fetched.push(fetched));
+    }
+
+    /// A takeover stays one when a drain follows.
+    pub(crate) fn summon(&self, summons: Summons) {
+        self.put(|inbox| inbox.summons.get_or_insert(summons) == &summons);
+    }
+
+    fn put<T>(&self, change: impl FnOnce(&mut Inbox) -> T) {
+        change(&mut self.open());
+        self.bell.notify_one();
+    }
+
+    fn open(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,560 @@
+//! One MQTT connection as a state machine: bytes, answers, deliveries, timers and `now` in; bytes and actions out.
+//! No sockets, no clock, no tasks; TCP and WebSocket drive the same one, in versions 3.1.1 and 5.
+//!
+//! Calling contract:
+//! - [`Session::receive`] after every read, and again whenever [`Session::wants_input`] has become true with bytes left.
+//! - After every call, [`Session::next_action`] until it is empty, each acted on at once and in order, and then
+//!   [`Session::output`] is written. [`Action::Subscribe`] is answered with [`Session::subscribed`] (the session reads no
+//!   further until then), [`Action::Unsubscribe`] with [`Session::unsubscribed`], [`Action::Report`] with
+//!   [`Session::reported`] after the message was published, [`Action::Submit`] some time later with [`Session::answer`].
+//! - [`Session::tick`] when [`Session::next_timeout`] has come.
+//! - Once [`Session::ended`] says why, the driver writes what is left of the output and closes.
+
+mod answers;
+mod connect;
+mod end;
+mod inbound;
+mod packet;
+mod timers;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use mqtt_protocol_core::mqtt::packet::{Qos, RetainHandling};
+use mqtt_protocol_core::mqtt::result_code::SubackReasonCode;
+use syncline_protocol::{Filter, Notice, Refused, Seq, StreamId, Subscription};
+
+use super::identity::{Identity, Principal};
+use super::submission::Submission;
+use crate::sequencer::Outcome;
+
+use answers::{About, Answers, Open};
+use packet::{Entry, Publish, Received, Subscribe};
+use timers::{Timer, Timers};
+use wire::{Input, OutPublish, Wire};
+
+pub(crate) use answers::Ticket;
+pub(crate) use end::EndReason;
+pub(crate) use wire::NotSent;
+
+/// The limits of a session.
+#[derive(Debug, Clone)]
+pub(crate) struct SessionOptions {
+    /// How long a CONNECT may take.
+    pub(crate) connect_timeout: Duration,
+    /// The largest packet that is read, also before CONNECT.
+    pub(crate) packet_bytes_max: u32,
+    /// The largest event.
+    pub(crate) event_bytes_max: usize,
+    /// Unacknowledged PUBLISHes of a client at most; announced to v5 clients.
+    pub(crate) receive_maximum: u16,
+    /// Unacknowledged deliveries to a client at most, unless its Receive Maximum is lower.
+    pub(crate) inflight_max: u16,
+}
+
+/// What the driver is to do.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// The CONNECT was accepted. The client id may belong to an older connection.
+    Accepted {
+        client_id: String,
+        identity: Arc<Identity>,
+    },
+    /// Hand this to the sequencer; its outcome goes to [`Session::answer`].
+    Submit {
+        ticket: Ticket,
+        submission: Submission,
+    },
+    /// Publish this on the errors topic, then call [`Session::reported`].
+    Report(Box<Notice>),
+    /// Begin these subscriptions.
+    Subscribe {
+        packet_id: u16,
+        requests: Vec<Request>,
+    },
+    /// End the subscriptions with these base filters; `None` stands for what cannot be one.
+    Unsubscribe {
+        packet_id: u16,
+        filters: Vec<Option<Filter>>,
+    },
+    /// The client acknowledged a delivery.
+    Acked(Tag),
+    /// The connection ended without a goodbye: submit its will.
+    Will(Submission),
+}
+
+/// One filter of a SUBSCRIBE: what to begin, or the answer that it gets already.
+pub(crate) type Request = Result<Wanted, Verdict>;
+
+/// A subscription that a client asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) subscription: Subscription,
+    /// QoS 1, else 0.
+    pub(crate) at_least_once: bool,
+    pub(crate) retained: Retained,
+    /// The v5 Subscription Identifier.
+    pub(crate) identifier: Option<u32>,
+}
+
+/// When retained messages answer a SUBSCRIBE (the v5 Retain Handling).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retained {
+    Always,
+    IfNew,
+    Never,
+}
+
+/// What a filter of a SUBSCRIBE is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Granted { at_least_once: bool },
+    BadFilter,
+    TooMany,
+    Failed,
+}
+
+/// A message for the client.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Message<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) payload: &'a [u8],
+    pub(crate) at_least_once: bool,
+    pub(crate) retain: bool,
+    pub(crate) identifiers: &'a [u32],
+    pub(crate) tag: Option<&'a Tag>,
+}
+
+/// What a delivery carried, so that its acknowledgement can be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tag {
+    pub(crate) stream: Arc<StreamId>,
+    pub(crate) seq: Seq,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Before CONNECT.
+    Fresh,
+    Live(Box<Live>),
+    Ended(EndReason),
+}
+
+/// What a session knows between CONNECT and its end.
+#[derive(Debug)]
+struct Live {
+    identity: Arc<Identity>,
+    keep_alive: Option<Duration>,
+    will: Option<Submission>,
+    /// Unacknowledged deliveries: packet id to what it carried.
+    inflight: HashMap<u16, Option<Tag>>,
+    inflight_max: usize,
+    /// A SUBSCRIBE is being worked on.
+    subscribing: bool,
+    /// A report is being published; the acknowledgement of its PUBLISH follows it.
+    reporting: Option<Option<u16>>,
+    /// Something failed, so nothing later is processed.
+    failed: bool,
+    draining: bool,
+}
+
+/// One MQTT connection.
+pub(crate) struct Session {
+    options: Arc<SessionOptions>,
+    principal: Arc<Principal>,
+    /// The client id of a client that brings none.
+    fresh_client_id: String,
+    wire: Wire,
+    timers: Timers,
+    phase: Phase,
+    answers: Answers<Outcome>,
+    actions: VecDeque<Action>,
+}
+
+impl Session {
+    /// A connection that has just been made. `fresh_client_id` is for a client that brings none.
+    pub(crate) fn new(
+        options: Arc<SessionOptions>,
+        principal: Arc<Principal>,
+        fresh_client_id: String,
+        now: Instant,
+    ) -> Self {
+        let mut timers = Timers::default();
+        timers.set(Timer::Connect, now + options.connect_timeout);
+        Self {
+            wire: Wire::new(options.packet_bytes_max),
+            options,
+            principal,
+            fresh_client_id,
+            timers,
+            phase: Phase::Fresh,
+            answers: Answers::new(),
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Reads packets off the front of `bytes` while the session wants input.
+    pub(crate) fn receive(&mut self, now: Instant, bytes: &mut BytesMut) {
+        while !bytes.is_empty() && self.wants_input() {
+            match self.wire.receive(bytes) {
+                Input::Incomplete => {}
+                Input::Packet(packet) => self.handle(now, packet),
+                Input::Broken(error) => self.end(EndReason::Broken(error)),
+            }
+        }
+    }
+
+    /// Whether bytes may be read. A client of 3.1.1 knows no Receive Maximum, so it is held back by not reading.
+    pub(crate) fn wants_input(&self) -> bool {
+        match &self.phase {
+            Phase::Fresh => true,
+            Phase::Live(live) => {
+                let busy = live.subscribing || live.failed || live.draining;
+                !busy && self.answers.len() < self.open_max()
+            }
+            Phase::Ended(_) => false,
+        }
+    }
+
+    /// For v5 the library says 0x93 to the PUBLISH after the last allowed one, so that one must be read.
+    fn open_max(&self) -> usize {
+        usize::from(self.options.receive_maximum) + usize::from(self.wire.is_v5())
+    }
+
+    /// The next thing to do.
+    pub(crate) fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Bytes for the client.
+    pub(crate) fn output(&mut self) -> &mut BytesMut {
+        self.wire.output()
+    }
+
+    /// When to call [`Session::tick`].
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.timers.next_timeout()
+    }
+
+    /// Ends what has timed out.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        while let Some(timer) = self.timers.expired(now) {
+            match timer {
+                Timer::Connect => self.end(EndReason::NoConnect),
+                // A client that we do not read cannot be heard.
+                Timer::KeepAlive if !self.wants_input() => self.heard(now),
+                Timer::KeepAlive => self.end(EndReason::KeepAlive),
+            }
+        }
+    }
+
+    /// Why the session ended, once it has.
+    pub(crate) fn ended(&self) -> Option<&EndReason> {
+        match &self.phase {
+            Phase::Ended(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Whether the client speaks version 5.
+    pub(crate) fn is_v5(&self) -> bool {
+        self.wire.is_v5()
+    }
+
+    /// Ends the session. A session that has ended stays as it is.
+    pub(crate) fn end(&mut self, reason: EndReason) {
+        if self.ended().is_some() {
+            return;
+        }
+        if let Some((code, text)) = reason.disconnect()
+            && matches!(self.phase, Phase::Live(_))
+        {
+            self.wire.disconnect(code, text.as_deref());
+        }
+        let will = reason.wants_will();
+        let before = std::mem::replace(&mut self.phase, Phase::Ended(reason));
+        if let Phase::Live(live) = before
+            && will
+        {
+            self.actions.extend(live.will.map(Action::Will));
+        }
+        self.timers = Timers::default();
+        self.answers.clear();
+    }
+
+    /// Ends the session once every open PUBLISH is answered; nothing more is read.
+    pub(crate) fn drain(&mut self) {
+        if let Phase::Live(live) = &mut self.phase {
+            live.draining = true;
+            self.settle();
+        } else {
+            self.end(EndReason::Draining);
+        }
+    }
+
+    /// The outcome of a submission.
+    pub(crate) fn answer(&mut self, ticket: Ticket, outcome: Outcome) {
+        if let (Outcome::Failed(..), Phase::Live(live)) = (&outcome, &mut self.phase) {
+            live.failed = true;
+        }
+        self.answers.answer(ticket, outcome);
+        self.settle();
+    }
+
+    /// The report was published: acknowledge its PUBLISH and go on.
+    pub(crate) fn reported(&mut self) {
+        let Phase::Live(live) = &mut self.phase else {
+            return;
+        };
+        if let Some(Some(packet_id)) = live.reporting.take() {
+            self.wire.puback_refused(packet_id, 0, "");
+        }
+        self.settle();
+    }
+
+    /// Answers a SUBSCRIBE, filter by filter.
+    pub(crate) fn subscribed(&mut self, packet_id: u16, verdicts: &[Verdict]) {
+        if let Phase::Live(live) = &mut self.phase {
+            live.subscribing = false;
+            let codes: Vec<_> = verdicts
+                .iter()
+                .map(|verdict| suback_code(*verdict))
+                .collect();
+            self.wire.suback(packet_id, &codes);
+        }
+    }
+
+    /// Answers an UNSUBSCRIBE: which of the subscriptions existed.
+    pub(crate) fn unsubscribed(&mut self, packet_id: u16, existed: &[bool]) {
+        if let Phase::Live(_) = &self.phase {
+            self.wire.unsuback(packet_id, existed);
+        }
+    }
+
+    /// Whether another QoS 1 message may go out.
+    pub(crate) fn has_room(&self) -> bool {
+        matches!(&self.phase, Phase::Live(live) if live.inflight.len() < live.inflight_max)
+    }
+
+    /// Sends a message. With QoS 1 the caller has asked [`Session::has_room`] first.
+    pub(crate) fn publish(&mut self, message: Message<'_>) -> Result<(), NotSent> {
+        let Phase::Live(live) = &mut self.phase else {
+            return Ok(());
+        };
+        let id = self.wire.publish(OutPublish {
+            topic: message.topic,
+            payload: message.payload,
+            at_least_once: message.at_least_once,
+            retain: message.retain,
+            identifiers: message.identifiers,
+        })?;
+        if let Some(id) = id {
+            live.inflight.insert(id, message.tag.cloned());
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, now: Instant, packet: Received) {
+        let fresh = matches!(self.phase, Phase::Fresh);
+        match packet {
+            Received::Connect(connect) if fresh => self.connect(now, *connect),
+            _ if fresh => self.end(EndReason::OutOfPlace),
+            Received::Publish(publish) => self.request(publish),
+            Received::Puback(id) => self.acked(id),
+            Received::Subscribe(subscribe) => self.subscribe(subscribe),
+            Received::Unsubscribe { packet_id, filters } => self.unsubscribe(packet_id, &filters),
+            Received::Pingreq => self.wire.pingresp(),
+            Received::Disconnect { with_will: false } => self.end(EndReason::Goodbye),
+            Received::Disconnect { with_will: true } => self.end(EndReason::GoodbyeWithWill),
+            Received::Connect(_) | Received::OutOfPlace => self.end(EndReason::OutOfPlace),
+        }
+        self.heard(now);
+    }
+
+    /// Something came: the keep-alive begins anew.
+    fn heard(&mut self, now: Instant) {
+        if let Phase::Live(live) = &self.phase
+            && let Some(limit) = live.keep_alive
+        {
+            self.timers.set(Timer::KeepAlive, now + limit);
+        }
+    }
+
+    /// A PUBLISH of the client.
+    fn request(&mut self, publish: Publish) {
+        let Phase::Live(live) = &self.phase else {
+            return;
+        };
+        match (publish.qos, publish.packet_id) {
+            (Qos::ExactlyOnce, _) => return self.refuse_qos_2(),
+            (_, Some(0)) => return self.end(EndReason::OutOfPlace),
+            _ => {}
+        }
+        let mut about = inbound::about(&publish.topic);
+        let submission = inbound::submission(
+            &live.identity,
+            self.options.event_bytes_max,
+            &publish.topic,
+            publish.payload.as_slice(),
+            &mut about,
+        );
+        let ticket = self.answers.open(publish.packet_id, about);
+        match submission {
+            Ok(submission) => self
+                .actions
+                .push_back(Action::Submit { ticket, submission }),
+            Err(refused) => self.answer(ticket, Outcome::Refused(refused)),
+        }
+    }
+
+    fn refuse_qos_2(&mut self) {
+        if !self.is_v5() {
+            tracing::warn!("a 3.1.1 client published with QoS 2 and is closed: use QoS 0 or 1");
+        }
+        self.end(EndReason::Qos2);
+    }
+
+    /// Tells what can be told, in the order of the PUBLISHes.
+    fn settle(&mut self) {
+        while self.may_settle()
+            && let Some((open, outcome)) = self.answers.next()
+        {
+            match outcome {
+                Outcome::Saved { seq, receipt: _ } => self.acknowledge(&open, "seq", seq),
+                Outcome::Repeat { seq, receipt: _ } => self.acknowledge(&open, "repeat", seq),
+                Outcome::Refused(refused) => self.refuse(open, refused),
+                Outcome::Failed(name, reason) => self.end(EndReason::Transient { name, reason }),
+            }
+        }
+        self.finish_draining();
+    }
+
+    fn may_settle(&self) -> bool {
+        matches!(&self.phase, Phase::Live(live) if live.reporting.is_none())
+    }
+
+    fn finish_draining(&mut self) {
+        if let Phase::Live(live) = &self.phase
+            && live.draining
+            && live.reporting.is_none()
+            && self.answers.len() == 0
+        {
+            self.end(EndReason::Draining);
+        }
+    }
+
+    fn acknowledge(&mut self, open: &Open<Outcome>, name: &str, seq: Seq) {
+        if let Some(packet_id) = open.packet_id {
+            self.wire.puback(packet_id, name, &seq.to_string());
+        }
+    }
+
+    /// ANSWER-3: v5 reads the refusal in its PUBACK; others, and everybody at QoS 0, on the errors topic.
+    fn refuse(&mut self, open: Open<Outcome>, refused: Refused) {
+        match open.packet_id {
+            Some(packet_id) if self.wire.is_v5() => {
+                let code = refused.name.reason_code();
+                self.wire
+                    .puback_refused(packet_id, code, &refused.to_string());
+            }
+            packet_id => self.report(packet_id, open.about, refused),
+        }
+    }
+
+    fn report(&mut self, packet_id: Option<u16>, about: About, refused: Refused) {
+        let Phase::Live(live) = &mut self.phase else {
+            return;
+        };
+        tracing::debug!(device = %live.identity.device, error = %refused.name, "an event was refused");
+        live.reporting = Some(packet_id);
+        match about.stream {
+            Some(stream) => self.actions.push_back(Action::Report(Box::new(Notice {
+                error: refused.name.as_str().to_owned(),
+                reason: refused.reason,
+                stream,
+                device: live.identity.device,
+                event_type: about.event_type.map(|it| it.as_str().to_owned()),
+                device_seq: about.device_seq,
+            }))),
+            // A topic outside every group has no errors topic.
+            None => self.reported(),
+        }
+    }
+
+    fn acked(&mut self, packet_id: u16) {
+        let Phase::Live(live) = &mut self.phase else {
+            return;
+        };
+        let tag = live.inflight.remove(&packet_id).flatten();
+        self.actions.extend(tag.map(Action::Acked));
+    }
+
+    fn subscribe(&mut self, subscribe: Subscribe) {
+        let Phase::Live(live) = &mut self.phase else {
+            return;
+        };
+        if subscribe.packet_id == 0 {
+            return self.end(EndReason::OutOfPlace);
+        }
+        live.subscribing = true;
+        let identifier = subscribe.identifier;
+        let requests = subscribe
+            .entries
+            .iter()
+            .map(|entry| wanted(entry, identifier))
+            .collect();
+        self.actions.push_back(Action::Subscribe {
+            packet_id: subscribe.packet_id,
+            requests,
+        });
+    }
+
+    fn unsubscribe(&mut self, packet_id: u16, filters: &[String]) {
+        if packet_id == 0 || filters.is_empty() {
+            return self.end(EndReason::OutOfPlace);
+        }
+        let base = |text: &String| Some(text.parse::<Subscription>().ok()?.filter);
+        let filters = filters.iter().map(base).collect();
+        self.actions
+            .push_back(Action::Unsubscribe { packet_id, filters });
+    }
+}
+
+fn wanted(entry: &Entry, identifier: Option<u32>) -> Request {
+    let subscription: Subscription = entry.filter.parse().map_err(|_| Verdict::BadFilter)?;
+    if let syncline_protocol::Start::At(_) = subscription.start {
+        return Err(Verdict::BadFilter); // VIEW-7: not served yet
+    }
+    let retained = match entry.retained {
+        RetainHandling::SendRetained => Retained::Always,
+        RetainHandling::SendRetainedIfNotExists => Retained::IfNew,
+        RetainHandling::DoNotSendRetained => Retained::Never,
+    };
+    let at_least_once = entry.qos != Qos::AtMostOnce;
+    Ok(Wanted {
+        subscription,
+        at_least_once,
+        retained,
+        identifier,
+    })
+}
+
+fn suback_code(verdict: Verdict) -> SubackReasonCode {
+    match verdict {
+        Verdict::Granted {
+            at_least_once: true,
+        } => SubackReasonCode::GrantedQos1,
+        Verdict::Granted {
+            at_least_once: false,
+        } => SubackReasonCode::GrantedQos0,
+        Verdict::BadFilter => SubackReasonCode::TopicFilterInvalid,
+        Verdict::TooMany => SubackReasonCode::QuotaExceeded,
+        Verdict::Failed => SubackReasonCode::ImplementationSpecificError,
+    }
+}

@@ -1,0 +1,60 @@
+//! Why a session ends.
+
+use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, MqttError};
+use syncline_protocol::TransientName;
+
+/// Why a session ended, for the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum EndReason {
+    #[error("the client said goodbye")]
+    Goodbye,
+    #[error("the client said goodbye and asked for its will")]
+    GoodbyeWithWill,
+    #[error("the connection was lost")]
+    Lost,
+    #[error("no CONNECT came in time")]
+    NoConnect,
+    #[error("nothing was heard for 1.5 times the keep-alive")]
+    KeepAlive,
+    #[error("CONNECT refused: {0}")]
+    Refused(String),
+    #[error("a packet broke the protocol: {0}")]
+    Broken(MqttError),
+    #[error("a packet was out of place")]
+    OutOfPlace,
+    #[error("a PUBLISH had QoS 2, and this broker takes QoS 0 and 1")]
+    Qos2,
+    #[error("{name}: {reason}")]
+    Transient { name: TransientName, reason: String },
+    #[error("another connection took over its client id")]
+    TakenOver,
+    #[error("the broker shuts down")]
+    Draining,
+}
+
+impl EndReason {
+    /// Whether the will is sent. After [`EndReason::Refused`] and [`EndReason::NoConnect`] there is none.
+    pub(super) fn wants_will(&self) -> bool {
+        !matches!(self, Self::Goodbye)
+    }
+
+    /// What a v5 client is told, with the sentence for its reason string.
+    pub(super) fn disconnect(&self) -> Option<(DisconnectReasonCode, Option<String>)> {
+        use DisconnectReasonCode as Code;
+        let code = match self {
+            Self::Goodbye | Self::GoodbyeWithWill | Self::Lost | Self::NoConnect => return None,
+            // Said where it was found out.
+            Self::Refused(_) | Self::Broken(_) => return None,
+            Self::KeepAlive => Code::KeepAliveTimeout,
+            Self::OutOfPlace => Code::ProtocolError,
+            Self::Qos2 => Code::QosNotSupported,
+            Self::TakenOver => Code::SessionTakenOver,
+            Self::Draining => Code::ServerShuttingDown,
+            Self::Transient { name, .. } => {
+                Code::try_from(name.reason_code()).unwrap_or(Code::UnspecifiedError)
+            }
+        };
+        let reason = matches!(self, Self::Transient { .. }).then(|| self.to_string());
+        Some((code, reason))
+    }
+}

@@ -1,0 +1,208 @@
+//! What clients send, in one form for both versions.
+
+use mqtt_protocol_core::mqtt::packet::{Packet, Property, Qos, RetainHandling, SubEntry};
+use mqtt_protocol_core::mqtt::packet::{v3_1_1, v5_0};
+use mqtt_protocol_core::mqtt::{ArcPayload, IntoPayload, Version};
+
+/// A packet of a client.
+pub(super) enum Received {
+    Connect(Box<Connect>),
+    Publish(Publish),
+    Puback(u16),
+    Subscribe(Subscribe),
+    Unsubscribe {
+        packet_id: u16,
+        filters: Vec<String>,
+    },
+    Pingreq,
+    Disconnect {
+        with_will: bool,
+    },
+    /// A packet that has no place in a conversation without QoS 2 and without extended authentication.
+    OutOfPlace,
+}
+
+/// A CONNECT.
+pub(super) struct Connect {
+    pub(super) version: Version,
+    pub(super) client_id: String,
+    pub(super) clean: bool,
+    pub(super) keep_alive_s: u16,
+    pub(super) will: Option<Publish>,
+    /// The user properties `device` and `name`.
+    pub(super) device: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) receive_maximum: Option<u16>,
+    pub(super) packet_bytes_max: Option<u32>,
+    pub(super) problem_information: bool,
+    pub(super) extended_authentication: bool,
+}
+
+/// A PUBLISH, or the will of a CONNECT.
+pub(super) struct Publish {
+    pub(super) topic: String,
+    pub(super) payload: ArcPayload,
+    pub(super) qos: Qos,
+    pub(super) packet_id: Option<u16>,
+}
+
+/// A SUBSCRIBE.
+pub(super) struct Subscribe {
+    pub(super) packet_id: u16,
+    pub(super) entries: Vec<Entry>,
+    pub(super) identifier: Option<u32>,
+}
+
+/// One filter of a SUBSCRIBE.
+pub(super) struct Entry {
+    pub(super) filter: String,
+    pub(super) qos: Qos,
+    pub(super) retained: RetainHandling,
+}
+
+impl From<Packet> for Received {
+    fn from(packet: Packet) -> Self {
+        match packet {
+            Packet::V3_1_1Connect(it) => Self::Connect(Box::new(connect_3(&it))),
+            Packet::V5_0Connect(it) => Self::Connect(Box::new(connect_5(&it))),
+            Packet::V3_1_1Publish(it) => Self::Publish(Publish {
+                topic: it.topic_name().to_owned(),
+                payload: it.payload().clone(),
+                qos: it.qos(),
+                packet_id: it.packet_id(),
+            }),
+            Packet::V5_0Publish(it) => Self::Publish(Publish {
+                topic: it.topic_name().to_owned(),
+                payload: it.payload().clone(),
+                qos: it.qos(),
+                packet_id: it.packet_id(),
+            }),
+            Packet::V3_1_1Puback(it) => Self::Puback(it.packet_id()),
+            Packet::V5_0Puback(it) => Self::Puback(it.packet_id()),
+            Packet::V3_1_1Subscribe(it) => {
+                Self::Subscribe(subscribe(it.packet_id(), it.entries(), None))
+            }
+            Packet::V5_0Subscribe(it) => Self::Subscribe(subscribe(
+                it.packet_id(),
+                it.entries(),
+                identifier(it.props()),
+            )),
+            Packet::V3_1_1Unsubscribe(it) => Self::Unsubscribe {
+                packet_id: it.packet_id(),
+                filters: it
+                    .entries()
+                    .iter()
+                    .map(|it| it.as_str().to_owned())
+                    .collect(),
+            },
+            Packet::V5_0Unsubscribe(it) => Self::Unsubscribe {
+                packet_id: it.packet_id(),
+                filters: it
+                    .entries()
+                    .iter()
+                    .map(|it| it.as_str().to_owned())
+                    .collect(),
+            },
+            Packet::V3_1_1Pingreq(_) | Packet::V5_0Pingreq(_) => Self::Pingreq,
+            Packet::V3_1_1Disconnect(_) => Self::Disconnect { with_will: false },
+            Packet::V5_0Disconnect(it) => Self::Disconnect {
+                with_will: it.reason_code().is_some_and(|code| code as u8 != 0),
+            },
+            _ => Self::OutOfPlace,
+        }
+    }
+}
+
+fn connect_3(packet: &v3_1_1::Connect) -> Connect {
+    let will = packet.will_topic().map(|topic| Publish {
+        topic: topic.to_owned(),
+        payload: payload(packet.will_payload()),
+        qos: packet.will_qos(),
+        packet_id: None,
+    });
+    Connect {
+        version: Version::V3_1_1,
+        client_id: packet.client_id().to_owned(),
+        clean: packet.clean_session(),
+        keep_alive_s: packet.keep_alive(),
+        will,
+        device: None,
+        name: None,
+        receive_maximum: None,
+        packet_bytes_max: None,
+        problem_information: true,
+        extended_authentication: false,
+    }
+}
+
+fn connect_5(packet: &v5_0::Connect) -> Connect {
+    let will = packet.will_topic().map(|topic| Publish {
+        topic: topic.to_owned(),
+        payload: payload(packet.will_payload()),
+        qos: packet.will_qos(),
+        packet_id: None,
+    });
+    let mut connect = Connect {
+        version: Version::V5_0,
+        client_id: packet.client_id().to_owned(),
+        clean: packet.clean_start(),
+        keep_alive_s: packet.keep_alive(),
+        will,
+        device: None,
+        name: None,
+        receive_maximum: None,
+        packet_bytes_max: None,
+        problem_information: true,
+        extended_authentication: false,
+    };
+    packet
+        .props()
+        .iter()
+        .for_each(|property| connect.read(property));
+    connect
+}
+
+impl Connect {
+    fn read(&mut self, property: &Property) {
+        match property {
+            Property::ReceiveMaximum(it) => self.receive_maximum = Some(it.val()),
+            Property::MaximumPacketSize(it) => self.packet_bytes_max = Some(it.val()),
+            Property::RequestProblemInformation(it) => self.problem_information = it.val() != 0,
+            Property::AuthenticationMethod(_) => self.extended_authentication = true,
+            Property::UserProperty(it) if it.key() == "device" => {
+                self.device = Some(it.val().to_owned());
+            }
+            Property::UserProperty(it) if it.key() == "name" => {
+                self.name = Some(it.val().to_owned());
+            }
+            _ => {}
+        }
+    }
+}
+
+fn payload(bytes: Option<&[u8]>) -> ArcPayload {
+    bytes.unwrap_or_default().into_payload()
+}
+
+fn subscribe(packet_id: u16, entries: &[SubEntry], identifier: Option<u32>) -> Subscribe {
+    let entries = entries
+        .iter()
+        .map(|entry| Entry {
+            filter: entry.topic_filter().to_owned(),
+            qos: entry.sub_opts().qos(),
+            retained: entry.sub_opts().rh(),
+        })
+        .collect();
+    Subscribe {
+        packet_id,
+        entries,
+        identifier,
+    }
+}
+
+fn identifier(properties: &[Property]) -> Option<u32> {
+    properties.iter().find_map(|property| match property {
+        Property::SubscriptionIdentifier(it) => Some(it.val()),
+        _ => None,
+    })
+}

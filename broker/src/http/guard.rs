@@ -1,0 +1,184 @@
+//! Who may ask: the checks of Host and Origin, and the headers that tell browsers what this page may do.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+/// The Host names that are ours.
+#[derive(Debug)]
+pub(super) struct Guard {
+    allowed_hosts: Vec<String>,
+}
+
+/// Why a request is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Foreign {
+    /// A name that is not ours: some other site's name may point at this address (DNS rebinding).
+    Host,
+    /// A page of another site.
+    Origin,
+}
+
+impl Guard {
+    pub(super) fn new(allowed_hosts: &[String]) -> Self {
+        let allowed_hosts = allowed_hosts
+            .iter()
+            .map(|host| host.to_ascii_lowercase())
+            .collect();
+        Self { allowed_hosts }
+    }
+
+    /// The authority that the request is for, if it is ours and the page that asks, if any, is from there too.
+    fn authority(&self, request: &Request) -> Result<Authority, Foreign> {
+        let authority = authority_of(request).ok_or(Foreign::Host)?;
+        if !self.is_ours(authority.host()) {
+            return Err(Foreign::Host);
+        }
+        match request.headers().get(header::ORIGIN) {
+            Some(origin) if !is_same_origin(origin, &authority) => Err(Foreign::Origin),
+            _ => Ok(authority),
+        }
+    }
+
+    /// An IP address cannot be rebound, and `localhost` always means this machine (RFC 6761).
+    fn is_ours(&self, host: &str) -> bool {
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        host == "localhost"
+            || host.ends_with(".localhost")
+            || is_ip_literal(&host)
+            || self.allowed_hosts.contains(&host)
+    }
+}
+
+/// Refuses what is foreign; adds the security headers to every answer.
+pub(super) async fn check(
+    State(guard): State<Arc<Guard>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match guard.authority(&request) {
+        Ok(authority) => {
+            let mut response = next.run(request).await;
+            secure(response.headers_mut(), &authority);
+            response
+        }
+        Err(foreign) => foreign.into_response(),
+    }
+}
+
+/// Exactly one Host header, or the authority of an absolute target.
+fn authority_of(request: &Request) -> Option<Authority> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => Authority::try_from(host.as_bytes()).ok(),
+        (None, None) => request.uri().authority().cloned(),
+        _ => None,
+    }
+}
+
+/// `http://` or `https://` (behind a proxy) and then exactly what the Host header says.
+fn is_same_origin(origin: &HeaderValue, authority: &Authority) -> bool {
+    let origin = origin.as_bytes();
+    [b"http://".as_slice(), b"https://"]
+        .into_iter()
+        .any(|scheme| {
+            origin
+                .strip_prefix(scheme)
+                .is_some_and(|rest| rest.eq_ignore_ascii_case(authority.as_str().as_bytes()))
+        })
+}
+
+fn is_ip_literal(host: &str) -> bool {
+    match host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+    {
+        Some(inside) => inside.parse::<Ipv6Addr>().is_ok(),
+        None => host.parse::<IpAddr>().is_ok(),
+    }
+}
+
+/// Nothing but this page's own files runs, and it talks to nobody but this port. MQTT.js keeps its connections alive by a
+/// worker made of a blob, because browsers slow down the timers of pages in the background.
+fn secure(headers: &mut HeaderMap, authority: &Authority) {
+    let policy = format!(
+        "default-src 'self'; connect-src 'self' ws://{authority} wss://{authority}; \
+         img-src 'self' data:; style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; \
+         object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    if let Ok(policy) = HeaderValue::try_from(policy) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    let fixed = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+impl IntoResponse for Foreign {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Host => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "this Host name is not served here; add it to `http.allowed_hosts` if it is yours\n",
+            ),
+            Self::Origin => {
+                (StatusCode::FORBIDDEN, "a page of another origin may not use this address\n")
+            }
+        }
+        .into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_cannot_be_rebound_are_ours() {
+        let guard = Guard::new(&["Music.Example".into()]);
+        for ours in [
+            "localhost",
+            "LOCALHOST.",
+            "a.localhost",
+            "127.0.0.1",
+            "192.168.1.7",
+            "[::1]",
+            "music.example",
+        ] {
+            assert!(guard.is_ours(ours), "{ours}");
+        }
+        for foreign in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "[x]",
+            "notlocalhost",
+        ] {
+            assert!(!guard.is_ours(foreign), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_the_same_when_scheme_apart_it_is_the_host() {
+        let authority = Authority::from_static("localhost:8080");
+        let same = |origin| is_same_origin(&HeaderValue::from_static(origin), &authority);
+        assert!(same("http://localhost:8080"));
+        assert!(same("https://LOCALHOST:8080"));
+        assert!(!same("http://localhost:8081"));
+        assert!(!same("http://localhost"));
+        assert!(!same("null"));
+        assert!(!same("ftp://localhost:8080"));
+    }
+}

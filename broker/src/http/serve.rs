@@ -1,0 +1,117 @@
+//! Accepts connections and serves HTTP/1.1 on them, within bounds.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tower::ServiceExt;
+
+use super::{HttpOptions, HttpServices, routes};
+
+/// How long open requests are waited for after `shutdown`.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(3);
+/// After a failed accept (no file descriptor left, mostly) before the next one.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Serves `listener` until `shutdown`, then no new connections; requests that are open get [`DRAIN_DEADLINE`].
+pub async fn serve(
+    listener: TcpListener,
+    options: HttpOptions,
+    services: HttpServices,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let server = Server {
+        routes: routes(&options, services),
+        permits: Arc::new(Semaphore::new(options.connections_max)),
+        header_timeout: options.header_timeout,
+    };
+    // Told once to close; gone when the last connection that listens to it is gone.
+    let (closing, connections) = watch::channel(());
+    tokio::select! {
+        () = server.accept_all(&listener, &connections) => {}
+        () = shutdown => {}
+    }
+    drop((listener, connections));
+    closing.send_replace(());
+    if tokio::time::timeout(DRAIN_DEADLINE, closing.closed())
+        .await
+        .is_err()
+    {
+        tracing::debug!("HTTP requests were still open when the time to drain was over");
+    }
+}
+
+struct Server {
+    routes: Router,
+    permits: Arc<Semaphore>,
+    header_timeout: Duration,
+}
+
+impl Server {
+    /// A permit comes before the connection, so that what waits, waits in the system's queue.
+    async fn accept_all(&self, listener: &TcpListener, closing: &watch::Receiver<()>) {
+        while let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await {
+            match listener.accept().await {
+                Ok((socket, client)) => self.start(socket, client, permit, closing.clone()),
+                Err(error) => {
+                    tracing::warn!(%error, "an HTTP connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn start(
+        &self,
+        socket: TcpStream,
+        client: SocketAddr,
+        permit: OwnedSemaphorePermit,
+        mut closing: watch::Receiver<()>,
+    ) {
+        // Without it small answers wait for an acknowledgement; with it failing they are slow, not wrong.
+        let _ = socket.set_nodelay(true);
+        let permit = Arc::new(permit);
+        let routes = self.routes.clone();
+        let service = routes.map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(client));
+            request
+                .extensions_mut()
+                .insert(ConnectionPermit(Arc::clone(&permit)));
+            request
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.header_timeout)
+            .serve_connection(TokioIo::new(socket), TowerToHyperService::new(service))
+            .with_upgrades();
+        tokio::spawn(async move {
+            let mut connection = pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                _ = closing.changed() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::trace!(%client, %error, "an HTTP connection ended early");
+            }
+        });
+    }
+}
+
+/// Travels with each request, so that an upgraded one can keep its connection's place after HTTP is done with it.
+#[derive(Debug, Clone)]
+pub(super) struct ConnectionPermit(
+    #[expect(dead_code, reason = "held, never read")] Arc<OwnedSemaphorePermit>,
+);

@@ -1,0 +1,274 @@
+//! Where the files are, and a wrapper that notices failed syncs and can keep writes away from the file.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redb::backends::FileBackend;
+use redb::{BackendError, StorageBackend};
+
+use crate::store::StoreError;
+
+/// Holds files by name. A directory; in tests also something that loses power.
+pub(super) trait Media {
+    fn exists(&self, name: &str) -> bool;
+    /// Opens a file, made if it does not exist.
+    fn open(&self, name: &str) -> io::Result<Box<dyn StorageBackend>>;
+    /// Makes the existence of the files durable.
+    fn sync_names(&self) -> Result<(), StoreError>;
+    fn path(&self, name: &str) -> PathBuf;
+}
+
+/// A directory of the file system.
+#[derive(Debug)]
+pub(super) struct Directory(PathBuf);
+
+impl Directory {
+    pub(super) fn new(path: &Path) -> Directory {
+        Directory(path.to_owned())
+    }
+}
+
+impl Media for Directory {
+    fn exists(&self, name: &str) -> bool {
+        self.path(name).exists()
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn StorageBackend>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = options.open(self.path(name))?;
+        let backend = FileBackend::new(file).map_err(io::Error::other)?;
+        Ok(Box::new(backend))
+    }
+
+    fn sync_names(&self) -> Result<(), StoreError> {
+        let synced = File::open(&self.0).and_then(|directory| directory.sync_all());
+        synced.map_err(|error| StoreError::SyncFailed {
+            file: self.0.clone(),
+            cause: error.to_string(),
+        })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+/// Whether a sync of a file has ever failed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SyncWatch(Arc<AtomicBool>);
+
+impl SyncWatch {
+    pub(super) fn has_failed(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// A file as redb uses it.
+pub(super) struct Disk {
+    inner: Box<dyn StorageBackend>,
+    syncs: SyncWatch,
+    overlay: Option<Mutex<Overlay>>,
+}
+
+impl Disk {
+    /// Passes everything on.
+    pub(super) fn new(inner: Box<dyn StorageBackend>, syncs: SyncWatch) -> Disk {
+        Disk {
+            inner,
+            syncs,
+            overlay: None,
+        }
+    }
+
+    /// Keeps all writes in memory: the file can be read, even one that needs repair, and stays as it is.
+    pub(super) fn untouched(inner: Box<dyn StorageBackend>) -> io::Result<Disk> {
+        let len = inner.len()?;
+        let overlay = Overlay {
+            blocks: BTreeMap::new(),
+            len,
+            inner_len: len,
+        };
+        Ok(Disk {
+            inner,
+            syncs: SyncWatch::default(),
+            overlay: Some(Mutex::new(overlay)),
+        })
+    }
+
+    fn overlay(&self) -> Option<MutexGuard<'_, Overlay>> {
+        let overlay = self.overlay.as_ref()?;
+        Some(overlay.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Disk")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        match self.overlay() {
+            Some(overlay) => Ok(overlay.len),
+            None => self.inner.len(),
+        }
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        match self.overlay() {
+            Some(overlay) => overlay.read(&*self.inner, offset, out),
+            None => self.inner.read(offset, out),
+        }
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        match self.overlay() {
+            Some(mut overlay) => {
+                overlay.set_len(len);
+                Ok(())
+            }
+            None => self.inner.set_len(len),
+        }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        if self.overlay.is_some() {
+            return Ok(());
+        }
+        let synced = self.inner.sync_data();
+        if synced.is_err() {
+            self.syncs.0.store(true, Ordering::Release);
+        }
+        synced
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        match self.overlay() {
+            Some(mut overlay) => overlay.write(&*self.inner, offset, data),
+            None => self.inner.write(offset, data),
+        }
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.inner.close()
+    }
+
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.inner.try_lock_range(start, end)
+    }
+
+    fn try_lock_shared_range(
+        &self,
+        start: Bound<u64>,
+        end: Bound<u64>,
+    ) -> Result<bool, BackendError> {
+        self.inner.try_lock_shared_range(start, end)
+    }
+
+    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.inner.lock_range(start, end)
+    }
+
+    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.inner.lock_shared_range(start, end)
+    }
+
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.inner.unlock_range(start, end)
+    }
+
+    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.inner.query_lock_range(start, end)
+    }
+}
+
+const BLOCK: u64 = 4096;
+
+/// Written blocks over a file that stays as it is.
+struct Overlay {
+    blocks: BTreeMap<u64, Box<[u8]>>,
+    len: u64,
+    /// Up to here the file still shows through.
+    inner_len: u64,
+}
+
+impl Overlay {
+    fn read(&self, inner: &dyn StorageBackend, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if offset + out.len() as u64 > self.len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        for (block, within, range) in pieces(offset, out.len()) {
+            let out = &mut out[range];
+            match self.blocks.get(&block) {
+                Some(bytes) => out.copy_from_slice(&bytes[within..within + out.len()]),
+                None => self.read_inner(inner, block * BLOCK + within as u64, out)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn read_inner(
+        &self,
+        inner: &dyn StorageBackend,
+        offset: u64,
+        out: &mut [u8],
+    ) -> io::Result<()> {
+        let there = self.inner_len.saturating_sub(offset).min(out.len() as u64) as usize;
+        out[there..].fill(0);
+        match there {
+            0 => Ok(()),
+            _ => inner.read(offset, &mut out[..there]),
+        }
+    }
+
+    fn write(&mut self, inner: &dyn StorageBackend, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.len = self.len.max(offset + data.len() as u64);
+        for (block, within, range) in pieces(offset, data.len()) {
+            if !self.blocks.contains_key(&block) {
+                let mut bytes = vec![0; BLOCK as usize].into_boxed_slice();
+                self.read_inner(inner, block * BLOCK, &mut bytes)?;
+                self.blocks.insert(block, bytes);
+            }
+            let data = &data[range];
+            let bytes = self.blocks.get_mut(&block).expect("was just inserted");
+            bytes[within..within + data.len()].copy_from_slice(data);
+        }
+        Ok(())
+    }
+
+    fn set_len(&mut self, len: u64) {
+        self.len = len;
+        self.inner_len = self.inner_len.min(len);
+        let kept = len.div_ceil(BLOCK);
+        self.blocks.retain(|block, _| *block < kept);
+        if let Some(last) = self.blocks.get_mut(&(len / BLOCK)) {
+            last[(len % BLOCK) as usize..].fill(0);
+        }
+    }
+}
+
+/// Cuts a range of bytes at the borders of blocks: block, offset in it, range of the data.
+fn pieces(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        if done == len {
+            return None;
+        }
+        let at = offset + done as u64;
+        let within = (at % BLOCK) as usize;
+        let size = (BLOCK as usize - within).min(len - done);
+        let range = done..done + size;
+        done += size;
+        Some((at / BLOCK, within, range))
+    })
+}

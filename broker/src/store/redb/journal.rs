@@ -1,0 +1,154 @@
+//! The journal: what an acknowledgement waits for.
+
+use std::sync::Arc;
+
+use redb::{Durability, ReadableTable, TableDefinition, TableError};
+
+use super::applier::Pending;
+use super::codec::{read_record, write_record};
+use super::disk::Media;
+use super::file::{DbFile, meta, set_meta};
+use super::tables;
+use crate::store::{Committed, Footprint, StoreError};
+
+pub(super) const FILE: &str = "journal.redb";
+
+/// Position to record ([`write_record`]); positions are 1, 2, 3 … over all streams.
+const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
+
+/// Up to here records were removed: the tables had them.
+const TRIMMED_TO: &str = "trimmed_to";
+
+/// It is short and written at its end: few pages are worth keeping.
+const CACHE_BYTES: usize = 16 << 20;
+
+/// Records that one trim removes at most, so that appends never wait long for it.
+const TRIM_STEP: u64 = 1024;
+
+/// The end of the journal. There is one.
+#[derive(Debug)]
+pub(super) struct Journal {
+    file: Arc<DbFile>,
+    next: u64,
+}
+
+/// The beginning of the journal, in the applier's hands.
+#[derive(Debug)]
+pub(super) struct Trimmer {
+    file: Arc<DbFile>,
+}
+
+impl Journal {
+    pub(super) fn open(media: &dyn Media) -> Result<Journal, StoreError> {
+        Ok(Journal {
+            file: Arc::new(DbFile::open(media, FILE, CACHE_BYTES)?),
+            next: 1,
+        })
+    }
+
+    /// Goes on behind what is there, and behind what the tables have up to `applied_to`.
+    pub(super) fn resume_after(mut self, applied_to: u64) -> Result<Journal, StoreError> {
+        let (last, trimmed_to) = self.file.view(|txn| {
+            let last = match txn.open_table(RECORDS) {
+                Ok(table) => table.last()?.map_or(0, |(position, _)| position.value()),
+                Err(TableError::TableDoesNotExist(_)) => 0,
+                Err(error) => return Err(error.into()),
+            };
+            Ok((last, meta(txn, TRIMMED_TO)?.unwrap_or(0)))
+        })?;
+        if trimmed_to > applied_to {
+            let what = format!(
+                "it goes on after record {trimmed_to}, {} ends at {applied_to}",
+                tables::FILE
+            );
+            return Err(self.file.damaged(what));
+        }
+        self.next = last.max(applied_to) + 1;
+        Ok(self)
+    }
+
+    /// Makes the events durable in one commit; gives the first one's position.
+    pub(super) fn append(&mut self, events: &[(Committed, Footprint)]) -> Result<u64, StoreError> {
+        let first = self.next;
+        self.file.change(|txn| {
+            let mut table = txn.open_table(RECORDS)?;
+            for (position, (event, footprint)) in (first..).zip(events) {
+                table.insert(position, write_record(event, footprint).as_slice())?;
+            }
+            Ok(())
+        })?;
+        self.next += events.len() as u64;
+        Ok(first)
+    }
+
+    /// Up to `limit` events after a position.
+    pub(super) fn read(&self, after: u64, limit: usize) -> Result<Vec<Pending>, StoreError> {
+        let records = self.file.view(|txn| {
+            let table = match txn.open_table(RECORDS) {
+                Ok(table) => table,
+                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                Err(error) => return Err(error.into()),
+            };
+            let mut records = Vec::new();
+            for entry in table.range(after + 1..)?.take(limit) {
+                let (position, record) = entry?;
+                records.push((position.value(), read_record(record.value())));
+            }
+            Ok(records)
+        })?;
+        let read = (after + 1..)
+            .zip(records)
+            .map(|(expected, (position, record))| {
+                if position != expected {
+                    return Err(self.file.damaged(format!("record {expected} is missing")));
+                }
+                let garbled = |_| self.file.damaged(format!("record {position} is garbled"));
+                let (event, footprint) = record.map_err(garbled)?;
+                Ok(Pending {
+                    position,
+                    event,
+                    footprint,
+                })
+            });
+        read.collect()
+    }
+
+    pub(super) fn trimmer(&self) -> Trimmer {
+        Trimmer {
+            file: Arc::clone(&self.file),
+        }
+    }
+}
+
+impl Trimmer {
+    /// Removes everything up to a position that the tables have on disk.
+    ///
+    /// Not synced by itself: the next append does that, and what comes back after a crash is skipped.
+    pub(super) fn trim(&self, applied_to: u64) -> Result<(), StoreError> {
+        while self.trim_step(applied_to)? {}
+        Ok(())
+    }
+
+    /// Says whether there may be more to remove.
+    fn trim_step(&self, applied_to: u64) -> Result<bool, StoreError> {
+        self.file.change(|txn| {
+            txn.set_durability(Durability::None)?;
+            let mut table = txn.open_table(RECORDS)?;
+            let Some(first) = table.first()?.map(|(position, _)| position.value()) else {
+                return Ok(false);
+            };
+            let end = applied_to.min(first + TRIM_STEP - 1);
+            table.retain_in(..=end, |_, _| false)?;
+            drop(table);
+            set_meta(txn, TRIMMED_TO, end)?;
+            Ok(end < applied_to)
+        })
+    }
+
+    /// How many records are there.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> Result<u64, StoreError> {
+        use redb::ReadableTableMetadata;
+        self.file.view(|txn| Ok(txn.open_table(RECORDS)?.len()?))
+    }
+}

@@ -1,0 +1,74 @@
+import type { Status, Syncline } from '../../../src/index.js';
+import { byId } from '../dom.js';
+
+/** The pill in the header, its longer words in the panel, and the switch that cuts the line on purpose. */
+export class ConnectionView {
+  readonly #sync: Syncline;
+  readonly #pill = byId('pill', HTMLButtonElement);
+  readonly #label = byId('pill-label', HTMLElement);
+  readonly #sentence = byId('connection', HTMLElement);
+  readonly #offline = byId('offline', HTMLButtonElement);
+  /** The attempts to come back are no news: until one succeeds, the line is down. */
+  #isDown = false;
+  #ticking: ReturnType<typeof setInterval> | null = null;
+
+  constructor(sync: Syncline) {
+    this.#sync = sync;
+    this.#offline.addEventListener('click', () => {
+      this.#sync.setOnline(this.#offline.getAttribute('aria-checked') === 'true');
+      this.show();
+    });
+  }
+
+  show(): void {
+    const { status } = this.#sync;
+    if (status.state !== 'connecting') this.#isDown = status.state === 'offline';
+    this.#pill.dataset['state'] = this.#isDown ? 'offline' : status.state;
+    this.#label.textContent = pillText(status, this.#isDown);
+    this.#sentence.textContent = sentence(status, Date.now());
+    this.#offline.setAttribute('aria-checked', String(status.state === 'offline' && status.retryAt === null));
+    this.#tick(status.state === 'offline' && status.retryAt !== null);
+  }
+
+  /** Counts down to the next attempt, and only then. */
+  #tick(wanted: boolean): void {
+    if (wanted && this.#ticking === null) this.#ticking = setInterval(() => this.show(), 500);
+    if (wanted || this.#ticking === null) return;
+    clearInterval(this.#ticking);
+    this.#ticking = null;
+  }
+}
+
+function pillText(status: Status, isDown: boolean): string {
+  const waits = status.pending > 0 ? `, ${status.pending} waiting` : '';
+  if (isDown) return `Offline${waits}`;
+  if (status.state === 'connecting') return waits ? `Connecting${waits}` : 'Connecting…';
+  return status.state === 'saved' ? 'Saved' : 'Saving…';
+}
+
+function sentence(status: Status, now: number): string {
+  switch (status.state) {
+    case 'saved':
+      return 'Everything is on the broker’s disk.';
+    case 'saving':
+      return `${changes(status.pending)} on the way to the broker.`;
+    case 'connecting':
+      return `${waiting(status.pending)} Trying the broker now.`;
+    case 'offline':
+      return `${waiting(status.pending)} ${nextTry(status.retryAt, now)}`;
+  }
+}
+
+function waiting(pending: number): string {
+  return pending === 0 ? 'Nothing waits here.' : `${changes(pending)} kept on this device.`;
+}
+
+function changes(count: number): string {
+  return count === 1 ? 'One change' : `${count} changes`;
+}
+
+function nextTry(retryAt: number | null, now: number): string {
+  if (retryAt === null) return 'Offline on purpose.';
+  const seconds = Math.max(0, Math.ceil((retryAt - now) / 1000));
+  return seconds === 0 ? 'Trying again now.' : `Next try in ${seconds} s.`;
+}

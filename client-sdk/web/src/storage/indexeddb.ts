@@ -1,0 +1,151 @@
+/**
+ * The store in IndexedDB: one database per broker and stream, one row per intent.
+ *
+ * Rows are as plain as the core gives them; the layout has a version, and a newer page upgrades it.
+ */
+import { openDB, type DBSchema, type IDBPDatabase, type IDBPTransaction, type StoreNames } from 'idb';
+import type { DeviceRow, IntentRow, StoredRows, Write } from '../core/messages.js';
+import type { ValueMap } from '../protocol/value.js';
+import { freshDevice, SlotLostError, type SlotSummary, type Store } from './store.js';
+
+const LAYOUT_VERSION = 1;
+
+interface SlotRow {
+  readonly slot: string;
+  readonly owner: string;
+  readonly usedAt: number;
+  readonly device: DeviceRow;
+}
+
+interface Layout extends DBSchema {
+  slots: { key: string; value: SlotRow };
+  /** Key: slot and id. */
+  intents: { key: [string, number]; value: IntentRow };
+  replicas: { key: string; value: Uint8Array };
+  schemas: { key: string; value: ValueMap };
+}
+
+const ALL: StoreNames<Layout>[] = ['slots', 'intents', 'replicas', 'schemas'];
+
+type Change = IDBPTransaction<Layout, StoreNames<Layout>[], 'readwrite'>;
+
+/** See {@link Store}. */
+export class IndexedDbStore implements Store {
+  private constructor(private readonly db: IDBPDatabase<Layout>) {}
+
+  static async open(name: string): Promise<IndexedDbStore> {
+    const db = await openDB<Layout>(name, LAYOUT_VERSION, {
+      upgrade: (fresh) =>
+        ALL.forEach((store) => fresh.createObjectStore(store, store === 'slots' ? { keyPath: 'slot' } : {})),
+      // A page with a newer layout waits for this connection to go.
+      blocking: (_current, _wanted, event) => (event.target as IDBDatabase).close(),
+    });
+    return new IndexedDbStore(db);
+  }
+
+  async slots(): Promise<SlotSummary[]> {
+    const transaction = this.db.transaction(['slots', 'intents']);
+    const rows = await transaction.objectStore('slots').getAll();
+    const count = (slot: string): Promise<number> =>
+      transaction.objectStore('intents').count(intentsOf(slot));
+    const waiting = await Promise.all(rows.map(({ slot }) => count(slot)));
+    return rows.map(({ slot, owner, usedAt }, i) => ({ slot, owner, usedAt, waiting: waiting[i] ?? 0 }));
+  }
+
+  async create(slot: string, owner: string, now: number): Promise<StoredRows> {
+    const device = freshDevice(slot);
+    await this.#change((change) => change.objectStore('slots').put({ slot, owner, usedAt: now, device }));
+    return { device };
+  }
+
+  take(slot: string, from: string, owner: string, now: number): Promise<StoredRows> {
+    return this.#change(async (change) => {
+      const row = await owned(change, slot, from);
+      await change.objectStore('slots').put({ ...row, owner, usedAt: now });
+      return readRows(change, slot, row.device);
+    });
+  }
+
+  async write(slot: string, owner: string, writes: readonly Write[]): Promise<void> {
+    await this.#change(async (change) => {
+      const row = await owned(change, slot, owner);
+      await Promise.all(writes.flatMap((write) => apply(change, row, write)));
+    });
+  }
+
+  async owns(slot: string, owner: string): Promise<boolean> {
+    return (await this.db.get('slots', slot))?.owner === owner;
+  }
+
+  async forget(slot: string, owner: string): Promise<void> {
+    await this.#change(async (change) => {
+      await owned(change, slot, owner);
+      await Promise.all([
+        change.objectStore('slots').delete(slot),
+        change.objectStore('intents').delete(intentsOf(slot)),
+        change.objectStore('replicas').delete(slot),
+        change.objectStore('schemas').delete(slot),
+      ]);
+    });
+  }
+
+  close(): void {
+    this.db.close();
+  }
+
+  /** One transaction, on disk when it resolves, undone when `work` throws. */
+  async #change<T>(work: (change: Change) => Promise<T>): Promise<T> {
+    const change = this.db.transaction(ALL, 'readwrite', { durability: 'strict' });
+    // Watched from the start, so that an abort below is never an unhandled rejection.
+    const done = change.done.then(
+      () => undefined,
+      (error: unknown) => error ?? new Error('the transaction was aborted'),
+    );
+    try {
+      const result = await work(change);
+      const error = await done;
+      if (error !== undefined) throw error;
+      return result;
+    } catch (error) {
+      abort(change);
+      throw error;
+    }
+  }
+}
+
+function abort(change: Change): void {
+  try {
+    change.abort();
+  } catch {
+    // It has ended by itself, which is what is wanted.
+  }
+}
+
+async function owned(change: Change, slot: string, owner: string): Promise<SlotRow> {
+  const row = await change.objectStore('slots').get(slot);
+  if (row?.owner !== owner) throw new SlotLostError();
+  return row;
+}
+
+async function readRows(change: Change, slot: string, device: DeviceRow): Promise<StoredRows> {
+  const intents = await change.objectStore('intents').getAll(intentsOf(slot));
+  const replica = await change.objectStore('replicas').get(slot);
+  const schema = await change.objectStore('schemas').get(slot);
+  return { device, intents, ...(replica && { replica }), ...(schema && { schema }) };
+}
+
+function apply(change: Change, row: SlotRow, { put, delete: deleted }: Write): Promise<unknown>[] {
+  const intents = change.objectStore('intents');
+  return [
+    ...deleted.map((id) => intents.delete([row.slot, id])),
+    ...(put.intents ?? []).map((intent) => intents.put(intent, [row.slot, intent.id])),
+    ...(put.device === undefined ? [] : [change.objectStore('slots').put({ ...row, device: put.device })]),
+    ...(put.replica === undefined ? [] : [change.objectStore('replicas').put(put.replica, row.slot)]),
+    ...(put.schema === undefined ? [] : [change.objectStore('schemas').put(put.schema, row.slot)]),
+  ];
+}
+
+/** All intents of a slot: an array sorts above every number. */
+function intentsOf(slot: string): IDBKeyRange {
+  return IDBKeyRange.bound([slot], [slot, []]);
+}

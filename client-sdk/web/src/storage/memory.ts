@@ -1,0 +1,66 @@
+/** A store that lasts as long as the page: for tests, and where nothing durable is to be had. */
+import type { IntentRow, StoredRows, Write } from '../core/messages.js';
+import { freshDevice, SlotLostError, type SlotSummary, type Store } from './store.js';
+
+interface Slot {
+  owner: string;
+  usedAt: number;
+  rows: Omit<StoredRows, 'intents'>;
+  readonly intents: Map<number, IntentRow>;
+}
+
+/** See {@link Store}. */
+export class MemoryStore implements Store {
+  readonly #slots = new Map<string, Slot>();
+
+  async slots(): Promise<SlotSummary[]> {
+    return [...this.#slots].map(([slot, { owner, usedAt, intents }]) => ({
+      slot,
+      owner,
+      usedAt,
+      waiting: intents.size,
+    }));
+  }
+
+  async create(slot: string, owner: string, now: number): Promise<StoredRows> {
+    const rows = { device: freshDevice(slot) };
+    this.#slots.set(slot, { owner, usedAt: now, rows, intents: new Map() });
+    return rows;
+  }
+
+  async take(slot: string, from: string, owner: string, now: number): Promise<StoredRows> {
+    const held = this.#owned(slot, from);
+    held.owner = owner;
+    held.usedAt = now;
+    return { ...held.rows, intents: [...held.intents.values()] };
+  }
+
+  async write(slot: string, owner: string, writes: readonly Write[]): Promise<void> {
+    const held = this.#owned(slot, owner);
+    for (const write of writes) apply(held, write);
+  }
+
+  async owns(slot: string, owner: string): Promise<boolean> {
+    return this.#slots.get(slot)?.owner === owner;
+  }
+
+  async forget(slot: string, owner: string): Promise<void> {
+    this.#owned(slot, owner);
+    this.#slots.delete(slot);
+  }
+
+  close(): void {}
+
+  #owned(slot: string, owner: string): Slot {
+    const held = this.#slots.get(slot);
+    if (held?.owner !== owner) throw new SlotLostError();
+    return held;
+  }
+}
+
+function apply(held: Slot, { put, delete: deleted }: Write): void {
+  for (const id of deleted) held.intents.delete(id);
+  for (const row of put.intents ?? []) held.intents.set(row.id, row);
+  const { intents: _, ...rows } = put;
+  held.rows = { ...held.rows, ...rows };
+}

@@ -1,0 +1,48 @@
+/**
+ * What a browser keeps for one stream: slots. A slot is one device with its outbox and its replica.
+ *
+ * Several tabs share one store, one slot each. A slot names its owner, a random word that one page mints
+ * for itself; every write checks it in the same transaction. So a page that was taken for dead (frozen, suspended)
+ * cannot write into a slot that another page has taken over since (WEB-4).
+ */
+import type { DeviceRow, StoredRows, Write } from '../core/messages.js';
+
+/** A slot as its list shows it. */
+export interface SlotSummary {
+  readonly slot: string;
+  /** Who may write it; it may be a page that is gone. */
+  readonly owner: string;
+  /** When a page last took it, Unix ms. */
+  readonly usedAt: number;
+  /** How many intents are stored in it. */
+  readonly waiting: number;
+}
+
+/** Another page has taken over this slot. */
+export class SlotLostError extends Error {
+  override readonly name = 'SlotLostError';
+  constructor() {
+    super('another tab has taken over this device');
+  }
+}
+
+/** The row of a device that has done nothing yet. */
+export function freshDevice(deviceUuid: string): DeviceRow {
+  return { deviceUuid, nextDeviceSeq: 1, offered: 0, timestamp: 0, counter: 0 };
+}
+
+/** Where slots are kept. */
+export interface Store {
+  slots(): Promise<SlotSummary[]>;
+  /** Creates a slot for a device that has done nothing yet; the slot is named after it. */
+  create(slot: string, owner: string, now: number): Promise<StoredRows>;
+  /** Takes a slot over, if its owner is still `from`; gives what it holds. */
+  take(slot: string, from: string, owner: string, now: number): Promise<StoredRows>;
+  /** Makes writes durable, all or none. Rejects with {@link SlotLostError} if the slot is no longer this owner's. */
+  write(slot: string, owner: string, writes: readonly Write[]): Promise<void>;
+  /** Whether the slot is still this owner's. */
+  owns(slot: string, owner: string): Promise<boolean>;
+  /** Deletes a slot of this owner and all that it holds. */
+  forget(slot: string, owner: string): Promise<void>;
+  close(): void;
+}

@@ -1,0 +1,24 @@
+/** What the driver needs of a connection. MQTT.js is one; tests bring their own. */
+import type { Answer } from '../core/messages.js';
+
+/** Makes connections: a fresh one each time, without a session from before. */
+export interface Transport {
+  connect(deviceUuid: string, listener: LinkListener): Link;
+}
+
+/** What a connection tells. After `disconnected`, or after `close` was called, nothing more. */
+export interface LinkListener {
+  /** `maximumPacketSize` null: any. */
+  connected(limits: { readonly receiveMaximum: number; readonly maximumPacketSize: number | null }): void;
+  message(topic: string, payload: Uint8Array): void;
+  disconnected(reason: string, takenOver: boolean): void;
+}
+
+/** One connection. */
+export interface Link {
+  /** Subscribes at QoS 1. If the broker refuses what is required, the connection ends. */
+  subscribe(filter: string, required: boolean): void;
+  /** Publishes at QoS 1. `answered` is not called if the connection ends first. */
+  publish(topic: string, payload: Uint8Array, answered: (answer: Answer) => void): void;
+  close(): void;
+}

@@ -1,0 +1,174 @@
+/**
+ * A broker in this process, true to the wire as far as a client can see: orders, deduplicates, keeps a log and marks,
+ * opens `$since`, delivers, tells presence. Messages arrive later, never during the call that caused them.
+ */
+import type { Answer } from '../src/core/messages.js';
+import { encodeCanonical, decodeMap } from '../src/protocol/canonical.js';
+import { decodeEvent, encodeEvent, type SyncEvent } from '../src/protocol/event.js';
+import {
+  EPOCH_NONE,
+  eventsTopic,
+  SCHEMA_TOPIC,
+  stateTopic,
+  streamId,
+  uuidText,
+} from '../src/protocol/ids.js';
+import { encodeSnapshot, snapshotOf } from '../src/protocol/snapshot.js';
+import { State } from '../src/protocol/state.js';
+import type { Refusal } from '../src/protocol/refusal.js';
+import type { Value } from '../src/protocol/value.js';
+import type { Link, LinkListener, Transport } from '../src/transport/transport.js';
+import { golden, musicSchema } from './golden.js';
+
+const STREAM = streamId('music', null);
+const EPOCH = '00c0ffee00c0ffee';
+
+export class FakeBroker {
+  readonly log: SyncEvent[] = [];
+  readonly links = new Map<string, FakeLink>();
+  readonly #marks = new Map<string, number>();
+  readonly #state = new State(musicSchema());
+  readonly #schema = golden<{ schemas: { document: string }[] }>('schemas').schemas[0]?.document ?? '';
+  /** Whether connections can be made. */
+  reachable = true;
+  /** Event types that are refused for ever. */
+  readonly refused = new Map<string, Refusal>();
+  /** Accepts and delivers, but its answers are lost. */
+  mute = false;
+
+  transport(name: string | null = null): Transport {
+    return { connect: (device, listener) => new FakeLink(this, device, name, listener) };
+  }
+
+  /** Ends all connections, as a network does. */
+  cut(): void {
+    for (const link of [...this.links.values()]) link.end('cut', false);
+  }
+
+  join(link: FakeLink): void {
+    this.links.get(link.device)?.end('taken over', true);
+    this.links.set(link.device, link);
+    for (const other of this.links.values()) this.#tellPresence(other, link, true);
+    for (const other of this.links.values()) if (other !== link) this.#tellPresence(link, other, true);
+  }
+
+  leave(link: FakeLink): void {
+    if (this.links.get(link.device) !== link) return;
+    this.links.delete(link.device);
+    for (const other of this.links.values()) this.#tellPresence(other, link, false);
+  }
+
+  subscribe(link: FakeLink, filter: string): void {
+    if (filter === SCHEMA_TOPIC) return link.deliver(SCHEMA_TOPIC, new TextEncoder().encode(this.#schema));
+    const [, seq, epoch] = /^\$since\/(\d+)-([0-9a-f]+)\//.exec(filter) ?? [];
+    if (seq === undefined) return;
+    link.deliver(stateTopic(STREAM), this.#opening(link.device, epoch === EPOCH ? Number(seq) : 0));
+    link.follows = true;
+  }
+
+  /** A full state, or a delta that names only its entries. */
+  #opening(device: string, since: number): Uint8Array {
+    const full = snapshotOf(STREAM, this.#state);
+    const collections = new Map(
+      [...full.collections].map(([name, entries]) => [
+        name,
+        new Map([...entries].filter(([, { seq }]) => seq > since)),
+      ]),
+    );
+    return encodeSnapshot({ ...full, since, collections, mark: this.#marks.get(device) ?? null });
+  }
+
+  publish(device: string, payload: Uint8Array): Answer {
+    const intent = decodeMap(payload, 33);
+    const deviceSeq = intent['device_seq'] as number;
+    const refusal = this.refused.get(intent['event_type'] as string);
+    if (uuidText(intent['device_uuid'] as Uint8Array) !== device) throw new Error('not its device');
+    if (refusal !== undefined) return { refused: refusal };
+    if (deviceSeq <= (this.#marks.get(device) ?? 0)) return { repeat: this.#find(device, deviceSeq) };
+    this.#marks.set(device, deviceSeq);
+    this.#accept({
+      ...intent,
+      epoch: EPOCH,
+      seq: this.log.length + 1,
+      accepted_at: Date.now(),
+      sync_id: 'music',
+      channel: null,
+    });
+    return { saved: this.log.length };
+  }
+
+  #accept(map: Record<string, Value>): void {
+    const event = decodeEvent(encodeCanonical(map));
+    this.log.push(event);
+    this.#state.apply(event);
+    for (const link of this.links.values())
+      if (link.follows) link.deliver(eventsTopic(STREAM), encodeEvent(event));
+  }
+
+  #find(device: string, deviceSeq: number): number {
+    return this.log.find((event) => event.deviceUuid === device && event.deviceSeq === deviceSeq)?.seq ?? 0;
+  }
+
+  #tellPresence(to: FakeLink, { device, name }: FakeLink, online: boolean): void {
+    const presence = encodeCanonical({ device_uuid: device, online, since: 1, name, acked: {} });
+    to.deliver(`sync/music/presence/${device}`, presence);
+  }
+
+  get epoch(): string {
+    return this.log.length === 0 ? EPOCH_NONE : EPOCH;
+  }
+}
+
+export class FakeLink implements Link {
+  follows = false;
+  #ended = false;
+
+  constructor(
+    private readonly broker: FakeBroker,
+    readonly device: string,
+    readonly name: string | null,
+    private readonly listener: LinkListener,
+  ) {
+    this.#later(() => this.#connect());
+  }
+
+  subscribe(filter: string): void {
+    this.#later(() => this.broker.subscribe(this, filter));
+  }
+
+  publish(_topic: string, payload: Uint8Array, answered: (answer: Answer) => void): void {
+    const copy = payload.slice();
+    this.#later(() => {
+      const answer = this.broker.publish(this.device, copy);
+      if (!this.broker.mute) this.#later(() => answered(answer));
+    });
+  }
+
+  close(): void {
+    this.#ended = true;
+    this.broker.leave(this);
+  }
+
+  deliver(topic: string, payload: Uint8Array): void {
+    this.#later(() => this.listener.message(topic, payload));
+  }
+
+  end(reason: string, takenOver: boolean): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.broker.leave(this);
+    this.listener.disconnected(reason, takenOver);
+  }
+
+  #connect(): void {
+    if (!this.broker.reachable) return this.end('unreachable', false);
+    this.broker.join(this);
+    this.listener.connected({ receiveMaximum: 8, maximumPacketSize: null });
+  }
+
+  #later(then: () => void): void {
+    setTimeout(() => {
+      if (!this.#ended) then();
+    }, 0);
+  }
+}

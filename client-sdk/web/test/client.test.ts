@@ -1,0 +1,321 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Client } from '../src/client.js';
+import type { SyncEvent } from '../src/protocol/event.js';
+import { MemoryStore } from '../src/storage/memory.js';
+import { FakeBroker } from './broker.js';
+import { Browser, type Page } from './tab.js';
+
+let broker: FakeBroker;
+const pages: Page[] = [];
+
+beforeEach(() => (broker = new FakeBroker()));
+afterEach(async () => {
+  await Promise.all(pages.splice(0).map(({ client }) => client.close()));
+});
+
+async function open(browser: Browser, ...rest: Parameters<Browser['open']>): Promise<Page> {
+  const page = await browser.open(...rest);
+  pages.push(page);
+  return page;
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  await vi.waitFor(() => expect(condition()).toBe(true), { timeout: 3_000, interval: 5 });
+}
+
+function saved({ client }: Page): Promise<void> {
+  return until(() => client.status.state === 'saved');
+}
+
+function star(client: Client, album: string): ReturnType<Client['publish']> {
+  return client.publish('star_album', { album_id: album });
+}
+
+function stars({ client }: Page): string[] {
+  return client.entries('albums').map(({ key }) => key);
+}
+
+function order(): [string, number | null][] {
+  return broker.log.map(({ eventData, deviceSeq }) => [
+    (eventData as { album_id: string }).album_id,
+    deviceSeq,
+  ]);
+}
+
+describe('a client', () => {
+  let browser: Browser;
+  beforeEach(() => (browser = new Browser(broker, { locks: true })));
+
+  it('g5 shows a change at once, and on every other device without being asked', async () => {
+    const [here, there] = [await open(browser), await open(new Browser(broker, { locks: true }))];
+    await Promise.all([saved(here), saved(there)]);
+    const receipt = await star(here.client, 'a1');
+    expect(here.client.has('albums', 'a1')).toBe(true);
+    await expect(receipt.saved).resolves.toEqual({ seq: 1 });
+    await until(() => there.client.has('albums', 'a1'));
+    await saved(here);
+    expect(here.client.status).toEqual({ state: 'saved', pending: 0 });
+  });
+
+  it('replica_6 tells events once, and which are its own', async () => {
+    const [here, there] = [await open(browser), await open(new Browser(broker, { locks: true }))];
+    await Promise.all([saved(here), saved(there)]);
+    const told: [string, SyncEvent['seq'], boolean][] = [];
+    for (const [name, page] of Object.entries({ here, there })) {
+      page.client.addEventListener('event', ({ detail }) => told.push([name, detail.event.seq, detail.own]));
+    }
+    await (
+      await star(here.client, 'a1')
+    ).saved;
+    await until(() => told.length === 2);
+    expect(told.sort()).toEqual([
+      ['here', 1, true],
+      ['there', 1, false],
+    ]);
+  });
+
+  it('g11 resolves publish when the intent is in IndexedDB, without a network', async () => {
+    broker.reachable = false;
+    const page = await open(browser);
+    const receipt = await star(page.client, 'a1');
+    expect(receipt.deviceSeq).toBe(1);
+    const store = await browser.openStore();
+    expect(await store.slots()).toEqual([expect.objectContaining({ waiting: 1 })]);
+    store.close();
+  });
+
+  it('entries are sorted, say what waits, and stay the same array until something changes', async () => {
+    const page = await open(browser);
+    await saved(page);
+    await (
+      await star(page.client, 'b')
+    ).saved;
+    page.client.setOnline(false);
+    await star(page.client, 'a');
+    expect(page.client.entries('albums')).toEqual([
+      { key: 'a', value: true, pending: true },
+      { key: 'b', value: true, pending: false },
+    ]);
+    expect(page.client.entries('albums')).toBe(page.client.entries('albums'));
+    page.client.setOnline(true);
+    await until(() => page.client.entries('albums').every(({ pending }) => !pending));
+  });
+
+  it('status_1 tells how it stands and how many changes wait', async () => {
+    const page = await open(browser);
+    const seen: string[] = [];
+    page.client.addEventListener('status', ({ detail }) => seen.push(`${detail.state} ${detail.pending}`));
+    await saved(page);
+    page.client.setOnline(false);
+    await star(page.client, 'a1');
+    expect(page.client.status).toMatchObject({
+      state: 'offline',
+      pending: 1,
+      retryAt: null,
+      reason: 'switched off',
+    });
+    page.client.setOnline(true);
+    await saved(page);
+    expect(seen).toEqual(['saved 0', 'offline 0', 'offline 1', 'connecting 1', 'saving 1', 'saved 0']);
+  });
+
+  it('retry_1 comes back by itself after the network was cut', async () => {
+    const page = await open(browser);
+    await saved(page);
+    broker.reachable = false;
+    broker.cut();
+    await star(page.client, 'a1');
+    broker.reachable = true;
+    await until(() => broker.log.length === 1);
+    await saved(page);
+  });
+
+  it('outbox_9 does not repeat what was accepted without an answer', async () => {
+    const page = await open(browser);
+    await saved(page);
+    broker.mute = true;
+    const receipt = await star(page.client, 'a1');
+    await until(() => broker.log.length === 1);
+    broker.mute = false;
+    broker.cut();
+    await expect(receipt.saved).resolves.toEqual({ seq: 1 });
+    expect(order()).toEqual([['a1', 1]]);
+  });
+
+  it('refuse_2 rejects the receipt, takes the change back and sets it aside', async () => {
+    broker.refused.set('unstar_album', { name: 'not_allowed', reason: 'read only' });
+    const page = await open(browser);
+    await saved(page);
+    await (
+      await star(page.client, 'a1')
+    ).saved;
+    const receipt = await page.client.publish('unstar_album', { album_id: 'a1' });
+    await expect(receipt.saved).rejects.toMatchObject({
+      name: 'RefusedError',
+      refusal: 'not_allowed',
+      reason: 'read only',
+    });
+    expect(stars(page)).toEqual(['a1']);
+    expect(page.client.setAside()).toEqual([
+      {
+        eventType: 'unstar_album',
+        eventData: { album_id: 'a1' },
+        refusal: 'not_allowed',
+        reason: 'read only',
+      },
+    ]);
+  });
+
+  it.each([
+    ['bad_value', 'star_album', { album_id: NaN }],
+    ['bad_data', 'star_album', { album: 'a1' }],
+    ['not_an_event', '', null],
+    ['not_an_event', 'x'.repeat(65), null],
+  ])('refuses %s at once', async (refusal, type, data) => {
+    const page = await open(browser);
+    await saved(page);
+    await expect(page.client.publish(type, data)).rejects.toMatchObject({ name: 'RefusedError', refusal });
+    expect(broker.log).toEqual([]);
+  });
+
+  it('keeps the order of changes made while it tells of others', async () => {
+    const page = await open(browser);
+    await saved(page);
+    page.client.addEventListener('change', () => void star(page.client, 'b'), { once: true });
+    await star(page.client, 'a');
+    await star(page.client, 'c');
+    await until(() => broker.log.length === 3);
+    expect(order()).toEqual([
+      ['a', 1],
+      ['b', 2],
+      ['c', 3],
+    ]);
+  });
+
+  it('presence_1 lists the devices that are here, itself among them, and nobody while offline', async () => {
+    const [here, there] = [await open(browser), await open(new Browser(broker, { locks: true }))];
+    await until(() => here.client.devices().length === 2);
+    const own = here.client.devices().find((device) => device.own);
+    expect(own).toMatchObject({ deviceUuid: here.client.deviceUuid, online: true });
+    there.client.setOnline(false);
+    await until(() => here.client.devices().some(({ online }) => !online));
+    here.client.setOnline(false);
+    expect(here.client.devices()).toEqual([]);
+  });
+
+  it('calls subscribers once for many changes, and no more after they leave', async () => {
+    const page = await open(browser);
+    await saved(page);
+    const listener = vi.fn();
+    const leave = page.client.subscribe(listener);
+    const both = Promise.all([star(page.client, 'a'), star(page.client, 'b')]);
+    await Promise.resolve();
+    expect(listener).toHaveBeenCalledTimes(1);
+    leave();
+    await both;
+    expect(listener).toHaveBeenCalledTimes(1);
+  });
+
+  it('store_4 says so when the storage fails, and promises nothing', async () => {
+    const store = new MemoryStore();
+    const page = await open(browser, undefined, store);
+    await saved(page);
+    store.write = () => Promise.reject(new Error('quota'));
+    await expect(star(page.client, 'a1')).rejects.toThrow('quota');
+    expect(page.client.status).toMatchObject({
+      state: 'offline',
+      reason: expect.stringContaining('quota') as string,
+    });
+    await expect(star(page.client, 'a2')).rejects.toThrow('quota');
+  });
+});
+
+describe.each([{ locks: true }, { locks: false }])('tabs of one browser, $locks Web Locks', ({ locks }) => {
+  let browser: Browser;
+  beforeEach(() => (browser = new Browser(broker, { locks })));
+
+  it('g11_web_1 a reloaded page is the same device with its outbox', async () => {
+    const store = await browser.openStore();
+    const write = vi.spyOn(store, 'write');
+    const first = await open(browser, undefined, store);
+    await until(() =>
+      write.mock.calls.some(([, , writes]) => writes.some(({ put }) => put.schema !== undefined)),
+    );
+    broker.reachable = false;
+    broker.cut();
+    await star(first.client, 'a1');
+    const device = first.client.deviceUuid;
+    await first.vanish();
+    const second = await open(browser, first.memory);
+    expect(second.client.deviceUuid).toBe(device);
+    expect(stars(second)).toEqual(['a1']);
+  });
+
+  it('g11_web_3 a page that was closed and opened again delivers everything once, in order', async () => {
+    broker.reachable = false;
+    const first = await open(browser);
+    for (const album of ['a1', 'a2', 'a3']) await star(first.client, album);
+    await first.vanish();
+    broker.reachable = true;
+    const second = await open(browser);
+    expect(second.client.deviceUuid).toBe(first.client.deviceUuid);
+    await until(() => broker.log.length === 3);
+    await saved(second);
+    expect(order()).toEqual([
+      ['a1', 1],
+      ['a2', 2],
+      ['a3', 3],
+    ]);
+  });
+
+  it('web_2 a duplicated tab is another device', async () => {
+    const first = await open(browser);
+    const copy = await open(browser, new Map(first.memory));
+    expect(copy.client.deviceUuid).not.toBe(first.client.deviceUuid);
+    await Promise.all([saved(first), saved(copy)]);
+    await (
+      await star(copy.client, 'a1')
+    ).saved;
+    await until(() => first.client.has('albums', 'a1'));
+  });
+
+  it('web_4 a page that was taken for dead moves to another device and loses nothing', async () => {
+    const page = await open(browser);
+    await saved(page);
+    const device = page.client.deviceUuid;
+    const store = await browser.openStore();
+    const [slot] = await store.slots();
+    await store.take(slot?.slot ?? '', slot?.owner ?? '', 'another page', Date.now());
+    store.close();
+    const receipt = await star(page.client, 'a1');
+    expect(page.client.deviceUuid).not.toBe(device);
+    await expect(receipt.saved).resolves.toEqual({ seq: 1 });
+    expect(stars(page)).toEqual(['a1']);
+  });
+
+  it('web_4 a device that another client took over is left to it', async () => {
+    const page = await open(browser);
+    await saved(page);
+    const device = page.client.deviceUuid;
+    broker.links.get(device)?.end('taken over', true);
+    await until(() => page.client.deviceUuid !== device);
+    await saved(page);
+  });
+
+  it('g11_web_5 delivers what a closed tab left, as the device that it was', async () => {
+    const [first, second] = [await open(browser), await open(browser)];
+    await Promise.all([saved(first), saved(second)]);
+    broker.reachable = false;
+    broker.cut();
+    await star(second.client, 'a1');
+    await star(second.client, 'a2');
+    await second.vanish();
+    broker.reachable = true;
+    await until(() => broker.log.length === 2);
+    expect(broker.log.map(({ deviceUuid }) => deviceUuid)).toEqual(Array(2).fill(second.client.deviceUuid));
+    await until(() => stars(first).length === 2);
+    const store = await browser.openStore();
+    await vi.waitFor(async () => expect(await store.slots()).toHaveLength(1));
+    store.close();
+  });
+});

@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { until } from './until.mjs';
+
+const DEADLINE_MS = 15_000;
+
+/** The demo in one window, in the words of the person before it. */
+export class Shelf {
+  /** What went wrong in the page: exceptions, dialogs, breaches of the content security policy. */
+  #problems = [];
+
+  constructor(page) {
+    this.page = page;
+    page.setDefaultTimeout(DEADLINE_MS);
+    page.on('pageerror', (problem) => this.#problems.push(String(problem)));
+    page.on('console', (message) => {
+      if (/Content.Security.Policy/i.test(message.text())) this.#problems.push(message.text());
+    });
+    page.on('dialog', (dialog) => {
+      this.#problems.push(`a dialog: ${dialog.message()}`);
+      void dialog.dismiss();
+    });
+  }
+
+  /** Opens the page in a fresh tab of a context and waits for its covers. */
+  static async open(context, address) {
+    const shelf = new Shelf(await context.newPage());
+    await shelf.page.goto(address);
+    await shelf.page.locator('.card').first().waitFor();
+    return shelf;
+  }
+
+  albumStar(id) {
+    return this.page.locator(`.card[data-id="${id}"] .star`);
+  }
+
+  trackStar(id) {
+    return this.page.locator(`.row[data-id="${id}"] .star`);
+  }
+
+  /** Shows an album's tracks. */
+  async openAlbum(id) {
+    await this.page.locator(`.card[data-id="${id}"] .front`).click();
+    await this.page.locator('.opened').waitFor();
+  }
+
+  /** Waits until a star is pressed, or not. */
+  async sees(star, pressed = true) {
+    await star.and(this.page.locator(`[aria-pressed="${pressed}"]`)).waitFor();
+  }
+
+  /** Waits until the pill says this. */
+  async pill(text) {
+    await this.page.locator('#pill-label', { hasText: text }).waitFor();
+  }
+
+  async isSaved() {
+    await this.pill(/^Saved$/);
+  }
+
+  /** Waits until the replica is in the profile: it is written lazily (STORE-3 of the client's SPEC). */
+  async isStored() {
+    await until('the replica is stored', () => this.page.evaluate(replicasInProfile));
+  }
+
+  /** Writes on the window, so that a reload would be noticed. */
+  async markWindow() {
+    await this.page.evaluate(() => Object.assign(globalThis, { neverReloaded: true }));
+  }
+
+  async assertNeverReloaded() {
+    assert.equal(await this.page.evaluate(() => globalThis.neverReloaded), true, 'the page was reloaded');
+  }
+
+  assertNoProblems() {
+    assert.deepEqual(this.#problems, []);
+  }
+}
+
+/** Runs in the page: how many replicas its IndexedDB holds. */
+async function replicasInProfile() {
+  const settled = (request) =>
+    new Promise((resolve, reject) => {
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+  let found = 0;
+  for (const { name } of await indexedDB.databases()) {
+    const database = await settled(indexedDB.open(name));
+    const has = database.objectStoreNames.contains('replicas');
+    if (has) found += await settled(database.transaction('replicas').objectStore('replicas').count());
+    database.close();
+  }
+  return found;
+}

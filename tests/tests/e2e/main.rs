@@ -1,0 +1,15 @@
+//! The real binary, end to end, as its users meet it.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod answers;
+mod instruments;
+mod presence;
+mod restart;
+mod running;
+mod scene;
+mod sdk;
+mod state;
+mod stock;
+mod strange;
+mod views;

@@ -1,0 +1,110 @@
+//! Chores whose work is done by a program of `syncline-tests`, which speaks MQTT; this one only
+//! builds and starts them, so that `cargo demo` need not wait for an MQTT client to compile.
+
+use clap::{Args, Subcommand};
+
+use crate::failure::Failure;
+use crate::project::{Profile, Project};
+use crate::step::Step;
+use crate::tools;
+use crate::web;
+
+#[derive(Args)]
+pub(crate) struct Kill9 {
+    /// How often the broker is killed and started again
+    #[arg(long, default_value_t = 20)]
+    rounds: u32,
+    /// Repeats the run that printed this seed
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Bench {
+    /// PUBLISH to delivery and to PUBACK, beside a Mosquitto, interleaved
+    Latency {
+        /// Rounds per broker
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+        /// Events per round and way of sending
+        #[arg(long, default_value_t = 2000)]
+        events: u32,
+    },
+}
+
+pub(crate) fn kill9(project: &Project, options: &Kill9) -> Result<(), Failure> {
+    let mut arguments = vec!["--rounds".to_owned(), options.rounds.to_string()];
+    if let Some(seed) = options.seed {
+        arguments.extend(["--seed".to_owned(), seed.to_string()]);
+    }
+    run(project, "kill9", Profile::Debug, &arguments)
+}
+
+pub(crate) fn bench(project: &Project, bench: &Bench) -> Result<(), Failure> {
+    let Bench::Latency { rounds, events } = bench;
+    if tools::find_program("mosquitto").is_none() {
+        let remedy = "sudo apt-get install -y mosquitto";
+        return Err(Failure::with_remedy(
+            "mosquitto, to compare with, is not installed",
+            remedy,
+        ));
+    }
+    let arguments = [
+        "--rounds",
+        &rounds.to_string(),
+        "--events",
+        &events.to_string(),
+    ];
+    run(
+        project,
+        "bench-latency",
+        Profile::Release,
+        &arguments.map(str::to_owned),
+    )
+}
+
+pub(crate) fn demo_check(project: &Project) -> Result<(), Failure> {
+    let pages = web::pages(project).display().to_string();
+    run(
+        project,
+        "demo-check",
+        Profile::Debug,
+        &["--pages".to_owned(), pages],
+    )
+}
+
+/// Builds the broker and the program with one Cargo call, so that both share every dependency.
+fn run(
+    project: &Project,
+    program: &'static str,
+    profile: Profile,
+    arguments: &[String],
+) -> Result<(), Failure> {
+    let mut build = vec![
+        "build",
+        "--quiet",
+        "-p",
+        "syncline-broker",
+        "-p",
+        "syncline-tests",
+    ];
+    build.extend(["--bin", "syncline", "--bin", program]);
+    if profile == Profile::Release {
+        build.push("--release");
+    }
+    let repeat = format!("cargo {}", build.join(" "));
+    Step::new(program, project.cargo(&build), repeat).run()?;
+    let mut command = project.command(project.binary(program, profile));
+    command
+        .args(arguments)
+        .env("SYNCLINE_BIN", project.binary("syncline", profile));
+    Step::new(program, command, repeat_line(program, arguments)).run()
+}
+
+fn repeat_line(program: &str, arguments: &[String]) -> String {
+    match program {
+        "demo-check" => "cargo demo --check".to_owned(),
+        "bench-latency" => format!("cargo xtask bench latency {}", arguments.join(" ")),
+        _ => format!("cargo xtask {program} {}", arguments.join(" ")),
+    }
+}

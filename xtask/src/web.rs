@@ -1,0 +1,87 @@
+//! The TypeScript side: its packages and the demo's page, each made again only when it must be.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+
+use crate::failure::Failure;
+use crate::project::Project;
+use crate::step::Step;
+use crate::tools;
+
+/// Where the npm project is, and where `npm run build:demo` puts the page.
+pub(crate) const WEB: &str = "client-sdk/web";
+const PAGES: &str = "client-sdk/web/demo/dist";
+
+pub(crate) fn pages(project: &Project) -> PathBuf {
+    project.path(PAGES)
+}
+
+pub(crate) fn npm(project: &Project, folder: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new("npm");
+    command.current_dir(project.path(folder)).args(arguments);
+    command
+        .env("npm_config_fund", "false")
+        .env("npm_config_audit", "false");
+    command.env("npm_config_update_notifier", "false");
+    command
+}
+
+/// Builds the page if a source is newer than it.
+pub(crate) fn build_pages(project: &Project) -> Result<(), Failure> {
+    if is_fresh(project) {
+        return Ok(());
+    }
+    tools::require_node()?;
+    println!("Building the page (once; later starts skip this)");
+    if !packages_are_installed(project) {
+        let repeat = format!("cd {WEB} && npm ci");
+        Step::new("npm ci", npm(project, WEB, &["ci"]), repeat).run()?;
+    }
+    let build = npm(project, WEB, &["run", "--silent", "build:demo"]);
+    Step::new("the page", build, format!("cd {WEB} && npm run build:demo")).run()
+}
+
+fn is_fresh(project: &Project) -> bool {
+    let built = modified(&pages(project).join("index.html"));
+    let newest = newest_source(&project.path(WEB));
+    matches!((built, newest), (Some(built), Some(newest)) if built >= newest)
+}
+
+/// npm writes this file last, so an interrupted install does not count.
+fn packages_are_installed(project: &Project) -> bool {
+    let folder = project.path(WEB);
+    let installed = modified(&folder.join("node_modules/.package-lock.json"));
+    let wanted = modified(&folder.join("package-lock.json"));
+    matches!((installed, wanted), (Some(installed), Some(wanted)) if installed >= wanted)
+}
+
+fn newest_source(folder: &Path) -> Option<SystemTime> {
+    let entries = fs::read_dir(folder).ok()?;
+    entries
+        .flatten()
+        .filter(|entry| !is_generated(&entry.path()))
+        .filter_map(|entry| newest_of(&entry))
+        .max()
+}
+
+fn newest_of(entry: &fs::DirEntry) -> Option<SystemTime> {
+    let path = entry.path();
+    if path.is_dir() {
+        newest_source(&path)
+    } else {
+        modified(&path)
+    }
+}
+
+fn is_generated(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    name == "node_modules" || name == "dist" || name.to_string_lossy().ends_with(".tsbuildinfo")
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path)
+        .and_then(|metadata| metadata.modified())
+        .ok()
+}
