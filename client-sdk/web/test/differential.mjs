@@ -16,6 +16,7 @@ import {
   Schema,
   State,
   toHex,
+  toValue,
   uuidBytes,
 } from '../dist/protocol/index.js';
 
@@ -25,7 +26,7 @@ const REQUEST_DEPTH = 36;
 function answer(line) {
   try {
     const request = fromJson(line, REQUEST_DEPTH);
-    if ('value' in request) return toHex(encodeCanonical(request.value));
+    if ('value' in request) return toHex(encodeCanonical(toValue(request.value)));
     if ('events' in request) return stateDigest(request.schema, request.events);
     return digestText(entryDigest(request.collection, request.key, onWire(request.entry)));
   } catch (error) {
