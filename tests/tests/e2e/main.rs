@@ -8,6 +8,7 @@ mod presence;
 mod restart;
 mod running;
 mod scene;
+mod sdk;
 mod state;
 mod stock;
 mod strange;

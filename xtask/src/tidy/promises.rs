@@ -50,7 +50,7 @@ fn rules(spec: &Source) -> Vec<Rule<'_>> {
 
 /// What is said in tests, in lower case.
 fn test_text(source: &Source) -> String {
-    if source.is_tests() || is_typescript_test(&source.path) {
+    if source.is_tests() || is_test_elsewhere(&source.path) {
         return source.text.to_lowercase();
     }
     // The samples below quote without testing.
@@ -68,9 +68,11 @@ fn test_text(source: &Source) -> String {
     lines.concat().to_lowercase()
 }
 
-fn is_typescript_test(path: &str) -> bool {
+/// Tests in TypeScript, and conversations, which name the rules that they show.
+fn is_test_elsewhere(path: &str) -> bool {
     let ends = [".ts", ".mjs"].iter().any(|end| path.ends_with(end));
-    ends && (path.contains("/test/") || path.contains("/tests/") || path.contains(".test."))
+    let is_test = path.contains("/test/") || path.contains("/tests/") || path.contains(".test.");
+    (ends && is_test) || path.starts_with("client-sdk/conversations/")
 }
 
 /// `event-1` and `event_1`, but not `event_10` and not `prevent_1`.

@@ -11,7 +11,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("compactor", &["store"]),
     ("router", &["store"]),
-    ("sequencer", &["store", "edge::Submission"]),
+    (
+        "sequencer",
+        &["store", "edge::Submission", "edge::submission"],
+    ),
     ("edge", &["sequencer", "store", "compactor", "router"]),
     ("http", &["edge"]),
     (

@@ -2,7 +2,7 @@
 //! paths of somebody's machine.
 
 use crate::tidy::Finding;
-use crate::tidy::source::{Source, Tree, whole_words};
+use crate::tidy::source::{Source, Tree, is_word, whole_words};
 
 const NOTES: [&str; 3] = [
     concat!("TO", "DO"),
@@ -52,7 +52,10 @@ fn places(source: &Source) -> Vec<Finding> {
     let places = PLACES
         .iter()
         .flat_map(|place| source.text.match_indices(place));
+    // A path of a machine begins at its root, unlike `sync/home/events` and `{id}/home/events`.
+    let is_inside = |at: usize| source.text[..at].ends_with(|c| is_word(c) || "}>/+.".contains(c));
     places
+        .filter(|(at, _)| !is_inside(*at))
         .map(|(at, _)| found(source, at, "a path of one machine", remedy))
         .collect()
 }
