@@ -69,7 +69,7 @@ pub fn summary(options: &Options) -> String {
     let lines = [
         ("mqtt", options.mqtt.to_string()),
         ("http", options.http.address.to_string()),
-        ("data", options.store.data.display().to_string()),
+        ("data", options.data.display().to_string()),
         (
             "schema",
             format!("{} ({})", options.schema.hash(), options.schema_source),

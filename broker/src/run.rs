@@ -1,31 +1,260 @@
 //! The only place that sees every room: starts them, joins them, drains them.
+//!
+//! Rooms start from the back of the one way to its front, so that nothing is taken in before it can go through, and end
+//! from the front to the back, so that what was taken in does go through.
 
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use syncline_protocol::UnixMillis;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::compactor::States;
 use crate::config::Options;
+use crate::edge::{Edge, WallClock};
 use crate::http::{self, HttpServices, Readiness};
+use crate::router::{Router, RouterError, RouterProbe};
+use crate::sequencer::{self, Hooks, Sequencer};
 use crate::startup::{self, DataDir, Port, StartupError};
+use crate::store::{EventStore, RedbStore, StoreError};
 
-/// Runs until `shutdown`, then drains.
-pub async fn run(
-    options: Options,
-    shutdown: impl Future<Output = ()> + Send,
-) -> Result<(), StartupError> {
-    startup::raise_file_limit(options.edge.connections_max);
-    let data = DataDir::open(&options.store.data)?;
-    let listener = startup::listen(Port::Http, options.http.address).await?;
-    tracing::info!("HTTP on http://{}", options.http.address);
-    tracing::info!("data in {}", data.path().display());
-    tracing::info!("schema {}", options.schema.hash());
-    let services = HttpServices {
-        mqtt: Arc::new(|socket, _| Box::pin(async move { drop(socket) })),
-        readiness: Arc::new(|| Readiness {
-            store: false,
-            router: false,
-            draining: false,
-        }),
-        schema_document: options.schema.document().into(),
-    };
-    http::serve(listener, options.http, services, shutdown).await;
+/// How long connections may take to say goodbye.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Why a broker did not start or did not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// What a process needs is not to be had.
+    #[error(transparent)]
+    Startup(#[from] StartupError),
+    /// The store cannot be opened.
+    #[error("the store cannot be opened: {0}")]
+    Store(#[from] StoreError),
+    /// The bus did not start.
+    #[error(transparent)]
+    Router(#[from] RouterError),
+    /// The sequencer did not start.
+    #[error(transparent)]
+    Sequencer(#[from] sequencer::StartError),
+    /// The disk did not keep what it was given: what is in memory is worth nothing, so the process ends.
+    #[error("ended because a write to disk failed: {0}; what was acknowledged is on disk, start again once the disk is well")]
+    Disk(String),
+    /// A part of the start panicked.
+    #[error("the start was interrupted: {0}")]
+    Interrupted(#[from] tokio::task::JoinError),
+}
+
+/// Runs a broker until `shutdown`, then drains it.
+pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    let mut broker = Broker::start(options).await?;
+    tokio::select! {
+        () = shutdown => {}
+        error = broker.failed() => return Err(error),
+    }
+    tracing::info!("shutting down");
+    broker.drain().await;
     Ok(())
+}
+
+/// A running broker, for host applications and tests. Needs a tokio runtime with more than one thread.
+pub struct Broker {
+    mqtt_address: SocketAddr,
+    http_address: SocketAddr,
+    rooms: Rooms,
+    fatal: watch::Receiver<Option<String>>,
+    mqtt: JoinHandle<()>,
+    http: JoinHandle<()>,
+    end_http: oneshot::Sender<Infallible>,
+    draining: Arc<AtomicBool>,
+    /// Held as long as the store is.
+    data: Option<DataDir>,
+}
+
+/// The rooms behind the listeners.
+struct Rooms {
+    edge: Edge,
+    sequencer: Arc<Sequencer>,
+    router: Arc<Router>,
+    store: Arc<dyn EventStore>,
+}
+
+impl Broker {
+    /// Starts a broker on its data directory.
+    pub async fn start(options: Options) -> Result<Self, RunError> {
+        let data = DataDir::open(&options.data)?;
+        let redb = options.store.clone();
+        let path = data.path().to_owned();
+        let open = move || RedbStore::open(&path, &redb);
+        let store = tokio::task::spawn_blocking(open).await??;
+        tracing::info!("data in {}", shown(data.path()));
+        let broker = Self::start_on(options, Arc::new(store)).await?;
+        Ok(Self { data: Some(data), ..broker })
+    }
+
+    /// Starts a broker on a store of the caller's.
+    pub async fn start_on(options: Options, store: Arc<dyn EventStore>) -> Result<Self, RunError> {
+        startup::raise_file_limit(options.edge.connections_max);
+        let mqtt = startup::listen(Port::Mqtt, options.mqtt).await?;
+        let http = startup::listen(Port::Http, options.http.address).await?;
+        let (mqtt_address, http_address) = (local(&mqtt, options.mqtt), local(&http, options.http.address));
+        tracing::info!("MQTT on {mqtt_address}");
+        tracing::info!("HTTP on http://{http_address}, MQTT over WebSocket at /mqtt");
+        tracing::info!("schema {} ({})", options.schema.hash(), options.schema_source);
+        let schema_document = options.schema.document();
+        let http_options = options.http.clone();
+        let runtime = tokio::runtime::Handle::current();
+        let (tell_fatal, fatal) = watch::channel(None);
+        let start = move || {
+            let _inside = runtime.enter();
+            Rooms::start(options, store, tell_fatal)
+        };
+        let rooms = tokio::task::spawn_blocking(start).await??;
+        let draining = Arc::new(AtomicBool::new(false));
+        let services = rooms.services(&draining, &schema_document);
+        let (end_http, http_ends) = oneshot::channel::<Infallible>();
+        let until = async move { drop(http_ends.await) };
+        Ok(Self {
+            mqtt_address,
+            http_address,
+            mqtt: rooms.edge.serve_tcp(mqtt),
+            http: tokio::spawn(http::serve(http, http_options, services, until)),
+            end_http,
+            rooms,
+            fatal,
+            draining,
+            data: None,
+        })
+    }
+
+    /// Where MQTT over TCP is served.
+    pub fn mqtt_address(&self) -> SocketAddr {
+        self.mqtt_address
+    }
+
+    /// Where HTTP and MQTT over WebSocket are served.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_address
+    }
+
+    /// The truth.
+    pub fn store(&self) -> &Arc<dyn EventStore> {
+        &self.rooms.store
+    }
+
+    /// Looks at the bus and injures it.
+    pub fn router_probe(&self) -> RouterProbe {
+        self.rooms.router.probe()
+    }
+
+    /// Waits until the broker cannot go on.
+    pub async fn failed(&mut self) -> RunError {
+        match self.fatal.wait_for(Option::is_some).await {
+            Ok(reason) => RunError::Disk(reason.clone().unwrap_or_default()),
+            // The sequencer is gone only when the broker is.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Takes no more connections, answers what is open, says goodbye, and closes the store.
+    pub async fn drain(self) {
+        let Self { rooms, mqtt, http, end_http, draining, data, .. } = self;
+        draining.store(true, Ordering::Release);
+        mqtt.abort();
+        if !rooms.edge.drain(DRAIN_DEADLINE).await {
+            tracing::warn!("some connections did not end in {DRAIN_DEADLINE:?} and were cut");
+        }
+        drop(end_http);
+        // A server that panicked has nothing left to end.
+        let _ = http.await;
+        let close = move || rooms.close();
+        if tokio::task::spawn_blocking(close).await.is_err() {
+            tracing::error!("closing the rooms panicked; the next start recovers from the journal");
+        }
+        drop(data);
+    }
+}
+
+impl Rooms {
+    /// From the back to the front. Blocks, inside a runtime.
+    fn start(
+        options: Options,
+        store: Arc<dyn EventStore>,
+        tell_fatal: watch::Sender<Option<String>>,
+    ) -> Result<Self, RunError> {
+        let now: WallClock = Arc::new(wall_clock);
+        let schema = Arc::new(options.schema);
+        let states = Arc::new(States::new(
+            Arc::clone(&store),
+            Arc::clone(&schema),
+            options.states.cache_bytes_max,
+        ));
+        let edge = Edge::prepare(options.edge, Arc::clone(&store), &schema)?;
+        let router = Arc::new(Router::start(options.router, edge.consumer())?);
+        let bus = Arc::clone(&router);
+        let hooks = Hooks {
+            now: Arc::clone(&now),
+            random: Box::new(random_bits),
+            sink: Box::new(move |events| bus.publish(events)),
+            on_fatal: Box::new(move |error| {
+                tell_fatal.send_replace(Some(error.to_string()));
+            }),
+        };
+        let sequencer =
+            Arc::new(Sequencer::start(&options.sequencer, Arc::clone(&store), schema, hooks)?);
+        let edge = edge.start(Arc::clone(&sequencer), states, now);
+        Ok(Self { edge, sequencer, router, store })
+    }
+
+    fn services(&self, draining: &Arc<AtomicBool>, schema_document: &str) -> HttpServices {
+        let edge = self.edge.clone();
+        let probe = self.router.probe();
+        let (sequencer, draining) = (Arc::clone(&self.sequencer), Arc::clone(draining));
+        HttpServices {
+            mqtt: Arc::new(move |socket, address| {
+                let edge = edge.clone();
+                Box::pin(async move { edge.serve_websocket(socket, address).await })
+            }),
+            readiness: Arc::new(move || Readiness {
+                store: sequencer.is_running(),
+                router: probe.stats().healthy,
+                draining: draining.load(Ordering::Acquire),
+            }),
+            schema_document: schema_document.into(),
+        }
+    }
+
+    /// From the front to the back. Blocks.
+    fn close(self) {
+        let Self { edge, sequencer, router, store } = self;
+        sequencer.drain();
+        drop((edge, sequencer));
+        if let Ok(router) = Arc::try_unwrap(router) {
+            router.close();
+        }
+        drop(store);
+    }
+}
+
+fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(asked)
+}
+
+fn shown(path: &Path) -> std::path::Display<'_> {
+    path.display()
+}
+
+/// The one place where the broker reads the wall clock for what it stores.
+fn wall_clock() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn random_bits() -> u64 {
+    getrandom::u64().expect("the operating system has randomness")
 }

@@ -12,7 +12,8 @@ const BOUNDS: &[(&str, i64, i64)] = &[
     ("http.websocket_read_buffer_bytes", 512, 1 << 24),
     ("limits.packet_bytes_max", 2_048, 268_435_455),
     ("limits.receive_maximum", 1, 65_535),
-    ("limits.write_buffer_bytes_max", 16_384, 1 << 40),
+    ("limits.inflight_max", 1, 65_535),
+    ("http.websocket_write_buffer_bytes_max", 131_072, 1 << 40),
     ("router.outstanding_bytes_max", 65_536, 1 << 40),
     ("router.canary_interval_ms", 10, 3_600_000),
 ];
@@ -55,11 +56,6 @@ const RELATIONS: &[Relation] = &[
     ),
     at_most(
         "limits.event_bytes_max",
-        "limits.write_buffer_bytes_max",
-        "an event must fit into what is written at a time",
-    ),
-    at_most(
-        "limits.event_bytes_max",
         "sequencer.batch_bytes_max",
         "a commit holds at least one event",
     ),
@@ -89,9 +85,14 @@ const RELATIONS: &[Relation] = &[
         "a bus that was not asked cannot have answered",
     ),
     at_most(
-        "store.table_batch_events_max",
+        "sequencer.batch_events_max",
         "store.table_lag_events_max",
-        "a batch for the tables is taken from what they lag behind",
+        "a commit must fit into what the tables may lag behind",
+    ),
+    at_most(
+        "sequencer.batch_bytes_max",
+        "store.table_lag_bytes_max",
+        "a commit must fit into what the tables may lag behind",
     ),
 ];
 

@@ -15,9 +15,11 @@ use std::time::Duration;
 
 use syncline_protocol::Schema;
 
+use crate::edge::EdgeOptions;
 use crate::http::{HttpOptions, WebSocketOptions};
 use crate::router::RouterOptions;
 use crate::sequencer;
+use crate::store::RedbOptions;
 pub use error::{ConfigError, Contradiction, Origin, Setting};
 use layers::Layers;
 use raw::Raw;
@@ -52,8 +54,10 @@ pub struct Options {
     pub mqtt: SocketAddr,
     /// The HTTP port.
     pub http: HttpOptions,
-    /// The store.
-    pub store: StoreOptions,
+    /// The folder for everything that must survive.
+    pub data: PathBuf,
+    /// The store in that folder.
+    pub store: RedbOptions,
     /// What events mean.
     pub schema: Schema,
     /// Where the schema came from: a path, or what is built in.
@@ -68,48 +72,6 @@ pub struct Options {
     pub states: StatesOptions,
     /// A filter for logs, as in `info,syncline_broker::router=debug`.
     pub log_level: String,
-}
-
-/// Where things are kept and how far the tables may lag behind the journal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreOptions {
-    /// The folder.
-    pub data: PathBuf,
-    /// W of EVENT-10: hashes that a mark keeps.
-    pub mark_window: usize,
-    /// Events in the journal that are not in the tables, at most.
-    pub table_lag_events_max: usize,
-    /// The same in bytes.
-    pub table_lag_bytes_max: usize,
-    /// Events per transaction of the tables.
-    pub table_batch_events_max: usize,
-}
-
-/// What a client may do and how much is kept for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EdgeOptions {
-    /// Largest MQTT packet of a client.
-    pub packet_bytes_max: u32,
-    /// Largest payload of an event.
-    pub event_bytes_max: usize,
-    /// Unacknowledged QoS 1 publishes of a client.
-    pub receive_maximum: u16,
-    /// Subscriptions of a connection.
-    pub subscriptions_max: usize,
-    /// Connections over TCP and WebSocket together.
-    pub connections_max: usize,
-    /// For the first packet.
-    pub connect_timeout: Duration,
-    /// Written ahead of a slow reader.
-    pub write_buffer_bytes_max: usize,
-    /// Events in one read of a catch-up.
-    pub catch_up_events_max: usize,
-    /// Bytes in one read of a catch-up.
-    pub catch_up_bytes_max: usize,
-    /// SNAP-5.
-    pub state_bytes_per_s: u64,
-    /// PRESENCE-3.
-    pub presence_retention: Duration,
 }
 
 /// How much state is kept in memory.
@@ -147,6 +109,7 @@ impl Raw {
         Options {
             mqtt,
             http: self.http_options(http),
+            data: PathBuf::from(&self.store.data),
             store: self.store_options(),
             schema,
             schema_source,
@@ -170,18 +133,18 @@ impl Raw {
             websocket: WebSocketOptions {
                 message_bytes_max: self.http.websocket_message_bytes_max,
                 read_buffer_bytes: self.http.websocket_read_buffer_bytes,
-                write_buffer_bytes_max: self.limits.write_buffer_bytes_max,
+                write_buffer_bytes_max: self.http.websocket_write_buffer_bytes_max,
             },
         }
     }
 
-    fn store_options(&self) -> StoreOptions {
-        StoreOptions {
-            data: PathBuf::from(&self.store.data),
+    fn store_options(&self) -> RedbOptions {
+        RedbOptions {
             mark_window: self.store.mark_window,
-            table_lag_events_max: self.store.table_lag_events_max,
-            table_lag_bytes_max: self.store.table_lag_bytes_max,
-            table_batch_events_max: self.store.table_batch_events_max,
+            cache_bytes: self.store.table_cache_bytes,
+            lag_events_max: self.store.table_lag_events_max,
+            lag_bytes_max: self.store.table_lag_bytes_max,
+            apply_interval: Duration::from_millis(self.store.table_apply_interval_ms),
         }
     }
 
@@ -210,15 +173,15 @@ impl Raw {
     fn edge_options(&self) -> EdgeOptions {
         let limits = &self.limits;
         EdgeOptions {
+            connections_max: limits.connections_max,
+            connect_timeout: Duration::from_millis(limits.connect_timeout_ms),
             packet_bytes_max: limits.packet_bytes_max,
             event_bytes_max: limits.event_bytes_max,
             receive_maximum: limits.receive_maximum,
+            inflight_max: limits.inflight_max,
             subscriptions_max: limits.subscriptions_max,
-            connections_max: limits.connections_max,
-            connect_timeout: Duration::from_millis(limits.connect_timeout_ms),
-            write_buffer_bytes_max: limits.write_buffer_bytes_max,
-            catch_up_events_max: limits.catch_up_events_max,
-            catch_up_bytes_max: limits.catch_up_bytes_max,
+            tail_events_max: limits.tail_events_max,
+            tail_bytes_max: limits.tail_bytes_max,
             state_bytes_per_s: limits.state_bytes_per_s,
             presence_retention: Duration::from_millis(self.presence.retention_ms),
         }

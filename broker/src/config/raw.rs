@@ -31,6 +31,7 @@ pub(super) struct Http {
     pub(super) header_timeout_ms: u64,
     pub(super) websocket_message_bytes_max: usize,
     pub(super) websocket_read_buffer_bytes: usize,
+    pub(super) websocket_write_buffer_bytes_max: usize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -47,7 +48,8 @@ pub(super) struct Store {
     pub(super) mark_window: usize,
     pub(super) table_lag_events_max: usize,
     pub(super) table_lag_bytes_max: usize,
-    pub(super) table_batch_events_max: usize,
+    pub(super) table_apply_interval_ms: u64,
+    pub(super) table_cache_bytes: usize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -80,9 +82,9 @@ pub(super) struct Limits {
     pub(super) subscriptions_max: usize,
     pub(super) connections_max: usize,
     pub(super) connect_timeout_ms: u64,
-    pub(super) write_buffer_bytes_max: usize,
-    pub(super) catch_up_events_max: usize,
-    pub(super) catch_up_bytes_max: usize,
+    pub(super) inflight_max: u16,
+    pub(super) tail_events_max: usize,
+    pub(super) tail_bytes_max: usize,
     pub(super) state_bytes_per_s: u64,
     pub(super) state_cache_bytes_max: usize,
 }

@@ -41,7 +41,7 @@ fn the_defaults_are_a_valid_configuration() {
     let options = load(&Flags::default(), &Environment::new()).unwrap();
     assert_eq!(options.mqtt, "127.0.0.1:1883".parse().unwrap());
     assert_eq!(options.http.address, "127.0.0.1:8080".parse().unwrap());
-    assert_eq!(options.store.data, Path::new("./data"));
+    assert_eq!(options.data, Path::new("./data"));
     assert_eq!(
         options.schema.hash(),
         Schema::parse(MUSIC_SCHEMA).unwrap().hash()
@@ -116,7 +116,7 @@ fn flags_win_over_the_environment_that_over_the_file_that_over_the_defaults() {
     assert_eq!(options.mqtt.port(), 3);
     assert_eq!(options.http.address.port(), 2);
     assert_eq!(options.log_level, "warn");
-    assert_eq!(options.store.data, Path::new("./data"));
+    assert_eq!(options.data, Path::new("./data"));
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn the_environment_sets_every_kind() {
     let window = load_variable("SYNCLINE__STORE__MARK_WINDOW", "2_048").unwrap();
     assert_eq!(window.store.mark_window, 2_048);
     let path = load_variable("SYNCLINE__STORE__DATA", "123").unwrap();
-    assert_eq!(path.store.data, Path::new("123"));
+    assert_eq!(path.data, Path::new("123"));
     assert!(load_variable("SYNCLINE__AUTH__ANONYMOUS_ON_PUBLIC_ADDRESSES", "true").is_ok());
 }
 

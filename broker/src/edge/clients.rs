@@ -15,7 +15,10 @@ pub(crate) struct Clients {
 impl Clients {
     /// A connection takes a client id; the one that had it is told to end.
     pub(crate) fn enter(&self, client_id: String, peer: PeerId, mailbox: Arc<Mailbox>) {
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connections = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some((_, older)) = connections.insert(client_id, (peer, mailbox)) {
             older.summon(Summons::TakenOver);
         }
@@ -23,8 +26,14 @@ impl Clients {
 
     /// A connection ends; its client id is free unless another one has it by now.
     pub(crate) fn leave(&self, client_id: &str, peer: PeerId) {
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        if connections.get(client_id).is_some_and(|(holder, _)| *holder == peer) {
+        let mut connections = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if connections
+            .get(client_id)
+            .is_some_and(|(holder, _)| *holder == peer)
+        {
             connections.remove(client_id);
         }
     }

@@ -43,7 +43,12 @@ pub(crate) enum Need {
     /// Events after a seq, to [`Delivery::events`].
     Events { stream: Arc<StreamId>, after: Seq },
     /// A snapshot in these encodings, to [`Delivery::snapshot`].
-    Snapshot { stream: Arc<StreamId>, want: Want, msgpack: bool, json: bool },
+    Snapshot {
+        stream: Arc<StreamId>,
+        want: Want,
+        msgpack: bool,
+        json: bool,
+    },
     /// Up to [`SCAN_PAGE`] streams, to [`Delivery::streams`].
     Streams { after: Option<StreamId> },
     /// What is retained on a topic, to [`Delivery::topic`].
@@ -100,10 +105,19 @@ enum Purpose {
 /// A need that was told and is not answered.
 #[derive(Debug)]
 enum Waiting {
-    Events { stream: Arc<StreamId>, after: Seq },
-    Snapshot { stream: Arc<StreamId>, purpose: Purpose },
+    Events {
+        stream: Arc<StreamId>,
+        after: Seq,
+    },
+    Snapshot {
+        stream: Arc<StreamId>,
+        purpose: Purpose,
+    },
     Streams(SubId),
-    Topic { topic: Arc<str>, of: Option<Arc<Sub>> },
+    Topic {
+        topic: Arc<str>,
+        of: Option<Arc<Sub>>,
+    },
 }
 
 /// A subscription with wildcards that goes through all streams once.
@@ -174,36 +188,46 @@ impl Delivery {
         };
         if retained {
             let greeting = |topic| (topic, Arc::clone(&sub));
-            self.greetings.extend(ground.topics.iter().cloned().map(greeting));
+            self.greetings
+                .extend(ground.topics.iter().cloned().map(greeting));
         }
         match sub.filter.exact() {
             Some(Topic::Events(stream)) => {
                 self.begin(&Arc::new(stream), &sub, wanted.subscription.start, &ground);
             }
             Some(Topic::State(stream)) if retained => {
-                self.snapshots.push_back((Arc::new(stream), Purpose::Retained(sub)));
+                self.snapshots
+                    .push_back((Arc::new(stream), Purpose::Retained(sub)));
             }
             Some(_) => {}
             None => self.begin_wild(&sub, wanted.subscription.start, retained),
         }
-        Verdict::Granted { at_least_once: wanted.at_least_once }
+        Verdict::Granted {
+            at_least_once: wanted.at_least_once,
+        }
     }
 
     /// Ends the subscription with this base filter; whether there was one.
     pub(crate) fn unsubscribe(&mut self, filter: &Filter) -> bool {
-        let Some(sub) = self.subs.remove(filter) else { return false };
+        let Some(sub) = self.subs.remove(filter) else {
+            return false;
+        };
         let others = |it: &Arc<Sub>| it.id != sub.id;
         self.cursors.remove(sub.id);
         self.states.remove(sub.id);
-        self.snapshots.retain(|(_, purpose)| purpose.sub().is_none_or(others));
+        self.snapshots
+            .retain(|(_, purpose)| purpose.sub().is_none_or(others));
         self.scans.retain(|scan| others(&scan.sub));
         self.greetings.retain(|(_, of)| others(of));
+        self.outgoing.retain_mut(|message| message.survives(sub.id));
         true
     }
 
     /// The bus has brought streams further.
     pub(crate) fn advance(&mut self, now: Instant, advances: &Advances) {
-        advances.iter().for_each(|(stream, step)| self.step(now, stream, *step));
+        advances
+            .iter()
+            .for_each(|(stream, step)| self.step(now, stream, *step));
     }
 
     /// A retained message has changed.
@@ -237,7 +261,11 @@ impl Delivery {
             self.outgoing.extend(copies?);
         }
         let front = self.outgoing.front()?;
-        if front.at_least_once && !room { None } else { self.outgoing.pop_front() }
+        if front.at_least_once && !room {
+            None
+        } else {
+            self.outgoing.pop_front()
+        }
     }
 
     /// What is needed next; `None` while a need is open or messages wait.
@@ -245,10 +273,13 @@ impl Delivery {
         if self.waiting.is_some() || !self.outgoing.is_empty() || self.cursors.has_page() {
             return None;
         }
-        let (need, waiting) = self.topic_need().or_else(|| self.snapshot_need(now)).or_else(|| {
-            let streams = self.streams_need();
-            streams.or_else(|| self.events_need())
-        })?;
+        let (need, waiting) = self
+            .topic_need()
+            .or_else(|| self.snapshot_need(now))
+            .or_else(|| {
+                let streams = self.streams_need();
+                streams.or_else(|| self.events_need())
+            })?;
         self.waiting = Some(waiting);
         Some(need)
     }
@@ -277,7 +308,9 @@ impl Delivery {
             other => return self.misplaced(other),
         };
         let gone = purpose.sub().is_some_and(|sub| !self.subs.holds(sub));
-        let Some(rendered) = rendered.filter(|_| !gone) else { return Ok(()) };
+        let Some(rendered) = rendered.filter(|_| !gone) else {
+            return Ok(());
+        };
         match purpose {
             Purpose::Opening(sub, ..) => self.opened(&stream, sub, &rendered),
             Purpose::Retained(sub) => self.state(now, &stream, vec![sub], true, &rendered),
@@ -321,7 +354,9 @@ impl Delivery {
 
     /// What is retained on the topic that was needed.
     pub(crate) fn topic(&mut self, message: Option<&Ephemeral>) {
-        let Some(Waiting::Topic { topic, of }) = self.waiting.take() else { return };
+        let Some(Waiting::Topic { topic, of }) = self.waiting.take() else {
+            return;
+        };
         let cleared = Ephemeral::cleared(Arc::clone(&topic));
         let (message, retain) = match (message, &of) {
             (Some(message), of) => (message, of.is_some()),
@@ -330,7 +365,9 @@ impl Delivery {
         };
         let subs = of.map_or_else(|| self.subs.matching(&topic), |sub| vec![sub]);
         let like = Outgoing::on(topic, retain, None);
-        self.outgoing.extend(copies(&subs, &like, |json| Some(message.payload(json).clone())));
+        self.outgoing.extend(copies(&subs, &like, |json| {
+            Some(message.payload(json).clone())
+        }));
     }
 
     fn misplaced(&mut self, waiting: Option<Waiting>) -> Result<(), Hole> {
@@ -348,7 +385,11 @@ impl Delivery {
                 (Place::Opening, Seq::ZERO)
             }
         };
-        let cursor = Cursor { sub: Arc::clone(sub), place, replay_to };
+        let cursor = Cursor {
+            sub: Arc::clone(sub),
+            place,
+            replay_to,
+        };
         let others = || {
             let mut others = followers(&self.subs, &self.scans, stream);
             others.retain(|it| it.id != sub.id);
@@ -365,13 +406,19 @@ impl Delivery {
         let ours = !sub.filter.as_str().starts_with('$') && sub.filter.has_wildcard();
         if ours && (events || retained) {
             let sub = Arc::clone(sub);
-            self.scans.push_back(Scan { sub, after: None, events, states: retained });
+            self.scans.push_back(Scan {
+                sub,
+                after: None,
+                events,
+                states: retained,
+            });
         }
     }
 
     fn step(&mut self, now: Instant, stream: &Arc<StreamId>, step: Advance) {
         let (subs, scans) = (&self.subs, &self.scans);
-        self.cursors.advance(stream, step, || followers(subs, scans, stream));
+        self.cursors
+            .advance(stream, step, || followers(subs, scans, stream));
         if !self.subs.matching(&state_topic(stream)).is_empty() {
             self.states.changed(stream, now);
         }
@@ -387,7 +434,11 @@ impl Delivery {
         let topic = Topic::Events(StreamId::clone(&it.stream));
         if scan.events && scan.sub.filter.matches(&topic) {
             let sub = Arc::clone(&scan.sub);
-            let cursor = Cursor { sub, place: Place::At(Seq::ZERO), replay_to: it.head };
+            let cursor = Cursor {
+                sub,
+                place: Place::At(Seq::ZERO),
+                replay_to: it.head,
+            };
             let others = || {
                 let mut others = followers(&self.subs, &self.scans, &it.stream);
                 others.retain(|sub| sub.id != scan.sub.id);
@@ -399,7 +450,8 @@ impl Delivery {
 
     fn opened(&mut self, stream: &Arc<StreamId>, sub: Arc<Sub>, rendered: &Rendered) {
         self.cursors.open(stream, sub.id, rendered.seq);
-        self.outgoing.extend(state_copies(stream, &[sub], true, rendered));
+        self.outgoing
+            .extend(state_copies(stream, &[sub], true, rendered));
     }
 
     fn state(
@@ -410,10 +462,14 @@ impl Delivery {
         retain: bool,
         rendered: &Rendered,
     ) {
-        let bytes = [&rendered.msgpack, &rendered.json].into_iter().flatten().map(Bytes::len);
+        let bytes = [&rendered.msgpack, &rendered.json]
+            .into_iter()
+            .flatten()
+            .map(Bytes::len);
         let bytes = bytes.max().unwrap_or_default();
         let lacking = self.states.send(stream, subs, rendered.seq, bytes, now);
-        self.outgoing.extend(state_copies(stream, &lacking, retain, rendered));
+        self.outgoing
+            .extend(state_copies(stream, &lacking, retain, rendered));
     }
 
     fn topic_need(&mut self) -> Option<(Need, Waiting)> {
@@ -425,7 +481,10 @@ impl Delivery {
                 (topic, None)
             }
         };
-        Some((Need::Topic(Arc::clone(&topic)), Waiting::Topic { topic, of }))
+        Some((
+            Need::Topic(Arc::clone(&topic)),
+            Waiting::Topic { topic, of },
+        ))
     }
 
     fn snapshot_need(&mut self, now: Instant) -> Option<(Need, Waiting)> {
@@ -434,26 +493,46 @@ impl Delivery {
             asked.or_else(|| self.states.due(now).map(|stream| (stream, Purpose::Live)))?;
         let encodings = |json: bool| match purpose.sub() {
             Some(sub) => sub.json == json,
-            None => self.subs.matching(&state_topic(&stream)).iter().any(|sub| sub.json == json),
+            None => self
+                .subs
+                .matching(&state_topic(&stream))
+                .iter()
+                .any(|sub| sub.json == json),
         };
         let want = match purpose {
             Purpose::Opening(_, seq, epoch) => Want::Opening { seq, epoch },
             Purpose::Retained(_) | Purpose::Live => Want::Full,
         };
         let (msgpack, json) = (encodings(false), encodings(true));
-        let need = Need::Snapshot { stream: Arc::clone(&stream), want, msgpack, json };
+        let need = Need::Snapshot {
+            stream: Arc::clone(&stream),
+            want,
+            msgpack,
+            json,
+        };
         Some((need, Waiting::Snapshot { stream, purpose }))
     }
 
     /// A scan goes on when little is left of its last page.
     fn streams_need(&mut self) -> Option<(Need, Waiting)> {
-        let scan = self.scans.front().filter(|_| self.cursors.waiting() < SCAN_PAGE)?;
-        Some((Need::Streams { after: scan.after.clone() }, Waiting::Streams(scan.sub.id)))
+        let scan = self
+            .scans
+            .front()
+            .filter(|_| self.cursors.waiting() < SCAN_PAGE)?;
+        Some((
+            Need::Streams {
+                after: scan.after.clone(),
+            },
+            Waiting::Streams(scan.sub.id),
+        ))
     }
 
     fn events_need(&mut self) -> Option<(Need, Waiting)> {
         let (stream, after) = self.cursors.next_read()?;
-        let need = Need::Events { stream: Arc::clone(&stream), after };
+        let need = Need::Events {
+            stream: Arc::clone(&stream),
+            after,
+        };
         Some((need, Waiting::Events { stream, after }))
     }
 }
@@ -491,8 +570,17 @@ fn state_copies(
     retain: bool,
     rendered: &Rendered,
 ) -> Vec<Outgoing> {
-    let tag = Tag { stream: Arc::clone(stream), seq: rendered.seq };
+    let tag = Tag {
+        stream: Arc::clone(stream),
+        seq: rendered.seq,
+    };
     let like = Outgoing::on(state_topic(stream).into(), retain, Some(tag));
-    let payload = |json: bool| if json { rendered.json.clone() } else { rendered.msgpack.clone() };
+    let payload = |json: bool| {
+        if json {
+            rendered.json.clone()
+        } else {
+            rendered.msgpack.clone()
+        }
+    };
     copies(subs, &like, payload)
 }

@@ -19,7 +19,11 @@ impl Ephemeral {
         msgpack: impl Into<Bytes>,
         json: impl Into<Bytes>,
     ) -> Self {
-        Self { topic: topic.to_string().into(), msgpack: msgpack.into(), json: json.into() }
+        Self {
+            topic: topic.to_string().into(),
+            msgpack: msgpack.into(),
+            json: json.into(),
+        }
     }
 
     /// JSON text in both encodings.
@@ -30,7 +34,11 @@ impl Ephemeral {
 
     /// What clears a retained topic.
     pub(in crate::edge) fn cleared(topic: Arc<str>) -> Self {
-        Self { topic, msgpack: Bytes::new(), json: Bytes::new() }
+        Self {
+            topic,
+            msgpack: Bytes::new(),
+            json: Bytes::new(),
+        }
     }
 
     pub(crate) fn topic(&self) -> &str {

@@ -20,13 +20,19 @@ mod tests {
         let notice = Notice {
             error: "bad_value".to_owned(),
             reason: "too deep".to_owned(),
-            stream: StreamId { sync_id: "home".parse().unwrap(), channel: None },
+            stream: StreamId {
+                sync_id: "home".parse().unwrap(),
+                channel: None,
+            },
             device: DeviceId::from_bytes([7; 16]),
             event_type: Some("star_album".to_owned()),
             device_seq: None,
         };
         let message = message(&notice);
-        assert_eq!(message.topic(), format!("sync/home/errors/{}", notice.device));
+        assert_eq!(
+            message.topic(),
+            format!("sync/home/errors/{}", notice.device)
+        );
         assert_eq!(Notice::decode(message.payload(false)).unwrap(), notice);
         assert_eq!(Notice::decode(message.payload(true)).unwrap(), notice);
     }

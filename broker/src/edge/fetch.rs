@@ -10,16 +10,26 @@ use crate::compactor::{self, EncodedSnapshot, States, StatesError};
 use crate::store::{Committed, EventStore, ReadLimit, StoreError};
 
 /// Events that one connection holds in memory at most.
-pub(crate) const PAGE: ReadLimit = ReadLimit { events: 64, bytes: 256 << 10 };
+pub(crate) const PAGE: ReadLimit = ReadLimit {
+    events: 64,
+    bytes: 256 << 10,
+};
 
 /// What was read.
 #[derive(Debug)]
 pub(crate) enum Fetched {
     Events(Vec<Committed>),
     Snapshot(Option<Rendered>),
-    Streams { page: Vec<(StreamId, Seq)>, last: bool },
+    Streams {
+        page: Vec<(StreamId, Seq)>,
+        last: bool,
+    },
     /// Where a SUBSCRIBE begins: per request the head of the stream that it names.
-    Heads { packet_id: u16, requests: Vec<Request>, heads: Vec<Seq> },
+    Heads {
+        packet_id: u16,
+        requests: Vec<Request>,
+        heads: Vec<Seq>,
+    },
     Failed(FetchError),
 }
 
@@ -41,7 +51,12 @@ pub(crate) fn need(
 ) -> Result<Fetched, FetchError> {
     match need {
         Need::Events { stream, after } => Ok(Fetched::Events(store.read(&stream, after, PAGE)?)),
-        Need::Snapshot { stream, want, msgpack, json } => {
+        Need::Snapshot {
+            stream,
+            want,
+            msgpack,
+            json,
+        } => {
             let snapshot = snapshot(store, states, device, &stream, want)?;
             let rendered = snapshot.map(|it| Rendered {
                 seq: it.snapshot().seq,
@@ -53,7 +68,10 @@ pub(crate) fn need(
         Need::Streams { after } => {
             let page = store.streams(after.as_ref(), SCAN_PAGE)?;
             let last = page.len() < SCAN_PAGE;
-            let page = page.into_iter().map(|(stream, head)| (stream, head.seq)).collect();
+            let page = page
+                .into_iter()
+                .map(|(stream, head)| (stream, head.seq))
+                .collect();
             Ok(Fetched::Streams { page, last })
         }
         // Answered from memory.

@@ -17,7 +17,7 @@ use syncline_protocol::{Filter, Seq, StreamId, Topic};
 
 use super::ephemeral::Ephemeral;
 use super::index::{Index, PeerId};
-use super::mailbox::{Advance, Mailbox};
+use super::mailbox::{Advance, Mailbox, Summons};
 use super::tails::Tails;
 use crate::router::BusMessage;
 use crate::store::{Committed, EventStore, ReadLimit, StoreError};
@@ -57,7 +57,11 @@ impl Hub {
             next_peer: 0,
             retained: BTreeMap::new(),
         };
-        let hub = Self { store, state: Mutex::new(state), behind: AtomicBool::new(false) };
+        let hub = Self {
+            store,
+            state: Mutex::new(state),
+            behind: AtomicBool::new(false),
+        };
         hub.compare_with_store()?;
         Ok(hub)
     }
@@ -71,6 +75,11 @@ impl Hub {
                 self.catch_up();
             }
         }
+    }
+
+    /// Whether [`Hub::catch_up`] is due.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Acquire)
     }
 
     /// Treats whatever the store has beyond the known heads as arrived, if that is due. Reads the store.
@@ -91,7 +100,8 @@ impl Hub {
             let full = page.len() == STREAMS_PAGE;
             after = page.last().map(|(stream, _)| stream.clone());
             let mut state = self.lock();
-            page.into_iter().for_each(|(stream, head)| state.advance(stream, head.seq, None));
+            page.into_iter()
+                .for_each(|(stream, head)| state.advance(stream, head.seq, None));
             if !full {
                 return Ok(());
             }
@@ -105,6 +115,14 @@ impl Hub {
         state.next_peer += 1;
         state.peers.insert(peer, mailbox);
         peer
+    }
+
+    /// Asks every connection to end.
+    pub(crate) fn summon_all(&self) {
+        self.lock()
+            .peers
+            .values()
+            .for_each(|mailbox| mailbox.summon(Summons::Drain));
     }
 
     /// Forgets a connection and its filters.
@@ -177,7 +195,10 @@ impl Hub {
 
     /// The retained topics that a filter matches.
     pub(crate) fn retained_topics(&self, filter: &Filter) -> Vec<Arc<str>> {
-        let literal = filter.as_str().find(['+', '#']).unwrap_or(filter.as_str().len());
+        let literal = filter
+            .as_str()
+            .find(['+', '#'])
+            .unwrap_or(filter.as_str().len());
         let prefix = filter.as_str()[..literal].trim_end_matches('/');
         let state = self.lock();
         let from = (Bound::Included(prefix), Bound::Unbounded);
@@ -204,7 +225,10 @@ impl State {
     }
 
     fn advances(&self, peer: PeerId) -> Advances {
-        self.peers.get(&peer).map(|mailbox| mailbox.take_advances()).unwrap_or_default()
+        self.peers
+            .get(&peer)
+            .map(|mailbox| mailbox.take_advances())
+            .unwrap_or_default()
     }
 
     /// Moves a head forward and tells whom it concerns. `event` is the one at the head, if it is at hand.
@@ -239,5 +263,198 @@ impl State {
             }
         });
         followed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::MemoryStore;
+    use crate::store::{Append, Record};
+    use syncline_protocol::{Clock, DeviceId, Epoch, Event, UnixMillis, Value};
+
+    fn stream(name: &str) -> StreamId {
+        StreamId {
+            sync_id: name.parse().unwrap(),
+            channel: None,
+        }
+    }
+
+    fn event(stream: &StreamId, seq: Seq) -> Event {
+        Event {
+            stream: stream.clone(),
+            epoch: Epoch::new(1),
+            seq,
+            accepted_at: UnixMillis::new(1),
+            event_type: "star".parse().unwrap(),
+            event_data: Value::Nil,
+            device: DeviceId::from_bytes([1; 16]),
+            device_seq: None,
+            clock: Clock::default(),
+            base_seq: Seq::ZERO,
+            extra: BTreeMap::new(),
+        }
+    }
+
+    /// Commits the next event of a stream.
+    fn commit(store: &MemoryStore, stream: &StreamId) -> Committed {
+        let expected_head = store.head(stream).unwrap().seq;
+        let event = event(stream, expected_head.next());
+        let records = vec![Record { event, hash: None }];
+        let epoch = Epoch::new(1);
+        let append = Append {
+            stream: stream.clone(),
+            expected_head,
+            epoch,
+            records,
+        };
+        store
+            .append(vec![append])
+            .unwrap()
+            .remove(0)
+            .unwrap()
+            .committed
+            .remove(0)
+    }
+
+    struct Rig {
+        store: Arc<MemoryStore>,
+        hub: Hub,
+        mailbox: Arc<Mailbox>,
+        peer: PeerId,
+    }
+
+    fn rig(before: &[&str]) -> Rig {
+        let store = Arc::new(MemoryStore::new(8));
+        before
+            .iter()
+            .for_each(|name| drop(commit(&store, &stream(name))));
+        let tail = ReadLimit {
+            events: 4,
+            bytes: 1 << 20,
+        };
+        let hub = Hub::new(Arc::clone(&store) as Arc<dyn EventStore>, tail).unwrap();
+        let mailbox = Arc::new(Mailbox::default());
+        let peer = hub.join(Arc::clone(&mailbox));
+        Rig {
+            store,
+            hub,
+            mailbox,
+            peer,
+        }
+    }
+
+    fn seq(n: u64) -> Seq {
+        Seq::new(n).unwrap()
+    }
+
+    fn filter(text: &str) -> Filter {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_step_tells_from_where_to_where_and_only_those_it_concerns() {
+        let rig = rig(&["a", "a", "b"]);
+        assert_eq!(
+            rig.hub.subscribe(rig.peer, &filter("sync/a/events")).1,
+            seq(2)
+        );
+        for name in ["a", "a", "b"] {
+            rig.hub
+                .hear(BusMessage::Event(commit(&rig.store, &stream(name))));
+        }
+        let advances = rig.mailbox.take().advances;
+        let expected = Advance {
+            from: seq(2),
+            to: seq(4),
+        };
+        assert_eq!(advances, HashMap::from([(Arc::new(stream("a")), expected)]));
+    }
+
+    #[test]
+    fn a_resync_finds_in_the_store_what_the_bus_lost() {
+        let rig = rig(&["a"]);
+        rig.hub.subscribe(rig.peer, &filter("sync/#"));
+        let lost = ["a", "b", "b"].map(|name| commit(&rig.store, &stream(name)));
+        assert!(rig.mailbox.take().advances.is_empty());
+        rig.hub.hear(BusMessage::Resync);
+        let advances = rig.mailbox.take().advances;
+        assert_eq!(
+            advances[&stream("a")],
+            Advance {
+                from: seq(1),
+                to: seq(2)
+            }
+        );
+        assert_eq!(
+            advances[&stream("b")],
+            Advance {
+                from: seq(0),
+                to: seq(2)
+            }
+        );
+        lost.into_iter()
+            .for_each(|event| rig.hub.hear(BusMessage::Event(event)));
+        assert!(
+            rig.mailbox.take().advances.is_empty(),
+            "what is known does not come again"
+        );
+    }
+
+    #[test]
+    fn the_tail_has_no_holes_and_a_budget() {
+        let rig = rig(&[]);
+        rig.hub.subscribe(rig.peer, &filter("sync/a/events"));
+        let hear = |n| {
+            (0..n).for_each(|_| {
+                rig.hub
+                    .hear(BusMessage::Event(commit(&rig.store, &stream("a"))));
+            })
+        };
+        let tail = |after| {
+            let limit = ReadLimit {
+                events: 9,
+                bytes: 1 << 20,
+            };
+            let events = rig.hub.tail(&stream("a"), seq(after), limit);
+            events.map(|events| events.iter().map(|it| it.seq().get()).collect::<Vec<_>>())
+        };
+        hear(6);
+        assert_eq!(tail(1), None, "the budget is 4 events");
+        assert_eq!(tail(2), Some(vec![3, 4, 5, 6]));
+        assert_eq!(tail(6), None);
+        drop(commit(&rig.store, &stream("a")));
+        hear(1);
+        assert_eq!(tail(2), None, "7 was lost on the bus");
+        assert_eq!(tail(7), Some(vec![8]));
+    }
+
+    #[test]
+    fn a_peer_that_left_hears_nothing_and_leaves_nothing() {
+        let rig = rig(&[]);
+        let filters = [filter("sync/#"), filter("sync/a/events")];
+        filters
+            .iter()
+            .for_each(|it| drop(rig.hub.subscribe(rig.peer, it)));
+        rig.hub.leave(rig.peer, filters.iter());
+        rig.hub
+            .hear(BusMessage::Event(commit(&rig.store, &stream("a"))));
+        assert!(rig.mailbox.take().advances.is_empty());
+        assert!(rig.hub.lock().index.is_empty() && rig.hub.lock().peers.is_empty());
+    }
+
+    #[test]
+    fn retained_messages_are_found_by_their_filters() {
+        let rig = rig(&[]);
+        let device = DeviceId::from_bytes([1; 16]);
+        let topic = Topic::Presence("a".parse().unwrap(), device);
+        rig.hub.retain(Ephemeral::text(&topic, "here"));
+        rig.hub.retain(Ephemeral::text(&Topic::Schema, "{}"));
+        let count = |text: &str| rig.hub.retained_topics(&filter(text)).len();
+        let counts = ["#", "sync/a/#", "sync/+/presence/+", "sync/b/#", "$SYS/#"].map(count);
+        assert_eq!(counts, [1, 1, 1, 0, 1]);
+        assert_eq!(count(&topic.to_string()), 1);
+        rig.hub.retain(Ephemeral::cleared(topic.to_string().into()));
+        assert_eq!(count("#"), 0);
     }
 }

@@ -14,7 +14,10 @@ pub struct Principal {
 impl Principal {
     /// Nobody in particular, who may do everything: the principal of a broker without authentication.
     pub fn anonymous() -> Self {
-        Self { name: String::new(), grant: Grant::All }
+        Self {
+            name: String::new(),
+            grant: Grant::All,
+        }
     }
 
     /// The name; empty for the anonymous one.
@@ -67,7 +70,12 @@ impl Identity {
     ) -> Self {
         let given = device.or_else(|| client_id.parse().ok());
         let device = given.unwrap_or_else(|| DeviceId::of_client_id(principal.name(), client_id));
-        Self { principal, device, given: given.is_some(), name }
+        Self {
+            principal,
+            device,
+            given: given.is_some(),
+            name,
+        }
     }
 }
 

@@ -54,7 +54,11 @@ impl Index {
 
     /// Visits the peers with a filter that matches (TOPIC-5), each once per such filter.
     pub(crate) fn matching(&self, topic: &str, visit: &mut impl FnMut(PeerId)) {
-        self.exact.get(topic).into_iter().flatten().for_each(|peer| visit(*peer));
+        self.exact
+            .get(topic)
+            .into_iter()
+            .flatten()
+            .for_each(|peer| visit(*peer));
         let levels: Vec<&str> = topic.split('/').collect();
         self.wild.matching(&levels, topic.starts_with('$'), visit);
     }
@@ -69,10 +73,12 @@ impl Index {
 impl Node {
     /// The list that a filter belongs to.
     fn place(&mut self, filter: &str) -> &mut Vec<PeerId> {
-        let (node, rest) = filter.split('/').fold((self, false), |(node, _), level| match level {
-            "#" => (node, true),
-            level => (node.children.entry(level.into()).or_default(), false),
-        });
+        let (node, rest) = filter
+            .split('/')
+            .fold((self, false), |(node, _), level| match level {
+                "#" => (node, true),
+                level => (node.children.entry(level.into()).or_default(), false),
+            });
         if rest { &mut node.rest } else { &mut node.here }
     }
 
@@ -81,7 +87,9 @@ impl Node {
             [] => self.here.retain(|it| *it != peer),
             ["#"] => self.rest.retain(|it| *it != peer),
             [level, after @ ..] => {
-                let Some(child) = self.children.get_mut(*level) else { return };
+                let Some(child) = self.children.get_mut(*level) else {
+                    return;
+                };
                 child.remove(after, peer);
                 if child.is_empty() {
                     self.children.remove(*level);

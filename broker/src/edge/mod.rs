@@ -1,4 +1,10 @@
 //! Where clients meet the broker: sockets, MQTT sessions, identity, limits, delivery.
+//!
+//! Read in the order of the modules: what a client is and sends (`session`, pure), what it gets (`delivery`, pure), what
+//! others tell it (`hub`, `mailbox`), and what ties these together (`peer`, `connection`, the transports).
+//!
+//! Calling contract: [`Edge::prepare`], then the router with [`Prepared::consumer`], then the sequencer, then
+//! [`Prepared::start`] inside a tokio runtime.
 
 mod identity;
 mod submission;
@@ -7,7 +13,9 @@ mod session;
 
 mod ephemeral;
 mod errors;
+mod presence;
 
+mod clients;
 mod index;
 mod mailbox;
 mod tails;
@@ -15,8 +23,162 @@ mod tails;
 mod hub;
 
 mod delivery;
+mod fetch;
+
+mod shared;
+
+mod peer;
+
+mod connection;
+mod tcp;
+mod websocket;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::WebSocket;
+use syncline_protocol::{Schema, Topic};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::compactor::States;
+use crate::router::Consumer;
+use crate::sequencer::Sequencer;
+use crate::store::{EventStore, ReadLimit, StoreError};
+use ephemeral::Ephemeral;
+use hub::Hub;
+use shared::{Parts, Shared};
 
 pub use identity::{Grant, Principal};
+pub use shared::{EdgeOptions, WallClock};
 pub use submission::Submission;
 #[cfg(test)]
 pub(crate) use submission::submission;
+
+/// How often `acked` and the retention of presence are looked at.
+const TICK: Duration = Duration::from_millis(250);
+
+/// An edge that can hear the router and does not serve yet.
+pub struct Prepared {
+    options: EdgeOptions,
+    store: Arc<dyn EventStore>,
+    hub: Arc<Hub>,
+}
+
+impl Prepared {
+    /// What the router is started with.
+    pub fn consumer(&self) -> Consumer {
+        let hub = Arc::clone(&self.hub);
+        Box::new(move |message| hub.hear(message))
+    }
+
+    /// Begins to serve. Inside a tokio runtime.
+    pub fn start(self, sequencer: Arc<Sequencer>, states: Arc<States>, now: WallClock) -> Edge {
+        let Self {
+            options,
+            store,
+            hub,
+        } = self;
+        let parts = Parts {
+            options,
+            hub,
+            store,
+            states,
+            sequencer,
+            now,
+        };
+        let shared = Arc::new(Shared::new(parts));
+        let ticker = tokio::spawn(tick(Arc::clone(&shared)));
+        Edge {
+            shared,
+            ticker: Arc::new(Ticker(ticker)),
+        }
+    }
+}
+
+/// The running edge. Clones are the same one.
+#[derive(Clone)]
+pub struct Edge {
+    shared: Arc<Shared>,
+    #[expect(dead_code, reason = "ends with the last edge")]
+    ticker: Arc<Ticker>,
+}
+
+struct Ticker(JoinHandle<()>);
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Edge {
+    /// Reads the heads of all streams. Blocks.
+    pub fn prepare(
+        options: EdgeOptions,
+        store: Arc<dyn EventStore>,
+        schema: &Schema,
+    ) -> Result<Prepared, StoreError> {
+        let tail = ReadLimit {
+            events: options.tail_events_max,
+            bytes: options.tail_bytes_max,
+        };
+        let hub = Arc::new(Hub::new(Arc::clone(&store), tail)?);
+        hub.retain(Ephemeral::text(&Topic::Schema, &schema.document()));
+        Ok(Prepared {
+            options,
+            store,
+            hub,
+        })
+    }
+
+    /// Serves MQTT on a listener, until the handle is aborted.
+    pub fn serve_tcp(&self, listener: TcpListener) -> JoinHandle<()> {
+        tokio::spawn(tcp::accept(Arc::clone(&self.shared), listener))
+    }
+
+    /// Serves MQTT over a WebSocket, until it ends.
+    pub async fn serve_websocket(&self, socket: WebSocket, address: SocketAddr) {
+        let Some(_place) = self.shared.place() else {
+            tracing::warn!(%address, "closed: there are limits.connections_max connections");
+            return;
+        };
+        tracing::debug!(%address, "accepted over WebSocket");
+        connection::serve(Arc::clone(&self.shared), websocket::ByteSocket::new(socket)).await;
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.shared.connections()
+    }
+
+    /// Answers what is open, says goodbye to everybody, and waits for them. Whether all were gone in time.
+    /// The listeners are the caller's to end.
+    pub async fn drain(&self, within: Duration) -> bool {
+        self.shared.drain();
+        tokio::time::timeout(within, self.shared.empty())
+            .await
+            .is_ok()
+    }
+}
+
+async fn tick(shared: Arc<Shared>) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        shared.attend(|attendance, now| attendance.tick(now));
+        let hub = Arc::clone(&shared.hub);
+        if hub.is_behind()
+            && tokio::task::spawn_blocking(move || hub.catch_up())
+                .await
+                .is_err()
+        {
+            tracing::error!("the hub's catching up panicked");
+        }
+    }
+}

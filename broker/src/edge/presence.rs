@@ -33,7 +33,10 @@ struct Seat {
 impl Attendance {
     /// Nobody is here. Who left is remembered for `retention_ms`.
     pub(crate) fn new(retention_ms: u64) -> Self {
-        Self { seats: HashMap::new(), retention_ms }
+        Self {
+            seats: HashMap::new(),
+            retention_ms,
+        }
     }
 
     /// A connection of a device names a group for the first time.
@@ -44,7 +47,10 @@ impl Attendance {
         name: Option<&str>,
         now: UnixMillis,
     ) -> Option<Ephemeral> {
-        let seat = self.seats.entry((group.clone(), device)).or_insert_with(|| Seat::empty(now));
+        let seat = self
+            .seats
+            .entry((group.clone(), device))
+            .or_insert_with(|| Seat::empty(now));
         seat.connections += 1;
         let new_name = name.is_some() && name != seat.name.as_deref();
         if new_name {
@@ -75,8 +81,13 @@ impl Attendance {
 
     /// A device has acknowledged everything up to `seq` in a channel.
     pub(crate) fn acked(&mut self, stream: &StreamId, device: DeviceId, seq: Seq) {
-        let Some(seat) = self.seats.get_mut(&(stream.sync_id.clone(), device)) else { return };
-        let channel = stream.channel.as_ref().map_or("", |channel| channel.as_str());
+        let Some(seat) = self.seats.get_mut(&(stream.sync_id.clone(), device)) else {
+            return;
+        };
+        let channel = stream
+            .channel
+            .as_ref()
+            .map_or("", |channel| channel.as_str());
         let acked = seat.acked.entry(channel.to_owned()).or_default();
         if seq > *acked {
             *acked = seq;
@@ -153,14 +164,20 @@ impl Visit {
     /// Something was delivered that will be acknowledged.
     pub(crate) fn delivered(&mut self, tag: &Tag) {
         if self.groups.contains(&tag.stream.sync_id) {
-            self.open.entry(Arc::clone(&tag.stream)).or_default().push_back((tag.seq, false));
+            self.open
+                .entry(Arc::clone(&tag.stream))
+                .or_default()
+                .push_back((tag.seq, false));
         }
     }
 
     /// It was acknowledged; up to where everything is now.
     pub(crate) fn acked(&mut self, tag: &Tag) -> Option<Seq> {
         let open = self.open.get_mut(&tag.stream)?;
-        if let Some(entry) = open.iter_mut().find(|(seq, acked)| *seq == tag.seq && !acked) {
+        if let Some(entry) = open
+            .iter_mut()
+            .find(|(seq, acked)| *seq == tag.seq && !acked)
+        {
             entry.1 = true;
         }
         let mut upto = None;
@@ -183,7 +200,10 @@ mod tests {
     }
 
     fn stream() -> Arc<StreamId> {
-        Arc::new(StreamId { sync_id: group(), channel: None })
+        Arc::new(StreamId {
+            sync_id: group(),
+            channel: None,
+        })
     }
 
     fn at(ms: u64) -> UnixMillis {
@@ -198,31 +218,38 @@ mod tests {
         Presence::decode(message.payload(false)).unwrap()
     }
 
-    const DEVICE: DeviceId = DeviceId::from_bytes([7; 16]);
+    fn device() -> DeviceId {
+        DeviceId::from_bytes([7; 16])
+    }
 
     #[test]
     fn presence_1_two_connections_of_one_device_count_as_one() {
         let mut attendance = Attendance::new(60_000);
-        let first = attendance.join(&group(), DEVICE, Some("Kitchen"), at(0)).unwrap();
+        let first = attendance
+            .join(&group(), device(), Some("Kitchen"), at(0))
+            .unwrap();
         assert!(read(&first).online);
         assert_eq!(read(&first).name.as_deref(), Some("Kitchen"));
-        assert_eq!(attendance.join(&group(), DEVICE, None, at(10)), None);
-        assert_eq!(attendance.leave(&group(), DEVICE, at(20)), None);
-        let last = read(&attendance.leave(&group(), DEVICE, at(30)).unwrap());
+        assert_eq!(attendance.join(&group(), device(), None, at(10)), None);
+        assert_eq!(attendance.leave(&group(), device(), at(20)), None);
+        let last = read(&attendance.leave(&group(), device(), at(30)).unwrap());
         assert_eq!((last.online, last.since), (false, at(30)));
     }
 
     #[test]
     fn presence_3_acked_is_told_once_a_second_and_who_left_is_cleared() {
         let mut attendance = Attendance::new(60_000);
-        attendance.join(&group(), DEVICE, None, at(0));
-        attendance.acked(&stream(), DEVICE, seq(3));
+        attendance.join(&group(), device(), None, at(0));
+        attendance.acked(&stream(), device(), seq(3));
         assert_eq!(attendance.tick(at(999)), []);
-        attendance.acked(&stream(), DEVICE, seq(5));
+        attendance.acked(&stream(), device(), seq(5));
         let told = attendance.tick(at(1_000));
-        assert_eq!(read(&told[0]).acked, BTreeMap::from([(String::new(), seq(5))]));
+        assert_eq!(
+            read(&told[0]).acked,
+            BTreeMap::from([(String::new(), seq(5))])
+        );
         assert_eq!(attendance.tick(at(5_000)), []);
-        attendance.leave(&group(), DEVICE, at(5_000));
+        attendance.leave(&group(), device(), at(5_000));
         assert_eq!(attendance.tick(at(64_999)), []);
         assert!(attendance.tick(at(65_000))[0].is_cleared());
         assert_eq!(attendance.tick(at(99_000)), []);
@@ -233,7 +260,12 @@ mod tests {
         let mut visit = Visit::default();
         assert!(visit.enters(&group()));
         assert!(!visit.enters(&group()));
-        let tags: Vec<_> = (1..=3).map(|n| Tag { stream: stream(), seq: seq(n) }).collect();
+        let tags: Vec<_> = (1..=3)
+            .map(|n| Tag {
+                stream: stream(),
+                seq: seq(n),
+            })
+            .collect();
         tags.iter().for_each(|tag| visit.delivered(tag));
         assert_eq!(visit.acked(&tags[1]), None);
         assert_eq!(visit.acked(&tags[0]), Some(seq(2)));

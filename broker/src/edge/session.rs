@@ -62,15 +62,27 @@ pub(crate) struct SessionOptions {
 #[derive(Debug)]
 pub(crate) enum Action {
     /// The CONNECT was accepted. The client id may belong to an older connection.
-    Accepted { client_id: String, identity: Arc<Identity> },
+    Accepted {
+        client_id: String,
+        identity: Arc<Identity>,
+    },
     /// Hand this to the sequencer; its outcome goes to [`Session::answer`].
-    Submit { ticket: Ticket, submission: Submission },
+    Submit {
+        ticket: Ticket,
+        submission: Submission,
+    },
     /// Publish this on the errors topic, then call [`Session::reported`].
     Report(Box<Notice>),
     /// Begin these subscriptions.
-    Subscribe { packet_id: u16, requests: Vec<Request> },
+    Subscribe {
+        packet_id: u16,
+        requests: Vec<Request>,
+    },
     /// End the subscriptions with these base filters; `None` stands for what cannot be one.
-    Unsubscribe { packet_id: u16, filters: Vec<Option<Filter>> },
+    Unsubscribe {
+        packet_id: u16,
+        filters: Vec<Option<Filter>>,
+    },
     /// The client acknowledged a delivery.
     Acked(Tag),
     /// The connection ended without a goodbye: submit its will.
@@ -297,7 +309,9 @@ impl Session {
 
     /// The report was published: acknowledge its PUBLISH and go on.
     pub(crate) fn reported(&mut self) {
-        let Phase::Live(live) = &mut self.phase else { return };
+        let Phase::Live(live) = &mut self.phase else {
+            return;
+        };
         if let Some(Some(packet_id)) = live.reporting.take() {
             self.wire.puback_refused(packet_id, 0, "");
         }
@@ -308,7 +322,10 @@ impl Session {
     pub(crate) fn subscribed(&mut self, packet_id: u16, verdicts: &[Verdict]) {
         if let Phase::Live(live) = &mut self.phase {
             live.subscribing = false;
-            let codes: Vec<_> = verdicts.iter().map(|verdict| suback_code(*verdict)).collect();
+            let codes: Vec<_> = verdicts
+                .iter()
+                .map(|verdict| suback_code(*verdict))
+                .collect();
             self.wire.suback(packet_id, &codes);
         }
     }
@@ -327,7 +344,9 @@ impl Session {
 
     /// Sends a message. With QoS 1 the caller has asked [`Session::has_room`] first.
     pub(crate) fn publish(&mut self, message: Message<'_>) -> Result<(), NotSent> {
-        let Phase::Live(live) = &mut self.phase else { return Ok(()) };
+        let Phase::Live(live) = &mut self.phase else {
+            return Ok(());
+        };
         let id = self.wire.publish(OutPublish {
             topic: message.topic,
             payload: message.payload,
@@ -369,7 +388,9 @@ impl Session {
 
     /// A PUBLISH of the client.
     fn request(&mut self, publish: Publish) {
-        let Phase::Live(live) = &self.phase else { return };
+        let Phase::Live(live) = &self.phase else {
+            return;
+        };
         match (publish.qos, publish.packet_id) {
             (Qos::ExactlyOnce, _) => return self.refuse_qos_2(),
             (_, Some(0)) => return self.end(EndReason::OutOfPlace),
@@ -385,7 +406,9 @@ impl Session {
         );
         let ticket = self.answers.open(publish.packet_id, about);
         match submission {
-            Ok(submission) => self.actions.push_back(Action::Submit { ticket, submission }),
+            Ok(submission) => self
+                .actions
+                .push_back(Action::Submit { ticket, submission }),
             Err(refused) => self.answer(ticket, Outcome::Refused(refused)),
         }
     }
@@ -437,14 +460,17 @@ impl Session {
         match open.packet_id {
             Some(packet_id) if self.wire.is_v5() => {
                 let code = refused.name.reason_code();
-                self.wire.puback_refused(packet_id, code, &refused.to_string());
+                self.wire
+                    .puback_refused(packet_id, code, &refused.to_string());
             }
             packet_id => self.report(packet_id, open.about, refused),
         }
     }
 
     fn report(&mut self, packet_id: Option<u16>, about: About, refused: Refused) {
-        let Phase::Live(live) = &mut self.phase else { return };
+        let Phase::Live(live) = &mut self.phase else {
+            return;
+        };
         tracing::debug!(device = %live.identity.device, error = %refused.name, "an event was refused");
         live.reporting = Some(packet_id);
         match about.stream {
@@ -462,20 +488,31 @@ impl Session {
     }
 
     fn acked(&mut self, packet_id: u16) {
-        let Phase::Live(live) = &mut self.phase else { return };
+        let Phase::Live(live) = &mut self.phase else {
+            return;
+        };
         let tag = live.inflight.remove(&packet_id).flatten();
         self.actions.extend(tag.map(Action::Acked));
     }
 
     fn subscribe(&mut self, subscribe: Subscribe) {
-        let Phase::Live(live) = &mut self.phase else { return };
+        let Phase::Live(live) = &mut self.phase else {
+            return;
+        };
         if subscribe.packet_id == 0 {
             return self.end(EndReason::OutOfPlace);
         }
         live.subscribing = true;
         let identifier = subscribe.identifier;
-        let requests = subscribe.entries.iter().map(|entry| wanted(entry, identifier)).collect();
-        self.actions.push_back(Action::Subscribe { packet_id: subscribe.packet_id, requests });
+        let requests = subscribe
+            .entries
+            .iter()
+            .map(|entry| wanted(entry, identifier))
+            .collect();
+        self.actions.push_back(Action::Subscribe {
+            packet_id: subscribe.packet_id,
+            requests,
+        });
     }
 
     fn unsubscribe(&mut self, packet_id: u16, filters: &[String]) {
@@ -484,7 +521,8 @@ impl Session {
         }
         let base = |text: &String| Some(text.parse::<Subscription>().ok()?.filter);
         let filters = filters.iter().map(base).collect();
-        self.actions.push_back(Action::Unsubscribe { packet_id, filters });
+        self.actions
+            .push_back(Action::Unsubscribe { packet_id, filters });
     }
 }
 
@@ -499,13 +537,22 @@ fn wanted(entry: &Entry, identifier: Option<u32>) -> Request {
         RetainHandling::DoNotSendRetained => Retained::Never,
     };
     let at_least_once = entry.qos != Qos::AtMostOnce;
-    Ok(Wanted { subscription, at_least_once, retained, identifier })
+    Ok(Wanted {
+        subscription,
+        at_least_once,
+        retained,
+        identifier,
+    })
 }
 
 fn suback_code(verdict: Verdict) -> SubackReasonCode {
     match verdict {
-        Verdict::Granted { at_least_once: true } => SubackReasonCode::GrantedQos1,
-        Verdict::Granted { at_least_once: false } => SubackReasonCode::GrantedQos0,
+        Verdict::Granted {
+            at_least_once: true,
+        } => SubackReasonCode::GrantedQos1,
+        Verdict::Granted {
+            at_least_once: false,
+        } => SubackReasonCode::GrantedQos0,
         Verdict::BadFilter => SubackReasonCode::TopicFilterInvalid,
         Verdict::TooMany => SubackReasonCode::QuotaExceeded,
         Verdict::Failed => SubackReasonCode::ImplementationSpecificError,

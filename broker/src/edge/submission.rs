@@ -22,7 +22,12 @@ impl Submission {
         author: DeviceId,
         intent: Intent,
     ) -> Self {
-        Self { stream, principal, author, intent }
+        Self {
+            stream,
+            principal,
+            author,
+            intent,
+        }
     }
 
     /// Where it goes.

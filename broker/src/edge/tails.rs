@@ -23,18 +23,30 @@ pub(crate) struct Tails {
 impl Tails {
     /// `budget`: events and bytes at most, over all streams.
     pub(crate) fn new(budget: ReadLimit) -> Self {
-        Self { streams: HashMap::new(), order: VecDeque::new(), bytes: 0, budget }
+        Self {
+            streams: HashMap::new(),
+            order: VecDeque::new(),
+            bytes: 0,
+            budget,
+        }
     }
 
     /// Keeps an event.
     pub(crate) fn push(&mut self, stream: &Arc<StreamId>, event: Committed) {
-        let last = self.streams.get(stream).and_then(|tail| tail.back()).map(Committed::seq);
+        let last = self
+            .streams
+            .get(stream)
+            .and_then(|tail| tail.back())
+            .map(Committed::seq);
         if last.is_some_and(|last| last.next() != event.seq()) {
             self.forget(stream);
         }
         self.bytes += cost(&event);
         self.order.push_back((Arc::clone(stream), event.seq()));
-        self.streams.entry(Arc::clone(stream)).or_default().push_back(event);
+        self.streams
+            .entry(Arc::clone(stream))
+            .or_default()
+            .push_back(event);
         while self.bytes > self.budget.bytes || self.order.len() > self.budget.events {
             self.drop_oldest();
         }
@@ -55,8 +67,13 @@ impl Tails {
             bytes += event.payload().len();
             bytes <= limit.bytes
         };
-        let events: Vec<_> =
-            tail.iter().skip(skip).take(limit.events).take_while(within).cloned().collect();
+        let events: Vec<_> = tail
+            .iter()
+            .skip(skip)
+            .take(limit.events)
+            .take_while(within)
+            .cloned()
+            .collect();
         (!events.is_empty()).then_some(events)
     }
 
@@ -67,8 +84,12 @@ impl Tails {
     }
 
     fn drop_oldest(&mut self) {
-        let Some((stream, seq)) = self.order.pop_front() else { return };
-        let Some(tail) = self.streams.get_mut(&stream) else { return };
+        let Some((stream, seq)) = self.order.pop_front() else {
+            return;
+        };
+        let Some(tail) = self.streams.get_mut(&stream) else {
+            return;
+        };
         if tail.front().is_some_and(|event| event.seq() == seq) {
             self.bytes -= tail.pop_front().as_ref().map_or(0, cost);
         }

@@ -246,7 +246,11 @@ async fn g10_a_message_above_the_limit_ends_its_websocket() {
     socket.read_exact(&mut echoed).await.unwrap();
     assert_eq!(&echoed, b"\x82\x05hello");
 
-    socket.write_all(&client_frame(&[0; 1_001])).await.unwrap();
+    // In two frames, each of them below the limit.
+    let mut frames = [client_frame(&[0; 600]), client_frame(&[0; 600])];
+    frames[0][0] = 0x02;
+    frames[1][0] = 0x80;
+    socket.write_all(&frames.concat()).await.unwrap();
     let mut rest = Vec::new();
     let read = tokio::time::timeout(DEADLINE, socket.read_to_end(&mut rest)).await;
     // Closed, or reset because bytes of the message were still on the way.
@@ -363,7 +367,11 @@ async fn the_built_page_is_served_with_security_headers_and_nothing_beside_it() 
 
 #[tokio::test]
 async fn shutdown_ends_idle_connections_and_does_not_wait_for_websockets() {
-    let mut served = Served::start().await;
+    let patient = HttpOptions {
+        header_timeout: DEADLINE,
+        ..options(Path::new("no/such/folder"))
+    };
+    let mut served = serve_with(patient).await;
     let mut idle = served.connect().await;
     idle.write_all(format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", served.address).as_bytes())
         .await

@@ -141,19 +141,18 @@ impl Desk {
         state.ended
     }
 
-    /// The pump sleeps until `deadline` or until somebody wakes it.
+    /// The pump sleeps for `patience` at most (`None`: any time), or until somebody wakes it.
     pub(super) fn wait<'a>(
         &self,
         state: MutexGuard<'a, State>,
-        deadline: Option<Instant>,
+        patience: Option<Duration>,
     ) -> MutexGuard<'a, State> {
-        match deadline {
+        match patience {
             None => self
                 .wake
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner),
-            Some(deadline) => {
-                let patience = deadline.saturating_duration_since(Instant::now());
+            Some(patience) => {
                 let waited = self.wake.wait_timeout(state, patience);
                 waited.unwrap_or_else(PoisonError::into_inner).0
             }

@@ -124,8 +124,9 @@ impl Pump {
             if let Some(step) = self.step(&mut state, now) {
                 return step;
             }
-            let deadline = self.next_timeout(&state);
-            state = desk.wait(state, deadline);
+            let next = self.next_timeout(&state);
+            let patience = next.map(|at| at.saturating_duration_since(now));
+            state = desk.wait(state, patience);
         }
     }
 
@@ -317,7 +318,7 @@ impl Pump {
 
     /// A new bus with new threads. What the old one still held is gone, so a Resync goes first.
     fn build(&mut self, consumer: Consumer, now: Instant) -> Result<(), (RouterError, Consumer)> {
-        let (sender, receiver) = match bus::open(self.window_bytes()) {
+        let (sender, receiver) = match bus::open(self.options.outstanding_bytes_max) {
             Ok(links) => links,
             Err(error) => return Err((error.into(), consumer)),
         };
@@ -345,13 +346,6 @@ impl Pump {
             body: Bytes::new(),
         });
         Ok(())
-    }
-}
-
-impl Pump {
-    /// The bus accounts for what is around each message, as [`Message::cost`] does.
-    fn window_bytes(&self) -> usize {
-        self.options.outstanding_bytes_max
     }
 
     /// What was outstanding in an instance that is gone is written off.

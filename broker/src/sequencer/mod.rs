@@ -3,8 +3,8 @@
 //! # Calling contract
 //!
 //! - [`Sequencer::submit`] never waits: it takes the submission into a bounded queue or says that it is full.
-//! - Every [`Reply`] of a queued submission is called exactly once, on the sequencer's thread (on the caller's after a drain), in the order
-//!   of the submissions. It must not block.
+//! - Every [`Reply`] of a queued submission is called exactly once, on the sequencer's thread (on the
+//!   caller's after a drain), in the order of the submissions. It must not block.
 //! - A success is only ever told with the store's receipt in hand (G1), and events go to the sink after their
 //!   replies, in the order of their seq.
 //! - A [`Lane`] is one connection. Once one of its submissions ended in a transient failure, all later ones
@@ -18,6 +18,8 @@ mod unpublished;
 mod weight;
 mod worker;
 
+#[cfg(test)]
+mod model_tests;
 #[cfg(test)]
 mod tests;
 
@@ -204,6 +206,12 @@ impl Sequencer {
                 Ok(())
             }
         }
+    }
+
+    /// Whether the thread works.
+    pub fn is_running(&self) -> bool {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
     /// Takes nothing new, finishes what is queued, and ends the thread. Idempotent.

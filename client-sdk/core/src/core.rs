@@ -138,6 +138,7 @@ impl Core {
     fn restore(&mut self, stored: Stored) {
         self.device = stored.device;
         self.outbox = Outbox::new(stored.intents);
+        self.outbox.acknowledge_others(self.device.device);
         if let Some(schema) = stored.schema {
             self.view.start_over(schema);
         }

@@ -12,7 +12,7 @@ use crate::rows::{DeviceRow, IntentId, Row};
 pub(crate) enum Fork {
     /// None is needed.
     No,
-    /// Until everything sent is answered.
+    /// Until the broker has said of everything that it may have whether it has.
     Draining,
     /// Until the driver has a UUID.
     Minting,
@@ -30,7 +30,7 @@ impl Core {
 
     /// FORK-2.
     pub(crate) fn fork_if_drained(&mut self) {
-        if self.fork == Fork::Draining && self.outbox.sent() == 0 {
+        if self.fork == Fork::Draining && self.outbox.is_clear() {
             self.fork = Fork::Minting;
             self.out.push(Output::MintDevice);
         }

@@ -4,8 +4,10 @@ use syncline_protocol::{Filter, Start, Subscription, Topic, UnixMillis};
 
 use crate::core::Core;
 use crate::fork::Fork;
-use crate::outbox::WINDOW_MAX;
+use crate::input::Refusal;
+use crate::outbox::{Entry, WINDOW_MAX};
 use crate::output::{FaultKind, Output, Phase};
+use crate::rows::IntentId;
 
 /// How long an opening state may take (LINK-4).
 const OPENING_MS_MAX: u64 = 30_000;
@@ -166,7 +168,10 @@ impl Core {
 
     fn connection_ended(&mut self) {
         self.outbox.requeue_all();
-        self.fork_if_drained();
+        // Whether this is a fork shows again at the next opening, and then what the broker has of it.
+        if self.fork == Fork::Draining {
+            self.fork = Fork::No;
+        }
     }
 
     pub(crate) fn connected(&mut self, receive_maximum: u16, maximum_packet_size: Option<u32>) {
@@ -309,22 +314,32 @@ impl Core {
         }
     }
 
-    fn next_to_send(&mut self) -> Option<(crate::IntentId, Vec<u8>)> {
+    fn next_to_send(&mut self) -> Option<(IntentId, Vec<u8>)> {
         loop {
-            let up = self.link.up().filter(|up| up.open && !self.holding)?;
+            let up = self.link.up().filter(|up| up.open)?;
             if self.outbox.sent() >= up.window {
                 return None;
             }
-            let (id, entry) = self.outbox.next(self.persisted, self.device.offered)?;
+            let (id, entry) = self.whose_turn()?;
             let payload = entry.intent.encode();
             if self.fits(payload.len()) {
                 return Some((id, payload));
             }
             self.set_aside(
                 id,
-                crate::Refusal::new("too_large", "larger than the broker takes"),
+                Refusal::new("too_large", "larger than the broker takes"),
             );
         }
+    }
+
+    fn whose_turn(&self) -> Option<(IntentId, &Entry)> {
+        let (id, entry) = match (self.holding, self.fork) {
+            (false, _) => self.outbox.next()?,
+            (true, Fork::Draining) => self.outbox.next_doubtful()?,
+            (true, _) => return None,
+        };
+        let offered = entry.intent.device_seq <= self.device.offered;
+        (offered && entry.needs <= self.persisted).then_some((id, entry))
     }
 
     /// REFUSE-4: 16 bytes are more than the fixed header, packet id, properties and lengths of a PUBLISH.

@@ -73,6 +73,8 @@ pub(crate) struct Outbox {
     entries: BTreeMap<IntentId, Entry>,
     queue: BTreeSet<IntentId>,
     sent: BTreeSet<IntentId>,
+    /// Of the queued ones, those that the broker may have (OUTBOX-9).
+    doubtful: BTreeSet<IntentId>,
     places: HashMap<(DeviceId, DeviceSeq), IntentId>,
     deletable: BTreeSet<IntentId>,
     next_id: IntentId,
@@ -85,13 +87,25 @@ impl Outbox {
             entries: BTreeMap::new(),
             queue: BTreeSet::new(),
             sent: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
             places: HashMap::new(),
             deletable: BTreeSet::new(),
             next_id,
         };
-        rows.into_iter()
-            .for_each(|row| outbox.insert(row.id, Entry::new(row.intent, WriteId::NONE)));
+        for row in rows {
+            outbox.insert(row.id, Entry::new(row.intent, WriteId::NONE));
+        }
         outbox
+    }
+
+    /// OPEN-2: a fork changes everything pending, so what is of another device was acknowledged before it.
+    pub(crate) fn acknowledge_others(&mut self, device: DeviceId) {
+        let others = self
+            .entries
+            .iter()
+            .filter(|(_, it)| it.intent.device != Some(device));
+        let others: Vec<IntentId> = others.map(|(id, _)| *id).collect();
+        others.into_iter().for_each(|id| self.acknowledge(id));
     }
 
     pub(crate) fn add(&mut self, intent: Intent, needs: WriteId) -> IntentId {
@@ -137,16 +151,10 @@ impl Outbox {
         self.places.get(&(device, device_seq?)).copied()
     }
 
-    /// The one whose turn it is, if it is durable and offered.
-    pub(crate) fn next(
-        &self,
-        persisted: WriteId,
-        offered: Option<DeviceSeq>,
-    ) -> Option<(IntentId, &Entry)> {
+    /// The first in the queue.
+    pub(crate) fn next(&self) -> Option<(IntentId, &Entry)> {
         let id = *self.queue.first()?;
-        let entry = self.entries.get(&id)?;
-        let ready = entry.needs <= persisted && entry.intent.device_seq <= offered;
-        ready.then_some((id, entry))
+        Some((id, self.entries.get(&id)?))
     }
 
     pub(crate) fn is_queued(&self, id: IntentId) -> bool {
@@ -157,10 +165,26 @@ impl Outbox {
         self.sent.contains(&id)
     }
 
+    /// The next of those that the broker may have.
+    pub(crate) fn next_doubtful(&self) -> Option<(IntentId, &Entry)> {
+        let id = *self.doubtful.first()?;
+        Some((id, self.entries.get(&id)?))
+    }
+
+    pub(crate) fn set_doubtful(&mut self, ids: impl IntoIterator<Item = IntentId>) {
+        self.doubtful = ids.into_iter().collect();
+    }
+
+    /// Whether the broker has said of everything that may be there whether it is.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.sent.is_empty() && self.doubtful.is_empty()
+    }
+
     pub(crate) fn mark_sent(&mut self, id: IntentId) {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.stage = Stage::Sent(entry.intent.epoch);
             self.queue.remove(&id);
+            self.doubtful.remove(&id);
             self.sent.insert(id);
         }
     }
@@ -175,6 +199,7 @@ impl Outbox {
 
     /// OUTBOX-7.
     pub(crate) fn requeue_all(&mut self) {
+        self.doubtful.clear();
         let sent: Vec<IntentId> = self.sent.iter().copied().collect();
         sent.into_iter().for_each(|id| self.requeue(id));
     }
@@ -184,6 +209,7 @@ impl Outbox {
             entry.stage = Stage::Acknowledged;
             self.queue.remove(&id);
             self.sent.remove(&id);
+            self.doubtful.remove(&id);
         }
         self.settle(id);
     }
@@ -208,6 +234,7 @@ impl Outbox {
         let entry = self.entries.remove(&id)?;
         self.queue.remove(&id);
         self.sent.remove(&id);
+        self.doubtful.remove(&id);
         if let Some(place) = entry.place() {
             self.places.remove(&place);
         }

@@ -11,6 +11,7 @@ use crate::core::Core;
 use crate::fork::Fork;
 use crate::input::{Answer, Refusal};
 use crate::link::{Awaits, SchemaWait, Up};
+use crate::outbox::{Entry, WINDOW_MAX};
 use crate::output::{FaultKind, Output};
 use crate::rows::{IntentId, Row};
 
@@ -159,10 +160,9 @@ impl Core {
             self.holding = true;
         }
         let forked = mark > self.device.offered;
+        self.use_mark(mark.min(self.device.offered), forked);
         if forked {
             self.forked();
-        } else {
-            self.use_mark(mark);
         }
         self.let_go_of_acknowledged();
         self.set_aside_doubted();
@@ -170,20 +170,25 @@ impl Core {
         self.offer();
     }
 
-    /// OUTBOX-9 and the overlay's half of it.
-    fn use_mark(&mut self, mark: Option<DeviceSeq>) {
+    /// OUTBOX-9 and the overlay's half of it. `known`: the highest of ours that the broker may have.
+    fn use_mark(&mut self, known: Option<DeviceSeq>, forked: bool) {
         let device = Some(self.device.device);
-        let covered = self
-            .outbox
-            .iter()
-            .filter(|(_, entry)| entry.intent.device == device && entry.intent.device_seq <= mark);
-        let covered: Vec<(IntentId, Option<Seq>)> =
-            covered.map(|(id, entry)| (id, entry.seen)).collect();
-        for (id, seen) in covered {
-            self.hide(id);
-            if self.outbox.is_queued(id) {
-                self.acknowledge(id, seen);
-            }
+        let is_covered =
+            |entry: &Entry| entry.intent.device == device && entry.intent.device_seq <= known;
+        let covered = self.outbox.iter().filter(|(_, entry)| is_covered(entry));
+        let covered: Vec<IntentId> = covered.map(|(id, _)| id).collect();
+        if !forked {
+            covered.iter().for_each(|id| self.hide(*id));
+        }
+        let mut queued: Vec<IntentId> = covered
+            .into_iter()
+            .filter(|id| self.outbox.is_queued(*id))
+            .collect();
+        let doubtful = queued.split_off(queued.len().saturating_sub(WINDOW_MAX));
+        self.outbox.set_doubtful(doubtful);
+        for id in queued {
+            let seen = self.outbox.get(id).and_then(|entry| entry.seen);
+            self.acknowledge(id, seen);
         }
     }
 

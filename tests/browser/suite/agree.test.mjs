@@ -98,6 +98,20 @@ test('presence: each window lists both devices and marks its own', async () => {
   await here.page.locator('#devices li.offline', { hasText: 'Attic' }).waitFor();
 });
 
+test('the second window that the page itself opens is a device of its own and agrees', async () => {
+  const here = await open(freshGroup());
+  await here.isSaved();
+  const opening = here.page.context().waitForEvent('page');
+  await here.page.locator('#second').click();
+  const there = new Shelf(await opening);
+  await there.isSaved();
+  const online = here.page.locator('#devices li.online');
+  await until('two devices are online', async () => (await online.count()) === 2);
+  await there.albumStar('kiln').click();
+  await here.sees(here.albumStar('kiln'));
+  await here.page.locator('#log li.other', { hasText: 'Kiln' }).waitFor();
+});
+
 test('groups are apart: a star in one is not seen in another', async () => {
   const [one, other] = [await open(freshGroup()), await open(freshGroup())];
   await Promise.all([one.isSaved(), other.isSaved()]);

@@ -42,6 +42,7 @@ test('over plain http from a LAN name the page works without randomUUID, subtle 
   await here.albumStar('bauplan').click();
   await there.sees(there.albumStar('bauplan'));
 
+  await here.isStored();
   line.set('cut');
   await here.pill(/^Offline/);
   await here.albumStar('sotto').click();

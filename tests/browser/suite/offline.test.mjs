@@ -57,6 +57,7 @@ test('g11_three_changes_on_a_cut_line_survive_the_end_of_the_browser_and_arrive_
 
   const here = await Shelf.open(await profile.open(), address);
   await here.isSaved();
+  await here.isStored();
   line.set('cut');
   await here.pill(/^Offline/);
   await starThree(here);
@@ -82,6 +83,7 @@ test('g11_a_page_closed_and_opened_again_in_the_same_browser_keeps_what_waited',
   const address = broker.page(group, { port: line.port });
   const here = await Shelf.open(context, address);
   await here.isSaved();
+  await here.isStored();
   line.set('cut');
   await here.pill(/^Offline/);
   await starThree(here);
@@ -98,6 +100,7 @@ test('g11_a_reload_while_the_line_is_cut_loses_and_repeats_nothing', async () =>
   const line = windows.keep(await Line.to(broker.httpPort), (it) => it.close());
   const here = await open(group, line.port);
   await here.isSaved();
+  await here.isStored();
   line.set('cut');
   await here.pill(/^Offline/);
   await starThree(here);

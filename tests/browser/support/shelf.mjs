@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { until } from './until.mjs';
 
 const DEADLINE_MS = 15_000;
 
@@ -56,6 +57,11 @@ export class Shelf {
     await this.pill(/^Saved$/);
   }
 
+  /** Waits until the replica is in the profile: it is written lazily (STORE-3 of the client's SPEC). */
+  async isStored() {
+    await until('the replica is stored', () => this.page.evaluate(replicasInProfile));
+  }
+
   /** Writes on the window, so that a reload would be noticed. */
   async markWindow() {
     await this.page.evaluate(() => Object.assign(globalThis, { neverReloaded: true }));
@@ -68,4 +74,21 @@ export class Shelf {
   assertNoProblems() {
     assert.deepEqual(this.#problems, []);
   }
+}
+
+/** Runs in the page: how many replicas its IndexedDB holds. */
+async function replicasInProfile() {
+  const settled = (request) =>
+    new Promise((resolve, reject) => {
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+  let found = 0;
+  for (const { name } of await indexedDB.databases()) {
+    const database = await settled(indexedDB.open(name));
+    const has = database.objectStoreNames.contains('replicas');
+    if (has) found += await settled(database.transaction('replicas').objectStore('replicas').count());
+    database.close();
+  }
+  return found;
 }

@@ -74,7 +74,9 @@ impl Cursors {
         step: Advance,
         followers: impl FnOnce() -> Vec<Arc<Sub>>,
     ) {
-        let Some(track) = self.track(stream, step.from, followers) else { return };
+        let Some(track) = self.track(stream, step.from, followers) else {
+            return;
+        };
         track.bus = track.bus.max(step.to);
         self.queue(stream);
     }
@@ -88,7 +90,8 @@ impl Cursors {
         followers: impl FnOnce() -> Vec<Arc<Sub>>,
     ) {
         if self.track(stream, bus, followers).is_none() {
-            self.tracks.insert(Arc::clone(stream), Track::new(stream, bus, Vec::new()));
+            self.tracks
+                .insert(Arc::clone(stream), Track::new(stream, bus, Vec::new()));
         }
         if let Some(track) = self.tracks.get_mut(stream)
             && !track.cursors.iter().any(|it| it.sub.id == cursor.sub.id)
@@ -110,7 +113,9 @@ impl Cursors {
 
     /// The opening state stands for everything up to `seq`.
     pub(super) fn open(&mut self, stream: &Arc<StreamId>, sub: SubId, seq: Seq) {
-        let Some(track) = self.tracks.get_mut(stream) else { return };
+        let Some(track) = self.tracks.get_mut(stream) else {
+            return;
+        };
         if let Some(cursor) = track.cursors.iter_mut().find(|cursor| cursor.sub.id == sub) {
             cursor.place = Place::At(seq);
         }
@@ -138,7 +143,9 @@ impl Cursors {
     /// The next stream to read, and after which seq.
     pub(super) fn next_read(&mut self) -> Option<(Arc<StreamId>, Seq)> {
         while let Some(stream) = self.ready.pop_front() {
-            let Some(track) = self.tracks.get_mut(&stream) else { continue };
+            let Some(track) = self.tracks.get_mut(&stream) else {
+                continue;
+            };
             track.queued = false;
             if let Some(after) = track.next_after() {
                 return Some((stream, after));
@@ -157,9 +164,16 @@ impl Cursors {
         if events.first().map(Committed::seq) != Some(after.next()) {
             // Fine if the one who asked is gone meanwhile, or moved.
             let wanted = self.tracks.get(&stream).and_then(Track::next_after);
-            return if wanted == Some(after) { Err(Hole) } else { self.again(&stream) };
+            return if wanted == Some(after) {
+                Err(Hole)
+            } else {
+                self.again(&stream)
+            };
         }
-        self.page = Some(Page { stream, events: events.into() });
+        self.page = Some(Page {
+            stream,
+            events: events.into(),
+        });
         Ok(())
     }
 
@@ -195,14 +209,20 @@ impl Cursors {
             if cursors.is_empty() {
                 return None;
             }
-            self.tracks.insert(Arc::clone(stream), Track::new(stream, bus, cursors));
+            self.tracks
+                .insert(Arc::clone(stream), Track::new(stream, bus, cursors));
         }
         self.tracks.get_mut(stream)
     }
 
     fn queue(&mut self, stream: &Arc<StreamId>) {
-        let paging = self.page.as_ref().is_some_and(|page| page.stream == *stream);
-        let Some(track) = self.tracks.get_mut(stream) else { return };
+        let paging = self
+            .page
+            .as_ref()
+            .is_some_and(|page| page.stream == *stream);
+        let Some(track) = self.tracks.get_mut(stream) else {
+            return;
+        };
         if !track.queued && !paging && track.next_after().is_some() {
             track.queued = true;
             self.ready.push_back(Arc::clone(stream));
@@ -218,14 +238,23 @@ impl Cursors {
 
 impl Cursor {
     fn at(sub: Arc<Sub>, seq: Seq) -> Self {
-        Self { sub, place: Place::At(seq), replay_to: Seq::ZERO }
+        Self {
+            sub,
+            place: Place::At(seq),
+            replay_to: Seq::ZERO,
+        }
     }
 }
 
 impl Track {
     fn new(stream: &StreamId, bus: Seq, cursors: Vec<Cursor>) -> Self {
         let topic = Topic::Events(stream.clone()).to_string().into();
-        Self { topic, bus, cursors, queued: false }
+        Self {
+            topic,
+            bus,
+            cursors,
+            queued: false,
+        }
     }
 
     /// The lowest place of a cursor that may move.
@@ -237,8 +266,12 @@ impl Track {
         self.cursors.iter().filter_map(may_move).min()
     }
 
+    /// Whether the bus says all that there is to remember.
     fn is_level(&self) -> bool {
-        self.cursors.iter().all(|cursor| cursor.place == Place::At(self.bus))
+        let bus = self.bus;
+        self.cursors
+            .iter()
+            .all(|it| it.place == Place::At(bus) && it.replay_to <= bus)
     }
 
     /// Moves the cursors before the next event over it and makes its copies.
@@ -251,13 +284,22 @@ impl Track {
         while events.front().is_some_and(|event| event.seq() <= after) {
             events.pop_front();
         }
-        let event = events.pop_front().filter(|event| event.seq() == after.next())?;
+        let event = events
+            .pop_front()
+            .filter(|event| event.seq() == after.next())?;
         let mut subs = Vec::new();
-        for cursor in self.cursors.iter_mut().filter(|it| it.place == Place::At(after)) {
+        for cursor in self
+            .cursors
+            .iter_mut()
+            .filter(|it| it.place == Place::At(after))
+        {
             cursor.place = Place::At(event.seq());
             subs.push(Arc::clone(&cursor.sub));
         }
-        let tag = Tag { stream: Arc::clone(stream), seq: event.seq() };
+        let tag = Tag {
+            stream: Arc::clone(stream),
+            seq: event.seq(),
+        };
         let like = Outgoing::on(Arc::clone(&self.topic), false, Some(tag));
         Some(copies(&subs, &like, |json| encoded(&event, json)))
     }

@@ -32,12 +32,20 @@ struct Sent {
 
 impl States {
     pub(super) fn new(bytes_per_s: u64) -> Self {
-        Self { streams: HashMap::new(), agenda: BTreeSet::new(), bytes_per_s: bytes_per_s.max(1) }
+        Self {
+            streams: HashMap::new(),
+            agenda: BTreeSet::new(),
+            bytes_per_s: bytes_per_s.max(1),
+        }
     }
 
     /// A stream has changed.
     pub(super) fn changed(&mut self, stream: &Arc<StreamId>, now: Instant) {
-        let fresh = || Sent { next: now, changed: false, seqs: Vec::new() };
+        let fresh = || Sent {
+            next: now,
+            changed: false,
+            seqs: Vec::new(),
+        };
         let sent = self.streams.entry(Arc::clone(stream)).or_insert_with(fresh);
         sent.changed = true;
         self.agenda.insert((sent.next, Arc::clone(stream)));
@@ -52,7 +60,9 @@ impl States {
     pub(super) fn due(&mut self, now: Instant) -> Option<Arc<StreamId>> {
         while self.agenda.first().is_some_and(|(at, _)| *at <= now) {
             let (_, stream) = self.agenda.pop_first()?;
-            let Some(sent) = self.streams.get_mut(&stream) else { continue };
+            let Some(sent) = self.streams.get_mut(&stream) else {
+                continue;
+            };
             if std::mem::take(&mut sent.changed) {
                 return Some(stream);
             }
@@ -71,20 +81,30 @@ impl States {
         now: Instant,
     ) -> Vec<Arc<Sub>> {
         let next = now + self.interval(bytes);
-        let fresh = || Sent { next, changed: false, seqs: Vec::new() };
+        let fresh = || Sent {
+            next,
+            changed: false,
+            seqs: Vec::new(),
+        };
         let sent = self.streams.entry(Arc::clone(stream)).or_insert_with(fresh);
         self.agenda.remove(&(sent.next, Arc::clone(stream)));
         sent.next = next;
         self.agenda.insert((next, Arc::clone(stream)));
-        let lacking: Vec<_> = subs.into_iter().filter(|sub| sent.lacks(sub.id, seq)).collect();
-        sent.seqs.retain(|(id, _)| !lacking.iter().any(|sub| sub.id == *id));
+        let lacking: Vec<_> = subs
+            .into_iter()
+            .filter(|sub| sent.lacks(sub.id, seq))
+            .collect();
+        sent.seqs
+            .retain(|(id, _)| !lacking.iter().any(|sub| sub.id == *id));
         sent.seqs.extend(lacking.iter().map(|sub| (sub.id, seq)));
         lacking
     }
 
     /// Forgets a subscription.
     pub(super) fn remove(&mut self, sub: SubId) {
-        self.streams.values_mut().for_each(|sent| sent.seqs.retain(|(id, _)| *id != sub));
+        self.streams
+            .values_mut()
+            .for_each(|sent| sent.seqs.retain(|(id, _)| *id != sub));
     }
 
     fn interval(&self, bytes: usize) -> Duration {

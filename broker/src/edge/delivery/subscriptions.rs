@@ -23,13 +23,13 @@ pub(super) struct Sub {
 }
 
 /// A message on its way to the client.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
     pub(crate) topic: Arc<str>,
     pub(crate) payload: Bytes,
     pub(crate) at_least_once: bool,
     pub(crate) retain: bool,
-    pub(crate) identifiers: Vec<u32>,
+    subs: Vec<Arc<Sub>>,
     pub(crate) tag: Option<Tag>,
 }
 
@@ -73,7 +73,8 @@ impl Subscriptions {
         if sub.filter.has_wildcard() {
             self.wild.push(Arc::clone(&sub));
         } else {
-            self.exact.insert(sub.filter.as_str().into(), Arc::clone(&sub));
+            self.exact
+                .insert(sub.filter.as_str().into(), Arc::clone(&sub));
         }
         sub
     }
@@ -87,8 +88,16 @@ impl Subscriptions {
 
     /// Those that a topic is delivered to.
     pub(super) fn matching(&self, topic: &str) -> Vec<Arc<Sub>> {
-        let wild = self.wild.iter().filter(|sub| sub.filter.matches_text(topic));
-        self.exact.get(topic).into_iter().chain(wild).cloned().collect()
+        let wild = self
+            .wild
+            .iter()
+            .filter(|sub| sub.filter.matches_text(topic));
+        self.exact
+            .get(topic)
+            .into_iter()
+            .chain(wild)
+            .cloned()
+            .collect()
     }
 }
 
@@ -101,11 +110,12 @@ pub(super) fn copies(
     let copy = |json: bool| {
         let mut of = subs.iter().filter(|sub| sub.json == json).peekable();
         of.peek()?;
-        let mut copy = Outgoing { payload: payload(json)?, ..like.clone() };
-        for sub in of {
-            copy.at_least_once |= sub.at_least_once;
-            copy.identifiers.extend(sub.identifier);
-        }
+        let mut copy = Outgoing {
+            payload: payload(json)?,
+            ..like.clone()
+        };
+        copy.subs.extend(of.cloned());
+        copy.at_least_once = copy.subs.iter().any(|sub| sub.at_least_once);
         Some(copy)
     };
     [false, true].into_iter().filter_map(copy).collect()
@@ -115,6 +125,24 @@ impl Outgoing {
     /// What copies share.
     pub(super) fn on(topic: Arc<str>, retain: bool, tag: Option<Tag>) -> Self {
         let payload = Bytes::new();
-        Self { topic, payload, at_least_once: false, retain, identifiers: Vec::new(), tag }
+        Self {
+            topic,
+            payload,
+            at_least_once: false,
+            retain,
+            subs: Vec::new(),
+            tag,
+        }
+    }
+
+    /// The Subscription Identifiers of those that it is for.
+    pub(crate) fn identifiers(&self) -> Vec<u32> {
+        self.subs.iter().filter_map(|sub| sub.identifier).collect()
+    }
+
+    /// Whether it is still for somebody when a subscription is gone.
+    pub(super) fn survives(&mut self, gone: SubId) -> bool {
+        self.subs.retain(|sub| sub.id != gone);
+        !self.subs.is_empty()
     }
 }

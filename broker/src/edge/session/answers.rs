@@ -36,12 +36,19 @@ pub(super) struct Answers<A> {
 
 impl<A> Answers<A> {
     pub(super) fn new() -> Self {
-        Self { open: VecDeque::new(), first: 0 }
+        Self {
+            open: VecDeque::new(),
+            first: 0,
+        }
     }
 
     /// Opens a ticket at the end of the queue.
     pub(super) fn open(&mut self, packet_id: Option<u16>, about: About) -> Ticket {
-        self.open.push_back(Open { packet_id, about, answer: None });
+        self.open.push_back(Open {
+            packet_id,
+            about,
+            answer: None,
+        });
         Ticket(self.first + self.open.len() as u64 - 1)
     }
 
@@ -52,7 +59,10 @@ impl<A> Answers<A> {
 
     /// Takes the answer of one. An answer to a ticket that is not open changes nothing.
     pub(super) fn answer(&mut self, ticket: Ticket, answer: A) {
-        let index = ticket.0.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        let index = ticket
+            .0
+            .checked_sub(self.first)
+            .and_then(|index| usize::try_from(index).ok());
         if let Some(open) = index.and_then(|index| self.open.get_mut(index)) {
             open.answer = Some(answer);
         }
@@ -84,7 +94,9 @@ mod tests {
     #[test]
     fn answer_2_answers_leave_in_the_order_of_the_publishes() {
         let mut answers = Answers::new();
-        let tickets: Vec<_> = (1..=3).map(|id| answers.open(Some(id), About::default())).collect();
+        let tickets: Vec<_> = (1..=3)
+            .map(|id| answers.open(Some(id), About::default()))
+            .collect();
         answers.answer(tickets[2], 'c');
         answers.answer(tickets[1], 'b');
         assert_eq!(told(&mut answers), "");

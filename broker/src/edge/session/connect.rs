@@ -24,30 +24,43 @@ struct Refusal {
 
 impl Refusal {
     fn new(v5: ConnectReasonCode, v3: ConnectReturnCode, reason: impl Into<String>) -> Self {
-        Self { v5, v3, reason: reason.into() }
+        Self {
+            v5,
+            v3,
+            reason: reason.into(),
+        }
     }
 }
 
 impl Session {
     pub(super) fn connect(&mut self, now: Instant, connect: Connect) {
         self.timers.clear(Timer::Connect);
-        self.wire.agree(connect.version, connect.packet_bytes_max, connect.problem_information);
+        self.wire.agree(
+            connect.version,
+            connect.packet_bytes_max,
+            connect.problem_information,
+        );
         match self.admit(&connect) {
             Ok((live, assigned)) => self.accept(now, connect, live, assigned),
             Err(refusal) => {
-                self.wire.connack_refused(refusal.v5, refusal.v3, &refusal.reason);
+                self.wire
+                    .connack_refused(refusal.v5, refusal.v3, &refusal.reason);
                 self.end(EndReason::Refused(refusal.reason));
             }
         }
     }
 
     fn accept(&mut self, now: Instant, connect: Connect, live: Live, assigned: Option<String>) {
-        self.wire.connack(self.options.receive_maximum, assigned.as_deref());
+        self.wire
+            .connack(self.options.receive_maximum, assigned.as_deref());
         let identity = Arc::clone(&live.identity);
         self.phase = Phase::Live(Box::new(live));
         self.heard(now);
         let client_id = assigned.unwrap_or(connect.client_id);
-        self.actions.push_back(Action::Accepted { client_id, identity });
+        self.actions.push_back(Action::Accepted {
+            client_id,
+            identity,
+        });
     }
 
     /// Decides on a CONNECT; with it comes the client id that is given to a client that brings none.
@@ -56,7 +69,11 @@ impl Session {
         use ConnectReturnCode as V3;
         if connect.extended_authentication {
             let reason = "extended authentication is not served";
-            return Err(Refusal::new(V5::BadAuthenticationMethod, V3::NotAuthorized, reason));
+            return Err(Refusal::new(
+                V5::BadAuthenticationMethod,
+                V3::NotAuthorized,
+                reason,
+            ));
         }
         let assigned = self.assigned_client_id(connect)?;
         let client_id = assigned.as_deref().unwrap_or(&connect.client_id);
@@ -65,12 +82,20 @@ impl Session {
             Some(Ok(device)) => Some(device),
             Some(Err(_)) => {
                 let reason = "the user property device is not a UUID of 36 characters";
-                return Err(Refusal::new(V5::UnspecifiedError, V3::NotAuthorized, reason));
+                return Err(Refusal::new(
+                    V5::UnspecifiedError,
+                    V3::NotAuthorized,
+                    reason,
+                ));
             }
         };
         let name = connect.name.clone();
         let identity = Identity::new(Arc::clone(&self.principal), device, client_id, name);
-        let will = connect.will.as_ref().map(|will| self.will(&identity, will)).transpose()?;
+        let will = connect
+            .will
+            .as_ref()
+            .map(|will| self.will(&identity, will))
+            .transpose()?;
         Ok((self.live(connect, identity, will), assigned))
     }
 
@@ -125,5 +150,9 @@ impl Session {
 fn will_refusal(refused: &Refused) -> Refusal {
     let code = ConnectReasonCode::try_from(refused.name.reason_code());
     let v5 = code.unwrap_or(ConnectReasonCode::UnspecifiedError);
-    Refusal::new(v5, ConnectReturnCode::NotAuthorized, format!("the will is refused: {refused}"))
+    Refusal::new(
+        v5,
+        ConnectReturnCode::NotAuthorized,
+        format!("the will is refused: {refused}"),
+    )
 }

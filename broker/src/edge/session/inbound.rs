@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use syncline_protocol::{Intent, Refused, RefusalName, StreamId, SyncId, Topic};
+use syncline_protocol::{Intent, RefusalName, Refused, StreamId, SyncId, Topic};
 
 use super::super::identity::Identity;
 use super::super::submission::Submission;
@@ -12,9 +12,15 @@ use super::answers::About;
 pub(super) fn about(topic: &str) -> About {
     let stream = match topic.parse() {
         Ok(Topic::Events(stream)) => Some(stream),
-        _ => group(topic).map(|sync_id| StreamId { sync_id, channel: None }),
+        _ => group(topic).map(|sync_id| StreamId {
+            sync_id,
+            channel: None,
+        }),
     };
-    About { stream, ..About::default() }
+    About {
+        stream,
+        ..About::default()
+    }
 }
 
 /// The group in whose part of the tree a topic lies, whatever follows.
@@ -32,22 +38,31 @@ pub(super) fn submission(
 ) -> Result<Submission, Refused> {
     let stream = events_stream(topic)?;
     if payload.len() > event_bytes_max {
-        let reason = format!("the event has {} bytes; at most {event_bytes_max}", payload.len());
+        let reason = format!(
+            "the event has {} bytes; at most {event_bytes_max}",
+            payload.len()
+        );
         return Err(Refused::new(RefusalName::TooLarge, reason));
     }
     let intent = Intent::decode(payload)?;
     about.event_type = Some(intent.event_type.clone());
     about.device_seq = intent.device_seq;
     authorize(identity, &stream, &intent)?;
-    Ok(Submission::new(stream, Arc::clone(&identity.principal), identity.device, intent))
+    Ok(Submission::new(
+        stream,
+        Arc::clone(&identity.principal),
+        identity.device,
+        intent,
+    ))
 }
 
 fn events_stream(topic: &str) -> Result<StreamId, Refused> {
     match topic.parse() {
         Ok(Topic::Events(stream)) => Ok(stream),
-        Ok(_) => {
-            Err(Refused::new(RefusalName::BadTopic, "only the broker publishes on this topic"))
-        }
+        Ok(_) => Err(Refused::new(
+            RefusalName::BadTopic,
+            "only the broker publishes on this topic",
+        )),
         Err(error) => Err(Refused::new(RefusalName::BadTopic, error.to_string())),
     }
 }

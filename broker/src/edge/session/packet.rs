@@ -10,9 +10,14 @@ pub(super) enum Received {
     Publish(Publish),
     Puback(u16),
     Subscribe(Subscribe),
-    Unsubscribe { packet_id: u16, filters: Vec<String> },
+    Unsubscribe {
+        packet_id: u16,
+        filters: Vec<String>,
+    },
     Pingreq,
-    Disconnect { with_will: bool },
+    Disconnect {
+        with_will: bool,
+    },
     /// A packet that has no place in a conversation without QoS 2 and without extended authentication.
     OutOfPlace,
 }
@@ -77,16 +82,26 @@ impl From<Packet> for Received {
             Packet::V3_1_1Subscribe(it) => {
                 Self::Subscribe(subscribe(it.packet_id(), it.entries(), None))
             }
-            Packet::V5_0Subscribe(it) => {
-                Self::Subscribe(subscribe(it.packet_id(), it.entries(), identifier(it.props())))
-            }
+            Packet::V5_0Subscribe(it) => Self::Subscribe(subscribe(
+                it.packet_id(),
+                it.entries(),
+                identifier(it.props()),
+            )),
             Packet::V3_1_1Unsubscribe(it) => Self::Unsubscribe {
                 packet_id: it.packet_id(),
-                filters: it.entries().iter().map(|it| it.as_str().to_owned()).collect(),
+                filters: it
+                    .entries()
+                    .iter()
+                    .map(|it| it.as_str().to_owned())
+                    .collect(),
             },
             Packet::V5_0Unsubscribe(it) => Self::Unsubscribe {
                 packet_id: it.packet_id(),
-                filters: it.entries().iter().map(|it| it.as_str().to_owned()).collect(),
+                filters: it
+                    .entries()
+                    .iter()
+                    .map(|it| it.as_str().to_owned())
+                    .collect(),
             },
             Packet::V3_1_1Pingreq(_) | Packet::V5_0Pingreq(_) => Self::Pingreq,
             Packet::V3_1_1Disconnect(_) => Self::Disconnect { with_will: false },
@@ -140,7 +155,10 @@ fn connect_5(packet: &v5_0::Connect) -> Connect {
         problem_information: true,
         extended_authentication: false,
     };
-    packet.props().iter().for_each(|property| connect.read(property));
+    packet
+        .props()
+        .iter()
+        .for_each(|property| connect.read(property));
     connect
 }
 
@@ -175,7 +193,11 @@ fn subscribe(packet_id: u16, entries: &[SubEntry], identifier: Option<u32>) -> S
             retained: entry.sub_opts().rh(),
         })
         .collect();
-    Subscribe { packet_id, entries, identifier }
+    Subscribe {
+        packet_id,
+        entries,
+        identifier,
+    }
 }
 
 fn identifier(properties: &[Property]) -> Option<u32> {

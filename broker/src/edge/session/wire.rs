@@ -84,7 +84,12 @@ impl Wire {
     }
 
     /// Takes what the CONNECT says about the packets that the client wants to see.
-    pub(super) fn agree(&mut self, version: Version, packet_bytes_max: Option<u32>, problems: bool) {
+    pub(super) fn agree(
+        &mut self,
+        version: Version,
+        packet_bytes_max: Option<u32>,
+        problems: bool,
+    ) {
         self.version = version;
         self.packet_bytes_max = packet_bytes_max.map_or(usize::MAX, |max| max as usize);
         self.problem_information = problems;
@@ -112,7 +117,12 @@ impl Wire {
     /// one that older clients read); to a connected v5 client, why it is closed.
     fn broken(&mut self, error: MqttError) -> Input {
         if error == MqttError::UnsupportedProtocolVersion && self.out.is_empty() {
-            let connack = [0x20, 0x02, 0x00, ConnectReturnCode::UnacceptableProtocolVersion as u8];
+            let connack = [
+                0x20,
+                0x02,
+                0x00,
+                ConnectReturnCode::UnacceptableProtocolVersion as u8,
+            ];
             self.out.extend_from_slice(&connack);
         }
         let code = DisconnectReasonCode::from(error);
@@ -125,10 +135,17 @@ impl Wire {
         let packet = if self.is_v5() {
             let props = accepted_properties(receive_maximum, assigned);
             let builder = v5_0::Connack::builder().session_present(false);
-            builder.reason_code(ConnectReasonCode::Success).props(props).build().map(Packet::from)
+            builder
+                .reason_code(ConnectReasonCode::Success)
+                .props(props)
+                .build()
+                .map(Packet::from)
         } else {
             let builder = v3_1_1::Connack::builder().session_present(false);
-            builder.return_code(ConnectReturnCode::Accepted).build().map(Packet::from)
+            builder
+                .return_code(ConnectReturnCode::Accepted)
+                .build()
+                .map(Packet::from)
         };
         self.send_built(packet);
     }
@@ -141,8 +158,13 @@ impl Wire {
         reason: &str,
     ) {
         let packet = if self.is_v5() {
-            let builder = v5_0::Connack::builder().session_present(false).reason_code(v5);
-            builder.props(reason_string(reason)).build().map(Packet::from)
+            let builder = v5_0::Connack::builder()
+                .session_present(false)
+                .reason_code(v5);
+            builder
+                .props(reason_string(reason))
+                .build()
+                .map(Packet::from)
         } else {
             let builder = v3_1_1::Connack::builder().session_present(false);
             builder.return_code(v3).build().map(Packet::from)
@@ -157,7 +179,11 @@ impl Wire {
             return self.send_built(packet.map(Packet::from));
         }
         let props = UserProperty::new(name, value).map(|it| vec![Property::UserProperty(it)]);
-        self.puback_5(packet_id, PubackReasonCode::Success, props.unwrap_or_default());
+        self.puback_5(
+            packet_id,
+            PubackReasonCode::Success,
+            props.unwrap_or_default(),
+        );
     }
 
     /// Acknowledges a PUBLISH with a refusal. 3.1.1 has no word for it.
@@ -165,13 +191,16 @@ impl Wire {
         if !self.is_v5() {
             return self.puback(packet_id, "", "");
         }
-        let code =
-            PubackReasonCode::try_from(code).unwrap_or(PubackReasonCode::UnspecifiedError);
+        let code = PubackReasonCode::try_from(code).unwrap_or(PubackReasonCode::UnspecifiedError);
         self.puback_5(packet_id, code, reason_string(reason));
     }
 
     fn puback_5(&mut self, packet_id: u16, code: PubackReasonCode, props: Vec<Property>) {
-        let bare = || v5_0::Puback::builder().packet_id(packet_id).reason_code(code);
+        let bare = || {
+            v5_0::Puback::builder()
+                .packet_id(packet_id)
+                .reason_code(code)
+        };
         let full = bare().props(props).build().map(Packet::from);
         match full {
             Ok(packet) if self.problem_information && packet.size() <= self.packet_bytes_max => {
@@ -185,7 +214,10 @@ impl Wire {
     pub(super) fn suback(&mut self, packet_id: u16, codes: &[SubackReasonCode]) {
         let packet = if self.is_v5() {
             let builder = v5_0::Suback::builder().packet_id(packet_id);
-            builder.reason_codes(codes.to_vec()).build().map(Packet::from)
+            builder
+                .reason_codes(codes.to_vec())
+                .build()
+                .map(Packet::from)
         } else {
             let codes = codes.iter().map(|code| return_code(*code)).collect();
             let builder = v3_1_1::Suback::builder().packet_id(packet_id);
@@ -202,9 +234,15 @@ impl Wire {
                 false => UnsubackReasonCode::NoSubscriptionExisted,
             };
             let builder = v5_0::Unsuback::builder().packet_id(packet_id);
-            builder.reason_codes(existed.iter().map(code).collect()).build().map(Packet::from)
+            builder
+                .reason_codes(existed.iter().map(code).collect())
+                .build()
+                .map(Packet::from)
         } else {
-            v3_1_1::Unsuback::builder().packet_id(packet_id).build().map(Packet::from)
+            v3_1_1::Unsuback::builder()
+                .packet_id(packet_id)
+                .build()
+                .map(Packet::from)
         };
         self.send_built(packet);
     }
@@ -238,7 +276,9 @@ impl Wire {
             true => Some(self.mqtt.acquire_packet_id().map_err(NotSent::Packet)?),
             false => None,
         };
-        let sent = self.built_publish(it, id).and_then(|packet| self.send_publish(packet));
+        let sent = self
+            .built_publish(it, id)
+            .and_then(|packet| self.send_publish(packet));
         if let (Err(_), Some(id)) = (&sent, id) {
             // The library may have released it already; releasing twice does nothing.
             let _ = self.mqtt.release_packet_id(id);
@@ -247,14 +287,33 @@ impl Wire {
     }
 
     fn built_publish(&self, it: OutPublish<'_>, id: Option<u16>) -> Result<Packet, NotSent> {
-        let qos = if id.is_some() { Qos::AtLeastOnce } else { Qos::AtMostOnce };
-        let packet = if self.is_v5() {
-            let builder = v5_0::Publish::builder().topic_name(it.topic).map_err(NotSent::Packet)?;
-            let builder = builder.qos(qos).retain(it.retain).packet_id(id).payload(it.payload);
-            builder.props(identifier_properties(it.identifiers)).build().map(Packet::from)
+        let qos = if id.is_some() {
+            Qos::AtLeastOnce
         } else {
-            let builder = v3_1_1::Publish::builder().topic_name(it.topic).map_err(NotSent::Packet)?;
-            let builder = builder.qos(qos).retain(it.retain).packet_id(id).payload(it.payload);
+            Qos::AtMostOnce
+        };
+        let packet = if self.is_v5() {
+            let builder = v5_0::Publish::builder()
+                .topic_name(it.topic)
+                .map_err(NotSent::Packet)?;
+            let builder = builder
+                .qos(qos)
+                .retain(it.retain)
+                .packet_id(id)
+                .payload(it.payload);
+            builder
+                .props(identifier_properties(it.identifiers))
+                .build()
+                .map(Packet::from)
+        } else {
+            let builder = v3_1_1::Publish::builder()
+                .topic_name(it.topic)
+                .map_err(NotSent::Packet)?;
+            let builder = builder
+                .qos(qos)
+                .retain(it.retain)
+                .packet_id(id)
+                .payload(it.payload);
             builder.build().map(Packet::from)
         };
         packet.map_err(NotSent::Packet)
@@ -289,7 +348,10 @@ impl Wire {
 
 fn append(out: &mut BytesMut, packet: &Packet) {
     out.reserve(packet.size());
-    packet.to_buffers().iter().for_each(|part| out.extend_from_slice(part));
+    packet
+        .to_buffers()
+        .iter()
+        .for_each(|part| out.extend_from_slice(part));
 }
 
 fn accepted_properties(receive_maximum: u16, assigned: Option<&str>) -> Vec<Property> {
@@ -301,16 +363,26 @@ fn accepted_properties(receive_maximum: u16, assigned: Option<&str>) -> Vec<Prop
     ];
     let assigned = assigned
         .map(|id| AssignedClientIdentifier::new(id).map(Property::AssignedClientIdentifier));
-    fixed.into_iter().chain(assigned).filter_map(Result::ok).collect()
+    fixed
+        .into_iter()
+        .chain(assigned)
+        .filter_map(Result::ok)
+        .collect()
 }
 
 fn reason_string(reason: &str) -> Vec<Property> {
-    ReasonString::new(reason).map(|it| vec![Property::ReasonString(it)]).unwrap_or_default()
+    ReasonString::new(reason)
+        .map(|it| vec![Property::ReasonString(it)])
+        .unwrap_or_default()
 }
 
 fn identifier_properties(identifiers: &[u32]) -> Vec<Property> {
     let property = |id: &u32| SubscriptionIdentifier::new(*id).ok();
-    identifiers.iter().filter_map(property).map(Property::SubscriptionIdentifier).collect()
+    identifiers
+        .iter()
+        .filter_map(property)
+        .map(Property::SubscriptionIdentifier)
+        .collect()
 }
 
 fn return_code(code: SubackReasonCode) -> SubackReturnCode {

@@ -2,8 +2,9 @@
 //!
 //! - `journal.redb` takes every commit, keyed by one growing position, and is the only thing that an
 //!   append waits for. It is kept short.
-//! - `tables.redb` holds the same by stream: events, heads and marks. A thread, the applier, fills it from the journal in
-//!   sorted batches, with `applied_to` in the same transaction; only below that the journal is trimmed.
+//! - `tables.redb` holds the same by stream: events, heads and marks. A thread, the applier, fills it
+//!   from the journal in sorted batches, with `applied_to` in the same transaction; only below that the
+//!   journal is trimmed.
 //!
 //! What the applier has not reached is also in memory (the tail). Every question is answered from the
 //! tail first and then from the tables: an event leaves the tail only after the tables have it, so in
@@ -17,6 +18,10 @@ mod journal;
 mod tables;
 mod tail;
 
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod failing;
 #[cfg(test)]
 mod tests;
 
@@ -82,6 +87,8 @@ impl RedbStore {
     fn open_on(media: &dyn Media, options: &RedbOptions) -> Result<RedbStore, StoreError> {
         file::check_versions(media)?;
         let journal = Journal::open(media)?;
+        // Before the tables: tables without their journal are refused.
+        media.sync_names()?;
         let tables = Arc::new(Tables::open(
             media,
             options.cache_bytes,

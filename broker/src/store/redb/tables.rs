@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use bytes::Bytes;
-use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
 use syncline_protocol::{Channel, Clock, DeviceId, Epoch, Seq, StreamId, UnixMillis};
 
 use super::applier::Pending;
@@ -70,13 +70,28 @@ impl Tables {
         mark_window: usize,
     ) -> Result<Tables, StoreError> {
         let file = DbFile::open(media, FILE, cache_bytes)?;
-        file.change(|txn| {
+        let tables = Tables { file, mark_window };
+        if !tables.are_made()? {
+            tables.make()?;
+        }
+        Ok(tables)
+    }
+
+    fn are_made(&self) -> Result<bool, StoreError> {
+        self.file.view(|txn| match txn.open_table(MARKS) {
+            Ok(_) => Ok(true),
+            Err(TableError::TableDoesNotExist(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        })
+    }
+
+    fn make(&self) -> Result<(), StoreError> {
+        self.file.change(|txn| {
             txn.open_table(STREAMS)?;
             txn.open_table(EVENTS)?;
             txn.open_table(MARKS)?;
             Ok(())
-        })?;
-        Ok(Tables { file, mark_window })
+        })
     }
 
     /// The journal's position up to which everything is here.

@@ -10,7 +10,7 @@ use crate::store::contract::{
     ALL, Harness, WINDOW, append, at, batch, contract_suite, device, read_all, seqs, stream,
 };
 
-fn options() -> RedbOptions {
+pub(super) fn options() -> RedbOptions {
     RedbOptions {
         mark_window: WINDOW,
         cache_bytes: 4 << 20,
@@ -19,7 +19,7 @@ fn options() -> RedbOptions {
 }
 
 /// Nothing is applied before closing.
-fn lazy() -> RedbOptions {
+pub(super) fn lazy() -> RedbOptions {
     RedbOptions {
         apply_interval: Duration::from_secs(3600),
         ..options()
@@ -27,7 +27,7 @@ fn lazy() -> RedbOptions {
 }
 
 /// Everything is applied at once.
-fn eager() -> RedbOptions {
+pub(super) fn eager() -> RedbOptions {
     RedbOptions {
         apply_interval: Duration::ZERO,
         ..options()

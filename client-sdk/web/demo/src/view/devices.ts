@@ -9,7 +9,9 @@ export class DevicesView {
   show(devices: readonly DevicePresence[]): void {
     const sorted = [...devices].sort(byRank);
     this.#count.textContent = String(devices.filter((device) => device.online).length);
-    this.#list.replaceChildren(...sorted.map(deviceRow));
+    const rows =
+      sorted.length > 0 ? sorted.map(deviceRow) : [h('li', { class: 'hint' }, 'Known while connected.')];
+    this.#list.replaceChildren(...rows);
   }
 }
 

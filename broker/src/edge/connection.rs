@@ -1,0 +1,168 @@
+//! Moves the bytes of one connection: one task, any byte stream.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Sleep, sleep_until, timeout};
+use uuid::Uuid;
+
+use super::peer::Peer;
+use super::shared::Shared;
+
+/// How long a client may take for the last bytes.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Room for one read.
+const READ_BYTES: usize = 8 << 10;
+
+/// A sleep that only needs to be right about the nearest timeout.
+const FAR: Duration = Duration::from_secs(3_600);
+
+/// What has moved.
+enum Moved {
+    Bytes,
+    Closed,
+}
+
+/// Serves a connection until it ends.
+pub(crate) async fn serve<S>(shared: Arc<Shared>, io: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let fresh_client_id = format!("auto-{}", Uuid::new_v4().simple());
+    let peer = Peer::new(shared, fresh_client_id, Instant::now());
+    let mut connection = Connection::new(peer, io);
+    connection.run().await;
+    connection.close().await;
+}
+
+struct Connection<S> {
+    peer: Peer,
+    io: S,
+    input: BytesMut,
+    /// Something written is not flushed.
+    unflushed: bool,
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    fn new(peer: Peer, io: S) -> Self {
+        let alarm = Box::pin(sleep_until((Instant::now() + FAR).into()));
+        Self {
+            peer,
+            io,
+            input: BytesMut::new(),
+            unflushed: false,
+            alarm,
+        }
+    }
+
+    async fn run(&mut self) {
+        let mailbox = self.peer.mailbox();
+        self.peer.mail(Instant::now());
+        loop {
+            self.peer.work(Instant::now(), &mut self.input);
+            if self.peer.ended().is_some() {
+                return;
+            }
+            self.set_alarm();
+            let Self {
+                peer,
+                io,
+                input,
+                unflushed,
+                alarm,
+            } = self;
+            let reads = peer.wants_input();
+            tokio::select! {
+                () = mailbox.rung() => peer.mail(Instant::now()),
+                moved = poll_fn(|cx| transfer(cx, io, input, peer.output(), unflushed, reads)) => {
+                    match moved {
+                        Ok(Moved::Bytes) => {}
+                        Ok(Moved::Closed) | Err(_) => peer.lost(Instant::now()),
+                    }
+                }
+                () = alarm.as_mut() => alarm.as_mut().reset((Instant::now() + FAR).into()),
+            }
+        }
+    }
+
+    /// An alarm that rings too early does no harm, so it is only ever moved forward.
+    fn set_alarm(&mut self) {
+        if let Some(at) = self.peer.next_timeout()
+            && tokio::time::Instant::from(at) < self.alarm.deadline()
+        {
+            self.alarm.as_mut().reset(at.into());
+        }
+    }
+
+    async fn close(mut self) {
+        if let Some(reason) = self.peer.ended() {
+            tracing::debug!(%reason, "disconnected");
+        }
+        let last_words = self.peer.output().split();
+        let Self { io, peer, .. } = &mut self;
+        let said = timeout(LAST_WORDS, async {
+            io.write_all(&last_words).await?;
+            io.shutdown().await
+        });
+        if !matches!(said.await, Ok(Ok(()))) {
+            tracing::trace!(ended = ?peer.ended(), "the last bytes were not taken");
+        }
+    }
+}
+
+/// Writes and reads what is possible; ready as soon as something has moved.
+fn transfer<S: AsyncRead + AsyncWrite + Unpin>(
+    cx: &mut Context<'_>,
+    io: &mut S,
+    input: &mut BytesMut,
+    output: &mut BytesMut,
+    unflushed: &mut bool,
+    reads: bool,
+) -> Poll<io::Result<Moved>> {
+    let wrote = write(cx, io, output, unflushed)?;
+    if reads {
+        input.reserve(READ_BYTES);
+        if let Poll::Ready(read) = pin!(io.read_buf(input)).poll(cx) {
+            return Poll::Ready(read.map(|n| if n == 0 { Moved::Closed } else { Moved::Bytes }));
+        }
+    }
+    if wrote {
+        Poll::Ready(Ok(Moved::Bytes))
+    } else {
+        Poll::Pending
+    }
+}
+
+/// Whether something was written.
+fn write<S: AsyncWrite + Unpin>(
+    cx: &mut Context<'_>,
+    io: &mut S,
+    output: &mut BytesMut,
+    unflushed: &mut bool,
+) -> io::Result<bool> {
+    let mut wrote = false;
+    while !output.is_empty() {
+        match Pin::new(&mut *io).poll_write(cx, output) {
+            Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(Ok(n)) => {
+                output.advance(n);
+                (wrote, *unflushed) = (true, true);
+            }
+            Poll::Ready(Err(error)) => return Err(error),
+            Poll::Pending => break,
+        }
+    }
+    if *unflushed && let Poll::Ready(flushed) = Pin::new(io).poll_flush(cx) {
+        flushed?;
+        *unflushed = false;
+    }
+    Ok(wrote)
+}

@@ -1,0 +1,460 @@
+//! One connection: its session and its delivery, tied to the hub, the sequencer and the store. Does no input or output
+//! and never blocks; `connection.rs` moves the bytes.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use syncline_protocol::{Filter, Notice, Seq, Start, StreamId, SyncId, Topic, TransientName};
+
+use super::delivery::{Delivery, Ground, Need, Outgoing, Scanned};
+use super::errors;
+use super::fetch::{self, Fetched};
+use super::identity::Identity;
+use super::index::PeerId;
+use super::mailbox::{Inbox, Mailbox, Summons};
+use super::presence::Visit;
+use super::session::{Action, EndReason, Message, Request, Session, Tag, Ticket, Verdict, Wanted};
+use super::shared::Shared;
+use super::submission::Submission;
+use crate::sequencer::{Lane, Outcome};
+
+/// Bytes that wait to be written before no more is delivered.
+const OUTPUT_FULL: usize = 64 << 10;
+
+/// Bytes that wait to be written before nothing more is read: answers wait, too.
+const OUTPUT_OVERFULL: usize = 256 << 10;
+
+/// One connection.
+pub(crate) struct Peer {
+    shared: Arc<Shared>,
+    id: PeerId,
+    mailbox: Arc<Mailbox>,
+    session: Session,
+    delivery: Delivery,
+    lane: Lane,
+    identity: Option<Arc<Identity>>,
+    client_id: Option<String>,
+    visit: Visit,
+}
+
+impl Peer {
+    /// A connection that has just been made. `fresh_client_id` is for a client that brings none.
+    pub(crate) fn new(shared: Arc<Shared>, fresh_client_id: String, now: Instant) -> Self {
+        let mailbox = Arc::new(Mailbox::default());
+        let options = Arc::clone(&shared.session_options);
+        let principal = Arc::clone(&shared.principal);
+        let limits = &shared.options;
+        let peer = Self {
+            id: shared.hub.join(Arc::clone(&mailbox)),
+            session: Session::new(options, principal, fresh_client_id, now),
+            delivery: Delivery::new(limits.subscriptions_max, limits.state_bytes_per_s),
+            lane: Lane::new(),
+            identity: None,
+            client_id: None,
+            visit: Visit::default(),
+            shared,
+            mailbox,
+        };
+        if peer.shared.is_draining() {
+            peer.mailbox.summon(Summons::Drain);
+        }
+        peer
+    }
+
+    /// What rings when there is something for [`Peer::mail`].
+    pub(crate) fn mailbox(&self) -> Arc<Mailbox> {
+        Arc::clone(&self.mailbox)
+    }
+
+    /// Bytes for the client.
+    pub(crate) fn output(&mut self) -> &mut BytesMut {
+        self.session.output()
+    }
+
+    /// Whether bytes may be read.
+    pub(crate) fn wants_input(&mut self) -> bool {
+        self.session.wants_input() && self.session.output().len() < OUTPUT_OVERFULL
+    }
+
+    /// Why the connection ends, once it does.
+    pub(crate) fn ended(&self) -> Option<&EndReason> {
+        self.session.ended()
+    }
+
+    /// When to call [`Peer::work`] again at the latest.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        [self.session.next_timeout(), self.delivery.next_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// The transport is gone.
+    pub(crate) fn lost(&mut self, now: Instant) {
+        self.session.end(EndReason::Lost);
+        self.act(now);
+    }
+
+    /// Does all there is to do: reads what was received, answers, delivers until the output is full.
+    pub(crate) fn work(&mut self, now: Instant, input: &mut BytesMut) {
+        self.session.tick(now);
+        loop {
+            let before = input.len();
+            self.session.receive(now, input);
+            self.act(now);
+            if input.is_empty() || input.len() == before || !self.wants_input() {
+                break;
+            }
+        }
+        self.deliver(now);
+        self.act(now);
+    }
+
+    /// Takes what others left in the mailbox.
+    pub(crate) fn mail(&mut self, now: Instant) {
+        let Inbox {
+            outcomes,
+            advances,
+            topics,
+            reports,
+            fetched,
+            summons,
+        } = self.mailbox.take();
+        for (ticket, outcome) in outcomes {
+            self.session.answer(ticket, outcome);
+            self.act(now);
+        }
+        self.delivery.advance(now, &advances);
+        topics
+            .into_iter()
+            .for_each(|topic| self.delivery.changed_topic(topic));
+        reports
+            .into_iter()
+            .for_each(|report| self.delivery.report(report));
+        fetched
+            .into_iter()
+            .for_each(|fetched| self.fetched(now, fetched));
+        match summons {
+            Some(Summons::TakenOver) => self.session.end(EndReason::TakenOver),
+            Some(Summons::Drain) => self.session.drain(),
+            None => {}
+        }
+        self.act(now);
+    }
+
+    fn act(&mut self, now: Instant) {
+        while let Some(action) = self.session.next_action() {
+            match action {
+                Action::Accepted {
+                    client_id,
+                    identity,
+                } => self.accepted(client_id, identity),
+                Action::Submit { ticket, submission } => self.submit(ticket, submission),
+                Action::Report(notice) => self.report(&notice),
+                Action::Subscribe {
+                    packet_id,
+                    requests,
+                } => {
+                    self.subscribe(now, packet_id, requests);
+                }
+                Action::Unsubscribe { packet_id, filters } => self.unsubscribe(packet_id, &filters),
+                Action::Acked(tag) => self.acked(&tag),
+                Action::Will(submission) => self.will(submission),
+            }
+        }
+    }
+
+    fn accepted(&mut self, client_id: String, identity: Arc<Identity>) {
+        tracing::debug!(peer = self.id.0, client_id, device = %identity.device, "connected");
+        self.shared
+            .clients
+            .enter(client_id.clone(), self.id, self.mailbox());
+        self.client_id = Some(client_id);
+        self.identity = Some(identity);
+    }
+
+    fn submit(&mut self, ticket: Ticket, submission: Submission) {
+        self.visit(&submission.stream().sync_id.clone());
+        let mailbox = self.mailbox();
+        let reply = Box::new(move |outcome| mailbox.outcome(ticket, outcome));
+        if self
+            .shared
+            .sequencer
+            .submit(&self.lane, submission, reply)
+            .is_err()
+        {
+            let reason = "too many events wait".to_owned();
+            self.session
+                .answer(ticket, Outcome::Failed(TransientName::Busy, reason));
+        }
+    }
+
+    /// A will has nobody to answer to; it goes behind the other events of its connection.
+    fn will(&mut self, submission: Submission) {
+        let stream = submission.stream().clone();
+        let (shared, device) = (Arc::clone(&self.shared), submission.author());
+        let event_type = submission.intent().event_type.as_str().to_owned();
+        let device_seq = submission.intent().device_seq;
+        let reply = Box::new(move |outcome| match outcome {
+            Outcome::Saved { .. } | Outcome::Repeat { .. } => {}
+            Outcome::Refused(refused) => {
+                let (error, reason) = (refused.name.as_str().to_owned(), refused.reason);
+                let event_type = Some(event_type);
+                let notice = Notice {
+                    error,
+                    reason,
+                    stream,
+                    device,
+                    event_type,
+                    device_seq,
+                };
+                shared.hub.send(&Arc::new(errors::message(&notice)), None);
+            }
+            Outcome::Failed(name, _) => tracing::warn!(%stream, %name, "a will was not kept"),
+        });
+        if self
+            .shared
+            .sequencer
+            .submit(&self.lane, submission, reply)
+            .is_err()
+        {
+            tracing::warn!(
+                peer = self.id.0,
+                "a will was not kept: too many events wait"
+            );
+        }
+    }
+
+    /// ANSWER-3. A 3.1.1 client hears of a refusal before its PUBACK, so its own copy does not wait in a queue; it
+    /// knows no Receive Maximum that could forbid that.
+    fn report(&mut self, notice: &Notice) {
+        let message = Arc::new(errors::message(notice));
+        if self.session.is_v5() {
+            self.delivery.report(Arc::clone(&message));
+        } else {
+            let copies = self.delivery.copies_of(&message);
+            copies.into_iter().for_each(|copy| self.send(&copy));
+        }
+        self.shared.hub.send(&message, Some(self.id));
+        self.session.reported();
+    }
+
+    fn subscribe(&mut self, now: Instant, packet_id: u16, requests: Vec<Request>) {
+        let streams: Vec<_> = requests.iter().map(stream_with_head).collect();
+        if streams.iter().all(Option::is_none) {
+            let heads = vec![Seq::ZERO; requests.len()];
+            return self.begin(now, packet_id, requests, &heads);
+        }
+        let (store, mailbox) = (Arc::clone(&self.shared.store), self.mailbox());
+        tokio::task::spawn_blocking(move || {
+            mailbox.fetched(match fetch::heads(&*store, &streams) {
+                Ok(heads) => Fetched::Heads {
+                    packet_id,
+                    requests,
+                    heads,
+                },
+                Err(error) => Fetched::Failed(error.into()),
+            });
+        });
+    }
+
+    fn begin(&mut self, now: Instant, packet_id: u16, requests: Vec<Request>, heads: &[Seq]) {
+        let begun = requests
+            .into_iter()
+            .zip(heads)
+            .map(|(request, head)| match request {
+                Ok(wanted) => self.begin_one(now, &wanted, *head),
+                Err(verdict) => verdict,
+            });
+        let verdicts: Vec<_> = begun.collect();
+        self.session.subscribed(packet_id, &verdicts);
+    }
+
+    fn begin_one(&mut self, now: Instant, wanted: &Wanted, head: Seq) -> Verdict {
+        let filter = &wanted.subscription.filter;
+        if !self.delivery.takes(filter) {
+            return Verdict::TooMany;
+        }
+        if let Some(group) = named_group(filter) {
+            self.visit(&group);
+        }
+        let (advances, bus) = self.shared.hub.subscribe(self.id, filter);
+        self.delivery.advance(now, &advances);
+        let topics = self.shared.hub.retained_topics(filter);
+        self.delivery
+            .subscribe(wanted, Ground { head, bus, topics })
+    }
+
+    fn unsubscribe(&mut self, packet_id: u16, filters: &[Option<Filter>]) {
+        let mut end = |filter: &Filter| {
+            self.shared.hub.unsubscribe(self.id, filter);
+            self.delivery.unsubscribe(filter)
+        };
+        let existed: Vec<_> = filters
+            .iter()
+            .map(|it| it.as_ref().is_some_and(&mut end))
+            .collect();
+        self.session.unsubscribed(packet_id, &existed);
+    }
+
+    fn deliver(&mut self, now: Instant) {
+        while self.session.ended().is_none() && self.session.output().len() < OUTPUT_FULL {
+            if let Some(message) = self.delivery.next_message(self.session.has_room()) {
+                self.send(&message);
+                continue;
+            }
+            match self.delivery.need(now) {
+                Some(need) => self.provide(need),
+                None => return,
+            }
+        }
+    }
+
+    /// From memory at once; else from the store, on another thread.
+    fn provide(&mut self, need: Need) {
+        match &need {
+            Need::Topic(topic) => {
+                let retained = self.shared.hub.retained(topic);
+                return self.delivery.topic(retained.as_deref());
+            }
+            Need::Events { stream, after } => {
+                if let Some(events) = self.shared.hub.tail(stream, *after, fetch::PAGE) {
+                    return self.check(|delivery| delivery.events(events));
+                }
+            }
+            _ => {}
+        }
+        let Some(device) = self.identity.as_ref().map(|identity| identity.device) else {
+            return;
+        };
+        let (shared, mailbox) = (Arc::clone(&self.shared), self.mailbox());
+        tokio::task::spawn_blocking(move || {
+            let fetched = fetch::need(&*shared.store, &shared.states, device, need);
+            mailbox.fetched(fetched.unwrap_or_else(Fetched::Failed));
+        });
+    }
+
+    fn fetched(&mut self, now: Instant, fetched: Fetched) {
+        match fetched {
+            Fetched::Events(events) => self.check(|delivery| delivery.events(events)),
+            Fetched::Snapshot(snapshot) => self.check(|delivery| delivery.snapshot(now, snapshot)),
+            Fetched::Streams { page, last } => self.scanned(now, page, last),
+            Fetched::Heads {
+                packet_id,
+                requests,
+                heads,
+            } => {
+                self.begin(now, packet_id, requests, &heads);
+            }
+            Fetched::Failed(error) => self.failed(&error),
+        }
+    }
+
+    fn scanned(&mut self, now: Instant, page: Vec<(StreamId, Seq)>, last: bool) {
+        let streams: Vec<_> = page
+            .iter()
+            .map(|(stream, _)| Arc::new(stream.clone()))
+            .collect();
+        let (advances, buses) = self.shared.hub.heads(self.id, &streams);
+        let heads = page.iter().map(|(_, head)| *head);
+        let scanned = streams.into_iter().zip(heads).zip(buses);
+        let page: Vec<_> = scanned
+            .map(|((stream, head), bus)| Scanned { stream, head, bus })
+            .collect();
+        self.delivery.streams(now, &page, last, &advances);
+    }
+
+    fn check<E: std::fmt::Display>(&mut self, give: impl FnOnce(&mut Delivery) -> Result<(), E>) {
+        if let Err(error) = give(&mut self.delivery) {
+            self.failed(&error);
+        }
+    }
+
+    /// What cannot be delivered in order is not delivered at all: the client comes again.
+    fn failed(&mut self, error: &dyn std::fmt::Display) {
+        tracing::warn!(peer = self.id.0, %error, "a delivery could not be read");
+        let reason = "the events to deliver could not be read".to_owned();
+        self.session.end(EndReason::Transient {
+            name: TransientName::StorageFailed,
+            reason,
+        });
+    }
+
+    fn send(&mut self, message: &Outgoing) {
+        let tag = message.tag.as_ref();
+        let sent = self.session.publish(Message {
+            topic: &message.topic,
+            payload: &message.payload,
+            at_least_once: message.at_least_once,
+            retain: message.retain,
+            identifiers: &message.identifiers(),
+            tag,
+        });
+        match (sent, tag) {
+            (Ok(()), Some(tag)) if message.at_least_once => self.visit.delivered(tag),
+            (Ok(()), _) => {}
+            (Err(error), _) => {
+                tracing::debug!(peer = self.id.0, topic = &*message.topic, %error, "not delivered");
+            }
+        }
+    }
+
+    /// PRESENCE-2: a device that gave its UUID is in the groups that it names.
+    fn visit(&mut self, group: &SyncId) {
+        let Some(identity) = self.identity.as_ref().filter(|identity| identity.given) else {
+            return;
+        };
+        if self.visit.enters(group) {
+            let (device, name) = (identity.device, identity.name.as_deref());
+            self.shared
+                .attend(|attendance, now| attendance.join(group, device, name, now));
+        }
+    }
+
+    fn acked(&mut self, tag: &Tag) {
+        let seq = self.visit.acked(tag);
+        if let (Some(identity), Some(seq)) = (&self.identity, seq) {
+            let device = identity.device;
+            self.shared.attend(|attendance, _| {
+                attendance.acked(&tag.stream, device, seq);
+                None
+            });
+        }
+    }
+}
+
+impl Drop for Peer {
+    /// However a connection ends, nothing of it stays.
+    fn drop(&mut self) {
+        self.shared.hub.leave(self.id, self.delivery.filters());
+        if let Some(client_id) = &self.client_id {
+            self.shared.clients.leave(client_id, self.id);
+        }
+        if let Some(device) = self.identity.as_ref().map(|identity| identity.device) {
+            for group in self.visit.groups() {
+                self.shared
+                    .attend(|attendance, now| attendance.leave(group, device, now));
+            }
+        }
+    }
+}
+
+/// The stream whose head a subscription begins at or is replayed to.
+fn stream_with_head(request: &Request) -> Option<StreamId> {
+    let subscription = &request.as_ref().ok()?.subscription;
+    match (subscription.filter.exact(), subscription.start) {
+        (Some(Topic::Events(stream)), Start::Now | Start::Since(_)) => Some(stream),
+        _ => None,
+    }
+}
+
+/// The group that a filter names without a wildcard.
+fn named_group(filter: &Filter) -> Option<SyncId> {
+    let mut levels = filter.levels();
+    if levels.next() != Some("sync") {
+        return None;
+    }
+    let group = levels.next()?.parse().ok()?;
+    (!filter.has_wildcard()).then_some(group)
+}

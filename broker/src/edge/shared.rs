@@ -1,0 +1,160 @@
+//! What all connections share.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use syncline_protocol::UnixMillis;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::clients::Clients;
+use super::ephemeral::Ephemeral;
+use super::hub::Hub;
+use super::identity::Principal;
+use super::presence::Attendance;
+use super::session::SessionOptions;
+use crate::compactor::States;
+use crate::sequencer::Sequencer;
+use crate::store::EventStore;
+
+/// The wall clock.
+pub type WallClock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
+
+/// How edges behave: every limit on clients.
+#[derive(Debug, Clone)]
+pub struct EdgeOptions {
+    /// Connections at most; more are closed at once.
+    pub connections_max: usize,
+    /// How long a CONNECT may take.
+    pub connect_timeout: Duration,
+    /// The largest packet that is read.
+    pub packet_bytes_max: u32,
+    /// The largest event.
+    pub event_bytes_max: usize,
+    /// Unacknowledged PUBLISHes of a client at most (the Receive Maximum).
+    pub receive_maximum: u16,
+    /// Unacknowledged deliveries to a client at most.
+    pub inflight_max: u16,
+    /// Subscriptions of a connection at most.
+    pub subscriptions_max: usize,
+    /// Recent events that are kept in memory at most, over all streams.
+    pub tail_events_max: usize,
+    /// The same in bytes.
+    pub tail_bytes_max: usize,
+    /// Paces live `state` (SNAP-5).
+    pub state_bytes_per_s: u64,
+    /// How long a device that left is remembered (PRESENCE-3).
+    pub presence_retention: Duration,
+}
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) options: EdgeOptions,
+    pub(crate) session_options: Arc<SessionOptions>,
+    pub(crate) principal: Arc<Principal>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) store: Arc<dyn EventStore>,
+    pub(crate) states: Arc<States>,
+    pub(crate) sequencer: Arc<Sequencer>,
+    pub(crate) clients: Clients,
+    pub(crate) now: WallClock,
+    attendance: Mutex<Attendance>,
+    places: Arc<Semaphore>,
+    draining: AtomicBool,
+}
+
+/// What a new [`Shared`] is made of.
+pub(crate) struct Parts {
+    pub(crate) options: EdgeOptions,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) store: Arc<dyn EventStore>,
+    pub(crate) states: Arc<States>,
+    pub(crate) sequencer: Arc<Sequencer>,
+    pub(crate) now: WallClock,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts {
+            options,
+            hub,
+            store,
+            states,
+            sequencer,
+            now,
+        } = parts;
+        let retention_ms = u64::try_from(options.presence_retention.as_millis());
+        Self {
+            session_options: Arc::new(session_options(&options)),
+            principal: Arc::new(Principal::anonymous()),
+            hub,
+            store,
+            states,
+            sequencer,
+            clients: Clients::default(),
+            now,
+            attendance: Mutex::new(Attendance::new(retention_ms.unwrap_or(u64::MAX))),
+            places: Arc::new(Semaphore::new(options.connections_max)),
+            draining: AtomicBool::new(false),
+            options,
+        }
+    }
+
+    /// A place for a connection, if there is one.
+    pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
+    /// Waits until every place is free.
+    pub(crate) async fn empty(&self) {
+        let all = u32::try_from(self.options.connections_max).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        let _ = self.places.acquire_many(all).await;
+    }
+
+    /// How many connections there are.
+    pub(crate) fn connections(&self) -> usize {
+        self.options
+            .connections_max
+            .saturating_sub(self.places.available_permits())
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Asks every connection to end; later ones end at once.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.hub.summon_all();
+    }
+
+    /// Changes who is here and publishes what that makes.
+    pub(crate) fn attend<I: IntoIterator<Item = Ephemeral>>(
+        &self,
+        change: impl FnOnce(&mut Attendance, UnixMillis) -> I,
+    ) {
+        let now = (self.now)();
+        // Kept while publishing, so that what is retained is the latest.
+        let mut attendance = self.attendance();
+        change(&mut attendance, now)
+            .into_iter()
+            .for_each(|message| self.hub.retain(message));
+    }
+
+    fn attendance(&self) -> MutexGuard<'_, Attendance> {
+        self.attendance
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn session_options(options: &EdgeOptions) -> SessionOptions {
+    SessionOptions {
+        connect_timeout: options.connect_timeout,
+        packet_bytes_max: options.packet_bytes_max,
+        event_bytes_max: options.event_bytes_max,
+        receive_maximum: options.receive_maximum,
+        inflight_max: options.inflight_max,
+    }
+}

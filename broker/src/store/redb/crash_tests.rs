@@ -1,0 +1,203 @@
+//! Power loss, failing disks, and what reads cost, on files in memory.
+
+use syncline_protocol::Seq;
+
+use super::failing::{FailingMedia, Failure};
+use super::tests::{eager, lazy, options};
+use super::*;
+use crate::store::contract::{ALL, append, at, batch, device, number, read_all, seqs, stream};
+
+/// Events per batch in the power loss tests.
+const BATCH: u64 = 3;
+
+fn open(media: &FailingMedia, options: &RedbOptions) -> Result<RedbStore, StoreError> {
+    RedbStore::open_on(media, options)
+}
+
+/// A small generator (xorshift64): a seed is a test case.
+fn chance(seed: u64) -> impl FnMut() -> u64 {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    }
+}
+
+/// Appends to three streams until the power is lost; gives what was acknowledged before that.
+fn work_until_power_loss(media: &FailingMedia, options: &RedbOptions) -> [u64; 3] {
+    let mut acknowledged = [0; 3];
+    let Ok(store) = open(media, options) else {
+        return acknowledged;
+    };
+    for commit in 0..10_000 {
+        let appends = streams().map(|stream| {
+            let first = commit * BATCH + 1;
+            batch(&stream, first, first + BATCH - 1)
+        });
+        store.append(appends.to_vec()).unwrap();
+        if media.power_is_lost() {
+            break;
+        }
+        acknowledged = [(commit + 1) * BATCH; 3];
+    }
+    acknowledged
+}
+
+fn streams() -> [StreamId; 3] {
+    ["a", "b/c", "d"].map(stream)
+}
+
+/// G1, G2 and G12 for one power loss.
+fn check_power_loss(sync: u64, seed: u64, options: &RedbOptions) {
+    let media = FailingMedia::lose_power_at(sync);
+    let acknowledged = work_until_power_loss(&media, options);
+    let mut chance = chance(seed);
+    let media = media.after_power_loss(|| chance() % 2 == 0);
+    let store = open(&media, options)
+        .unwrap_or_else(|error| panic!("sync {sync}, seed {seed}: does not open: {error}"));
+    let heads = streams().map(|stream| store.head(&stream).unwrap().seq.get());
+    assert!(
+        heads
+            .iter()
+            .all(|head| *head == heads[0] && head % BATCH == 0),
+        "sync {sync}, seed {seed}: torn {heads:?}"
+    );
+    for (stream, acknowledged) in streams().iter().zip(acknowledged) {
+        let head = heads[0];
+        assert!(
+            head >= acknowledged,
+            "sync {sync}, seed {seed}: {head} < {acknowledged}"
+        );
+        assert_eq!(read_all(&store, stream), (1..=head).collect::<Vec<_>>());
+        let mark = store.mark(stream, device(1)).unwrap();
+        assert_eq!(
+            mark.and_then(|mark| mark.device_seq),
+            (head > 0).then(|| number(head))
+        );
+        append(&store, batch(stream, head + 1, head + 2));
+        assert_eq!(read_all(&store, stream), (1..=head + 2).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn g1_g12_what_was_acknowledged_outlives_a_power_loss_at_any_sync() {
+    for sync in 1..60 {
+        for seed in 0..2 {
+            check_power_loss(sync, sync * 100 + seed, &eager());
+        }
+    }
+}
+
+#[test]
+fn g12_the_journal_alone_brings_back_what_the_tables_never_had() {
+    for sync in 1..40 {
+        check_power_loss(sync, sync, &lazy());
+    }
+}
+
+#[test]
+fn g1_an_append_costs_one_sync() {
+    let media = FailingMedia::default();
+    let store = open(&media, &lazy()).unwrap();
+    append(&store, batch(&stream("home"), 1, 1));
+    let before = media.syncs();
+    for seq in 2..=11 {
+        append(&store, batch(&stream("home"), seq, seq));
+    }
+    assert_eq!(media.syncs() - before, 10);
+}
+
+#[test]
+fn g1_a_failed_sync_of_the_journal_is_named_and_shows_nothing() {
+    let (media, home) = (FailingMedia::default(), stream("home"));
+    let store = open(&media, &lazy()).unwrap();
+    append(&store, batch(&home, 1, 2));
+    media.fail(journal::FILE, Failure::Sync);
+    for _ in 0..2 {
+        let error = store.append(vec![batch(&home, 3, 3)]).unwrap_err();
+        assert!(error.is_failed_sync(), "{error}");
+        assert!(error.to_string().contains(journal::FILE), "{error}");
+        assert_eq!(store.head(&home).unwrap().seq, at(2));
+        assert_eq!(read_all(&store, &home), [1, 2]);
+    }
+}
+
+#[test]
+fn a_full_disk_fails_appends_and_loses_nothing_that_was_acknowledged() {
+    let (media, home) = (FailingMedia::default(), stream("home"));
+    let store = open(&media, &lazy()).unwrap();
+    append(&store, batch(&home, 1, 2));
+    media.fail(journal::FILE, Failure::Write);
+    let error = store.append(vec![batch(&home, 3, 500)]).unwrap_err();
+    assert!(matches!(error, StoreError::Io { .. }), "{error}");
+    assert_eq!(read_all(&store, &home), [1, 2]);
+    media.fail("nothing", Failure::Write);
+    assert!(
+        store.append(vec![batch(&home, 3, 3)]).is_err(),
+        "the file refuses until reopened"
+    );
+    drop(store);
+    let store = open(&media, &lazy()).unwrap();
+    let head = store.head(&home).unwrap().seq.get();
+    assert_eq!(read_all(&store, &home), (1..=head).collect::<Vec<_>>());
+    assert!(head == 2 || head == 500, "{head}");
+}
+
+#[test]
+fn tables_that_refuse_stop_appends_with_their_error() {
+    for (failure, fatal) in [(Failure::Sync, true), (Failure::Write, false)] {
+        let (media, home) = (FailingMedia::default(), stream("home"));
+        let store = open(
+            &media,
+            &RedbOptions {
+                lag_events_max: 2,
+                ..eager()
+            },
+        )
+        .unwrap();
+        media.fail(tables::FILE, failure);
+        let mut seq = 0;
+        let error = loop {
+            seq += 1;
+            match store.append(vec![batch(&home, seq, seq)]) {
+                Ok(_) => assert!(seq < 100, "appends go on although the tables refuse"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.is_failed_sync(), fatal, "{error}");
+        assert!(error.to_string().contains(tables::FILE), "{error}");
+        assert_eq!(read_all(&store, &home), (1..seq).collect::<Vec<_>>());
+        drop(store);
+        media.fail("nothing", failure);
+        let store = open(&media, &options()).unwrap();
+        assert_eq!(read_all(&store, &home), (1..seq).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn g6_reading_a_tail_costs_what_it_returns() {
+    let (media, home) = (FailingMedia::default(), stream("home"));
+    let store = open(&media, &eager()).unwrap();
+    let mut head = 0;
+    while head < 20_000 {
+        append(&store, batch(&home, head + 1, head + 1000));
+        append(&store, batch(&stream("other"), head + 1, head + 1000));
+        head += 1000;
+    }
+    drop(store);
+    let store = open(&media, &options()).unwrap();
+    let before = media.bytes_read();
+    let tail = store.read(&home, at(head - 10), ALL).unwrap();
+    assert_eq!(seqs(&tail), (head - 9..=head).collect::<Vec<_>>());
+    let cost = media.bytes_read() - before;
+    assert!(cost < 64 << 10, "{cost} bytes read for ten events");
+    let before = media.bytes_read();
+    assert_eq!(
+        store.read(&home, Seq::ZERO, ALL).unwrap().len() as u64,
+        head
+    );
+    let whole = media.bytes_read() - before;
+    assert!(whole > 1 << 20, "the measurement sees reads: {whole}");
+}
