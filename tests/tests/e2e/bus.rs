@@ -73,7 +73,11 @@ fn g3_a_bus_that_looks_alive_and_carries_nothing_is_noticed() {
 
 #[test]
 fn g3_what_does_not_fit_into_the_bus_is_read_from_the_store() {
-    let inside = Inside::start(&[("SYNCLINE__ROUTER__INTAKE_MAX", "16")]);
+    let small = [
+        ("SYNCLINE__ROUTER__INTAKE_MAX", "16"),
+        ("SYNCLINE__SEQUENCER__BATCH_EVENTS_MAX", "8"),
+    ];
+    let inside = Inside::start(&small);
     let mut watcher = watcher(inside.mqtt(), "$json/sync/home/events");
     let mut author = guest(inside.mqtt());
     inside.router().hold();
