@@ -247,3 +247,19 @@ fn snap_3_a_client_of_another_epoch_gets_the_full_state() {
         3
     );
 }
+
+#[test]
+fn g3_whoever_follows_events_and_states_gets_each_event_once() {
+    const COUNT: u64 = 1_000;
+    let broker = Broker::start();
+    let mut wire = watcher(&broker, "$json/sync/#");
+    stars(&broker, "sync/home", COUNT);
+    let mut seqs = Vec::new();
+    while seqs.last() != Some(&COUNT) {
+        let message = wire.message().unwrap();
+        if message.topic == "sync/home/events" {
+            seqs.push(number(&message.json(), "seq"));
+        }
+    }
+    assert_eq!(seqs, (1..=COUNT).collect::<Vec<_>>());
+}
