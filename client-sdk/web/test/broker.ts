@@ -5,14 +5,7 @@
 import type { Answer } from '../src/core/messages.js';
 import { encodeCanonical, decodeMap } from '../src/protocol/canonical.js';
 import { decodeEvent, encodeEvent, type SyncEvent } from '../src/protocol/event.js';
-import {
-  EPOCH_NONE,
-  eventsTopic,
-  SCHEMA_TOPIC,
-  stateTopic,
-  streamId,
-  uuidText,
-} from '../src/protocol/ids.js';
+import { eventsTopic, SCHEMA_TOPIC, stateTopic, streamId, uuidText } from '../src/protocol/ids.js';
 import { encodeSnapshot, snapshotOf } from '../src/protocol/snapshot.js';
 import { State } from '../src/protocol/state.js';
 import type { Refusal } from '../src/protocol/refusal.js';
@@ -26,6 +19,8 @@ const EPOCH = '00c0ffee00c0ffee';
 export class FakeBroker {
   readonly log: SyncEvent[] = [];
   readonly links = new Map<string, FakeLink>();
+  /** Devices in the order in which they connected. */
+  readonly joined: string[] = [];
   readonly #marks = new Map<string, number>();
   readonly #state = new State(musicSchema());
   readonly #schema = golden<{ schemas: { document: string }[] }>('schemas').schemas[0]?.document ?? '';
@@ -48,6 +43,7 @@ export class FakeBroker {
   join(link: FakeLink): void {
     this.links.get(link.device)?.end('taken over', true);
     this.links.set(link.device, link);
+    this.joined.push(link.device);
     for (const other of this.links.values()) this.#tellPresence(other, link, true);
     for (const other of this.links.values()) if (other !== link) this.#tellPresence(link, other, true);
   }
@@ -114,8 +110,10 @@ export class FakeBroker {
     to.deliver(`sync/music/presence/${device}`, presence);
   }
 
-  get epoch(): string {
-    return this.log.length === 0 ? EPOCH_NONE : EPOCH;
+  /** Live keys of a collection. */
+  live(collection: string): string[] {
+    const entries = [...this.#state.entries(collection)].filter(([, { value }]) => value !== undefined);
+    return entries.map(([key]) => key).sort();
   }
 }
 

@@ -31,6 +31,14 @@ function star(client: Client, album: string): ReturnType<Client['publish']> {
   return client.publish('star_album', { album_id: album });
 }
 
+/** Another page takes over the only slot, as it may when this page is frozen. */
+async function steal(browser: Browser): Promise<void> {
+  const store = await browser.openStore();
+  const [slot] = await store.slots();
+  await store.take(slot?.slot ?? '', slot?.owner ?? '', 'another page', Date.now());
+  store.close();
+}
+
 function stars({ client }: Page): string[] {
   return client.entries('albums').map(({ key }) => key);
 }
@@ -135,7 +143,7 @@ describe('a client', () => {
     await saved(page);
     broker.mute = true;
     const receipt = await star(page.client, 'a1');
-    await until(() => broker.log.length === 1);
+    await until(() => page.client.seq === 1);
     broker.mute = false;
     broker.cut();
     await expect(receipt.saved).resolves.toEqual({ seq: 1 });
@@ -283,14 +291,23 @@ describe.each([{ locks: true }, { locks: false }])('tabs of one browser, $locks 
     const page = await open(browser);
     await saved(page);
     const device = page.client.deviceUuid;
-    const store = await browser.openStore();
-    const [slot] = await store.slots();
-    await store.take(slot?.slot ?? '', slot?.owner ?? '', 'another page', Date.now());
-    store.close();
+    await steal(browser);
     const receipt = await star(page.client, 'a1');
     expect(page.client.deviceUuid).not.toBe(device);
     await expect(receipt.saved).resolves.toEqual({ seq: 1 });
     expect(stars(page)).toEqual(['a1']);
+  });
+
+  it('web_4 a page that lost its slot while it was offline does not connect as that device', async () => {
+    const page = await open(browser);
+    await saved(page);
+    const device = page.client.deviceUuid;
+    page.client.setOnline(false);
+    await steal(browser);
+    page.client.setOnline(true);
+    await until(() => page.client.deviceUuid !== device);
+    await saved(page);
+    expect(broker.joined).toEqual([device, page.client.deviceUuid]);
   });
 
   it('web_4 a device that another client took over is left to it', async () => {
