@@ -9,6 +9,7 @@
 //! - A slow client costs a cursor per stream: nothing is asked for while messages wait.
 
 mod cursors;
+mod needs;
 mod states;
 mod subscriptions;
 
@@ -17,10 +18,10 @@ mod tests;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use syncline_protocol::{Epoch, Filter, Seq, Start, StreamId, Topic};
+use syncline_protocol::{Filter, Seq, Start, StreamId, Topic};
 
 use super::ephemeral::Ephemeral;
 use super::hub::Advances;
@@ -28,108 +29,16 @@ use super::mailbox::{Advance, REPORTS_MAX};
 use super::session::{Retained, Tag, Verdict, Wanted};
 use crate::store::Committed;
 use cursors::{Cursor, Cursors, Place};
+use needs::{Purpose, Scan, Waiting};
 use states::States;
-use subscriptions::{Sub, SubId, Subscriptions, copies};
+use subscriptions::{Sub, Subscriptions, copies};
 
 pub(crate) use cursors::Hole;
+pub(crate) use needs::{Ground, Need, Rendered, SCAN_PAGE, Scanned, Want};
 pub(crate) use subscriptions::Outgoing;
 
-/// Streams in one page of a scan.
-pub(crate) const SCAN_PAGE: usize = 64;
-
-/// What a connection needs next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Need {
-    /// Events after a seq, to [`Delivery::events`].
-    Events { stream: Arc<StreamId>, after: Seq },
-    /// A snapshot in these encodings, to [`Delivery::snapshot`].
-    Snapshot {
-        stream: Arc<StreamId>,
-        want: Want,
-        msgpack: bool,
-        json: bool,
-    },
-    /// Up to [`SCAN_PAGE`] streams, to [`Delivery::streams`].
-    Streams { after: Option<StreamId> },
-    /// What is retained on a topic, to [`Delivery::topic`].
-    Topic(Arc<str>),
-}
-
-/// Which snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Want {
-    /// All of it; none of an empty stream.
-    Full,
-    /// What opens VIEW-4, with the mark of the connection's device; also of an empty stream.
-    Opening { seq: Seq, epoch: Epoch },
-}
-
-/// A snapshot in the encodings that were asked for.
-#[derive(Debug, Clone)]
-pub(crate) struct Rendered {
-    pub(crate) seq: Seq,
-    pub(crate) msgpack: Option<Bytes>,
-    pub(crate) json: Option<Bytes>,
-}
-
-/// A stream of a scan, as the store and the hub know it.
-#[derive(Debug, Clone)]
-pub(crate) struct Scanned {
-    pub(crate) stream: Arc<StreamId>,
-    pub(crate) head: Seq,
-    pub(crate) bus: Seq,
-}
-
-/// Where a new subscription begins.
-#[derive(Debug, Default)]
-pub(crate) struct Ground {
-    /// The store's head of the stream that the filter names.
-    pub(crate) head: Seq,
-    /// How far the bus has brought it.
-    pub(crate) bus: Seq,
-    /// Retained topics that the filter matches.
-    pub(crate) topics: Vec<Arc<str>>,
-}
-
-/// Why a snapshot is wanted.
-#[derive(Debug)]
-enum Purpose {
-    /// Something changed.
-    Live,
-    /// In answer to a SUBSCRIBE.
-    Retained(Arc<Sub>),
-    /// To open VIEW-4.
-    Opening(Arc<Sub>, Seq, Epoch),
-}
-
-/// A need that was told and is not answered.
-#[derive(Debug)]
-enum Waiting {
-    Events {
-        stream: Arc<StreamId>,
-        after: Seq,
-    },
-    Snapshot {
-        stream: Arc<StreamId>,
-        purpose: Purpose,
-    },
-    Streams(SubId),
-    Topic {
-        topic: Arc<str>,
-        of: Option<Arc<Sub>>,
-    },
-}
-
-/// A subscription with wildcards that goes through all streams once.
-#[derive(Debug)]
-struct Scan {
-    sub: Arc<Sub>,
-    after: Option<StreamId>,
-    /// `$since/0`: events from the beginning.
-    events: bool,
-    /// Retained states.
-    states: bool,
-}
+/// How long a live state may wait behind events.
+const STATE_WAIT_MAX: Duration = Duration::from_millis(100);
 
 /// The delivery of one connection.
 #[derive(Debug)]
@@ -178,7 +87,7 @@ impl Delivery {
     }
 
     /// Begins a subscription, in place of the one with the same base filter (VIEW-5).
-    pub(crate) fn subscribe(&mut self, wanted: &Wanted, ground: Ground) -> Verdict {
+    pub(crate) fn subscribe(&mut self, wanted: &Wanted, ground: &Ground) -> Verdict {
         let new = !self.unsubscribe(&wanted.subscription.filter);
         let sub = self.subs.add(wanted);
         let retained = match wanted.retained {
@@ -193,7 +102,7 @@ impl Delivery {
         }
         match sub.filter.exact() {
             Some(Topic::Events(stream)) => {
-                self.begin(&Arc::new(stream), &sub, wanted.subscription.start, &ground);
+                self.begin(&Arc::new(stream), &sub, wanted.subscription.start, ground);
             }
             Some(Topic::State(stream)) if retained => {
                 self.snapshots
@@ -273,13 +182,14 @@ impl Delivery {
         if self.waiting.is_some() || !self.outgoing.is_empty() || self.cursors.has_page() {
             return None;
         }
+        let overdue = now.checked_sub(STATE_WAIT_MAX).unwrap_or(now);
         let (need, waiting) = self
             .topic_need()
-            .or_else(|| self.snapshot_need(now))
-            .or_else(|| {
-                let streams = self.streams_need();
-                streams.or_else(|| self.events_need())
-            })?;
+            .or_else(|| self.asked_need())
+            .or_else(|| self.live_need(overdue))
+            .or_else(|| self.streams_need())
+            .or_else(|| self.events_need())
+            .or_else(|| self.live_need(now))?;
         self.waiting = Some(waiting);
         Some(need)
     }
@@ -487,10 +397,19 @@ impl Delivery {
         ))
     }
 
-    fn snapshot_need(&mut self, now: Instant) -> Option<(Need, Waiting)> {
-        let asked = self.snapshots.pop_front();
-        let (stream, purpose) =
-            asked.or_else(|| self.states.due(now).map(|stream| (stream, Purpose::Live)))?;
+    /// A state that a SUBSCRIBE asked for.
+    fn asked_need(&mut self) -> Option<(Need, Waiting)> {
+        let (stream, purpose) = self.snapshots.pop_front()?;
+        Some(self.snapshot_need(stream, purpose))
+    }
+
+    /// A live state that was due at `by`. Events go first, as long as it is not overdue: they are at hand.
+    fn live_need(&mut self, by: Instant) -> Option<(Need, Waiting)> {
+        let stream = self.states.due(by)?;
+        Some(self.snapshot_need(stream, Purpose::Live))
+    }
+
+    fn snapshot_need(&self, stream: Arc<StreamId>, purpose: Purpose) -> (Need, Waiting) {
         let encodings = |json: bool| match purpose.sub() {
             Some(sub) => sub.json == json,
             None => self
@@ -510,7 +429,7 @@ impl Delivery {
             msgpack,
             json,
         };
-        Some((need, Waiting::Snapshot { stream, purpose }))
+        (need, Waiting::Snapshot { stream, purpose })
     }
 
     /// A scan goes on when little is left of its last page.
@@ -534,15 +453,6 @@ impl Delivery {
             after,
         };
         Some((need, Waiting::Events { stream, after }))
-    }
-}
-
-impl Purpose {
-    fn sub(&self) -> Option<&Arc<Sub>> {
-        match self {
-            Self::Live => None,
-            Self::Retained(sub) | Self::Opening(sub, ..) => Some(sub),
-        }
     }
 }
 

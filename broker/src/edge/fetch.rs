@@ -6,10 +6,11 @@ use syncline_protocol::{DeviceId, Seq, StreamId};
 
 use super::delivery::{Need, Rendered, SCAN_PAGE, Want};
 use super::session::Request;
+use super::shared::Shared;
 use crate::compactor::{self, EncodedSnapshot, States, StatesError};
 use crate::store::{Committed, EventStore, ReadLimit, StoreError};
 
-/// Events that one connection holds in memory at most.
+/// What one connection reads at a time.
 pub(crate) const PAGE: ReadLimit = ReadLimit {
     events: 64,
     bytes: 256 << 10,
@@ -43,12 +44,8 @@ pub(crate) enum FetchError {
 }
 
 /// Reads what a delivery needs. Blocks.
-pub(crate) fn need(
-    store: &dyn EventStore,
-    states: &States,
-    device: DeviceId,
-    need: Need,
-) -> Result<Fetched, FetchError> {
+pub(crate) fn need(shared: &Shared, device: DeviceId, need: Need) -> Result<Fetched, FetchError> {
+    let store = &*shared.store;
     match need {
         Need::Events { stream, after } => Ok(Fetched::Events(store.read(&stream, after, PAGE)?)),
         Need::Snapshot {
@@ -57,7 +54,7 @@ pub(crate) fn need(
             msgpack,
             json,
         } => {
-            let snapshot = snapshot(store, states, device, &stream, want)?;
+            let snapshot = snapshot(store, &shared.states, device, &stream, want)?;
             let rendered = snapshot.map(|it| Rendered {
                 seq: it.snapshot().seq,
                 msgpack: msgpack.then(|| it.msgpack()),

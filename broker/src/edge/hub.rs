@@ -406,10 +406,10 @@ mod tests {
         let rig = rig(&[]);
         rig.hub.subscribe(rig.peer, &filter("sync/a/events"));
         let hear = |n| {
-            (0..n).for_each(|_| {
+            for _ in 0..n {
                 rig.hub
                     .hear(BusMessage::Event(commit(&rig.store, &stream("a"))));
-            })
+            }
         };
         let tail = |after| {
             let limit = ReadLimit {

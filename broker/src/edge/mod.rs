@@ -171,7 +171,7 @@ async fn tick(shared: Arc<Shared>) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        shared.attend(|attendance, now| attendance.tick(now));
+        shared.attend(presence::Attendance::tick);
         let hub = Arc::clone(&shared.hub);
         if hub.is_behind()
             && tokio::task::spawn_blocking(move || hub.catch_up())

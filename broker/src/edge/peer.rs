@@ -283,7 +283,7 @@ impl Peer {
         self.delivery.advance(now, &advances);
         let topics = self.shared.hub.retained_topics(filter);
         self.delivery
-            .subscribe(wanted, Ground { head, bus, topics })
+            .subscribe(wanted, &Ground { head, bus, topics })
     }
 
     fn unsubscribe(&mut self, packet_id: u16, filters: &[Option<Filter>]) {
@@ -330,7 +330,7 @@ impl Peer {
         };
         let (shared, mailbox) = (Arc::clone(&self.shared), self.mailbox());
         tokio::task::spawn_blocking(move || {
-            let fetched = fetch::need(&*shared.store, &shared.states, device, need);
+            let fetched = fetch::need(&shared, device, need);
             mailbox.fetched(fetched.unwrap_or_else(Fetched::Failed));
         });
     }
@@ -339,7 +339,7 @@ impl Peer {
         match fetched {
             Fetched::Events(events) => self.check(|delivery| delivery.events(events)),
             Fetched::Snapshot(snapshot) => self.check(|delivery| delivery.snapshot(now, snapshot)),
-            Fetched::Streams { page, last } => self.scanned(now, page, last),
+            Fetched::Streams { page, last } => self.scanned(now, &page, last),
             Fetched::Heads {
                 packet_id,
                 requests,
@@ -351,7 +351,7 @@ impl Peer {
         }
     }
 
-    fn scanned(&mut self, now: Instant, page: Vec<(StreamId, Seq)>, last: bool) {
+    fn scanned(&mut self, now: Instant, page: &[(StreamId, Seq)], last: bool) {
         let streams: Vec<_> = page
             .iter()
             .map(|(stream, _)| Arc::new(stream.clone()))

@@ -10,6 +10,7 @@
 //! - [`Session::tick`] when [`Session::next_timeout`] has come.
 //! - Once [`Session::ended`] says why, the driver writes what is left of the output and closes.
 
+mod action;
 mod answers;
 mod connect;
 mod end;
@@ -26,19 +27,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use mqtt_protocol_core::mqtt::packet::{Qos, RetainHandling};
-use mqtt_protocol_core::mqtt::result_code::SubackReasonCode;
-use syncline_protocol::{Filter, Notice, Refused, Seq, StreamId, Subscription};
+use mqtt_protocol_core::mqtt::packet::Qos;
+use syncline_protocol::{Notice, Refused, Seq, Subscription};
 
 use super::identity::{Identity, Principal};
 use super::submission::Submission;
 use crate::sequencer::Outcome;
 
+use action::{suback_code, wanted};
 use answers::{About, Answers, Open};
-use packet::{Entry, Publish, Received, Subscribe};
+use packet::{Publish, Received, Subscribe};
 use timers::{Timer, Timers};
 use wire::{Input, OutPublish, Wire};
 
+pub(crate) use action::{Action, Message, Request, Retained, Tag, Verdict, Wanted};
 pub(crate) use answers::Ticket;
 pub(crate) use end::EndReason;
 pub(crate) use wire::NotSent;
@@ -56,86 +58,6 @@ pub(crate) struct SessionOptions {
     pub(crate) receive_maximum: u16,
     /// Unacknowledged deliveries to a client at most, unless its Receive Maximum is lower.
     pub(crate) inflight_max: u16,
-}
-
-/// What the driver is to do.
-#[derive(Debug)]
-pub(crate) enum Action {
-    /// The CONNECT was accepted. The client id may belong to an older connection.
-    Accepted {
-        client_id: String,
-        identity: Arc<Identity>,
-    },
-    /// Hand this to the sequencer; its outcome goes to [`Session::answer`].
-    Submit {
-        ticket: Ticket,
-        submission: Submission,
-    },
-    /// Publish this on the errors topic, then call [`Session::reported`].
-    Report(Box<Notice>),
-    /// Begin these subscriptions.
-    Subscribe {
-        packet_id: u16,
-        requests: Vec<Request>,
-    },
-    /// End the subscriptions with these base filters; `None` stands for what cannot be one.
-    Unsubscribe {
-        packet_id: u16,
-        filters: Vec<Option<Filter>>,
-    },
-    /// The client acknowledged a delivery.
-    Acked(Tag),
-    /// The connection ended without a goodbye: submit its will.
-    Will(Submission),
-}
-
-/// One filter of a SUBSCRIBE: what to begin, or the answer that it gets already.
-pub(crate) type Request = Result<Wanted, Verdict>;
-
-/// A subscription that a client asks for.
-#[derive(Debug, Clone)]
-pub(crate) struct Wanted {
-    pub(crate) subscription: Subscription,
-    /// QoS 1, else 0.
-    pub(crate) at_least_once: bool,
-    pub(crate) retained: Retained,
-    /// The v5 Subscription Identifier.
-    pub(crate) identifier: Option<u32>,
-}
-
-/// When retained messages answer a SUBSCRIBE (the v5 Retain Handling).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Retained {
-    Always,
-    IfNew,
-    Never,
-}
-
-/// What a filter of a SUBSCRIBE is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Granted { at_least_once: bool },
-    BadFilter,
-    TooMany,
-    Failed,
-}
-
-/// A message for the client.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Message<'a> {
-    pub(crate) topic: &'a str,
-    pub(crate) payload: &'a [u8],
-    pub(crate) at_least_once: bool,
-    pub(crate) retain: bool,
-    pub(crate) identifiers: &'a [u32],
-    pub(crate) tag: Option<&'a Tag>,
-}
-
-/// What a delivery carried, so that its acknowledgement can be told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Tag {
-    pub(crate) stream: Arc<StreamId>,
-    pub(crate) seq: Seq,
 }
 
 #[derive(Debug)]
@@ -365,9 +287,9 @@ impl Session {
         match packet {
             Received::Connect(connect) if fresh => self.connect(now, *connect),
             _ if fresh => self.end(EndReason::OutOfPlace),
-            Received::Publish(publish) => self.request(publish),
+            Received::Publish(publish) => self.request(&publish),
             Received::Puback(id) => self.acked(id),
-            Received::Subscribe(subscribe) => self.subscribe(subscribe),
+            Received::Subscribe(subscribe) => self.subscribe(&subscribe),
             Received::Unsubscribe { packet_id, filters } => self.unsubscribe(packet_id, &filters),
             Received::Pingreq => self.wire.pingresp(),
             Received::Disconnect { with_will: false } => self.end(EndReason::Goodbye),
@@ -387,7 +309,7 @@ impl Session {
     }
 
     /// A PUBLISH of the client.
-    fn request(&mut self, publish: Publish) {
+    fn request(&mut self, publish: &Publish) {
         let Phase::Live(live) = &self.phase else {
             return;
         };
@@ -495,7 +417,7 @@ impl Session {
         self.actions.extend(tag.map(Action::Acked));
     }
 
-    fn subscribe(&mut self, subscribe: Subscribe) {
+    fn subscribe(&mut self, subscribe: &Subscribe) {
         let Phase::Live(live) = &mut self.phase else {
             return;
         };
@@ -523,38 +445,5 @@ impl Session {
         let filters = filters.iter().map(base).collect();
         self.actions
             .push_back(Action::Unsubscribe { packet_id, filters });
-    }
-}
-
-fn wanted(entry: &Entry, identifier: Option<u32>) -> Request {
-    let subscription: Subscription = entry.filter.parse().map_err(|_| Verdict::BadFilter)?;
-    if let syncline_protocol::Start::At(_) = subscription.start {
-        return Err(Verdict::BadFilter); // VIEW-7: not served yet
-    }
-    let retained = match entry.retained {
-        RetainHandling::SendRetained => Retained::Always,
-        RetainHandling::SendRetainedIfNotExists => Retained::IfNew,
-        RetainHandling::DoNotSendRetained => Retained::Never,
-    };
-    let at_least_once = entry.qos != Qos::AtMostOnce;
-    Ok(Wanted {
-        subscription,
-        at_least_once,
-        retained,
-        identifier,
-    })
-}
-
-fn suback_code(verdict: Verdict) -> SubackReasonCode {
-    match verdict {
-        Verdict::Granted {
-            at_least_once: true,
-        } => SubackReasonCode::GrantedQos1,
-        Verdict::Granted {
-            at_least_once: false,
-        } => SubackReasonCode::GrantedQos0,
-        Verdict::BadFilter => SubackReasonCode::TopicFilterInvalid,
-        Verdict::TooMany => SubackReasonCode::QuotaExceeded,
-        Verdict::Failed => SubackReasonCode::ImplementationSpecificError,
     }
 }

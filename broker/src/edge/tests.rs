@@ -218,7 +218,7 @@ impl Client {
     }
 
     async fn publish(&mut self, topic: &str, payload: &[u8]) -> u16 {
-        let id = Some(self.mqtt.acquire_packet_id().unwrap());
+        let id = self.mqtt.acquire_packet_id().unwrap();
         let packet = if self.version == Version::V5_0 {
             let builder = v5_0::Publish::builder().topic_name(topic).unwrap();
             let builder = builder.qos(Qos::AtLeastOnce).packet_id(id).payload(payload);
@@ -229,7 +229,7 @@ impl Client {
             builder.build().unwrap().into()
         };
         self.send(packet).await;
-        id.unwrap()
+        id
     }
 
     /// Publishes and waits for the PUBACK.

@@ -12,7 +12,7 @@ use syncline_protocol::{
 
 use super::{Hooks, Lane, Options, Outcome, Reply, Sequencer, StartError};
 use crate::edge::submission;
-use crate::store::contract::{ALL, at, device, number, read_all, seqs, stream};
+use crate::store::contract::{ALL, at, device, number, read_all, stream};
 use crate::store::faults::{Faults, FaultyStore};
 use crate::store::memory::MemoryStore;
 use crate::store::{Append, Committed, EventStore, Record};

@@ -15,7 +15,10 @@ impl Core {
             return;
         }
         match answer {
-            Answer::Saved(seq) | Answer::Repeat(seq) => self.acknowledge(id, Some(seq)),
+            Answer::Saved(seq) | Answer::Repeat(seq) => {
+                self.acknowledge(id, Some(seq));
+                self.hide_if_applied(id, seq);
+            }
             Answer::Refused(refusal) => self.refused(now, id, refusal),
         }
         self.fork_if_drained();
@@ -31,6 +34,13 @@ impl Core {
             id,
             outcome: Outcome::Saved(seq),
         });
+    }
+
+    /// OVERLAY-2: what a state brought has no event of its own to wait for.
+    fn hide_if_applied(&mut self, id: IntentId, seq: Seq) {
+        if self.link.is_settled() && seq <= self.view.seq() {
+            self.hide(id);
+        }
     }
 
     fn refused(&mut self, now: UnixMillis, id: IntentId, refusal: Refusal) {

@@ -280,7 +280,7 @@ impl Core {
         self.save_if_due(now);
     }
 
-    fn save_if_due(&mut self, now: UnixMillis) {
+    pub(crate) fn save_if_due(&mut self, now: UnixMillis) {
         if !self.saves.is_due(now) {
             return;
         }

@@ -154,6 +154,8 @@ impl Core {
         } else if !online {
             self.end_connection();
             self.switch_off();
+            self.saves.hurry(now);
+            self.save_if_due(now);
         }
     }
 

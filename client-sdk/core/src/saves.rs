@@ -20,6 +20,11 @@ impl Saves {
         self.due.get_or_insert(now.plus(SAVE_AFTER_MS));
     }
 
+    /// What is due some time is due now.
+    pub(crate) fn hurry(&mut self, now: UnixMillis) {
+        self.due = self.due.map(|due| due.min(now));
+    }
+
     pub(crate) fn persisted(&mut self, write: WriteId) {
         if self.on_its_way.is_some_and(|id| id <= write) {
             self.on_its_way = None;

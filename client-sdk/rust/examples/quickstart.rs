@@ -9,8 +9,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let receipt = client
         .publish("star_album", map([("album_id", "kind-of-blue")]))
         .await?;
-    println!("starred here: {:?}", client.entries("albums").await?.keys());
-    println!("saved everywhere: {:?}", receipt.saved().await?);
+    println!("saved at {:?}", receipt.saved().await?.seq);
+    println!("starred: {:?}", client.entries("albums").await?.keys());
     client.close().await;
     Ok(())
 }

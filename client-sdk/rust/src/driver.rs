@@ -5,7 +5,7 @@ use std::future::pending;
 use std::sync::Arc;
 
 use syncline_client_core::{
-    Core, Input, IntentId, OpenOptions, Outcome, Output, Rejected, Status, Stored,
+    Core, Input, IntentId, OpenOptions, Outcome, Output, Rejected, Status, Stored, WriteId,
 };
 use syncline_protocol::{DeviceId, EventType, UnixMillis, Value};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -80,6 +80,9 @@ struct Driver {
     connection: Option<Connection>,
     /// Connections that are saying goodbye.
     leaving: Vec<JoinHandle<()>>,
+    /// The last write that was handed over, and the last that is durable.
+    handed_over: WriteId,
+    durable: WriteId,
     address: Address,
     device_name: Option<String>,
     /// Publishes whose intent is not durable yet.
@@ -120,6 +123,8 @@ pub(crate) async fn start(
         written,
         connection: None,
         leaving: Vec::new(),
+        handed_over: WriteId::NONE,
+        durable: WriteId::NONE,
         address: options.address,
         device_name: options.device_name,
         storing: HashMap::new(),
@@ -199,6 +204,9 @@ impl Driver {
     fn handle(&mut self, input: Input) -> Option<Wake> {
         if matches!(input, Input::Disconnected { .. }) {
             self.connection = None;
+        }
+        if let Input::Persisted(write) = input {
+            self.durable = write;
         }
         // Without chance the longest delay is the kindest.
         let random = random().unwrap_or(0.999);
@@ -288,7 +296,10 @@ impl Driver {
                 let taken = connection.is_none_or(|it| it.publish(id, topic, payload));
                 return self.unless(taken);
             }
-            Output::Write(write) => self.writer.write(*write),
+            Output::Write(write) => {
+                self.handed_over = write.id;
+                self.writer.write(*write);
+            }
             Output::Stored(id) => self.stored(id),
             other => self.tell(other),
         }
@@ -365,6 +376,13 @@ impl Driver {
     }
 
     async fn shut_down(mut self) {
+        self.handle(Input::SetOnline(false));
+        while self.durable < self.handed_over {
+            let Some(Ok(write)) = self.written.recv().await else {
+                break;
+            };
+            self.handle(Input::Persisted(write));
+        }
         self.disconnect();
         for task in self.leaving {
             // It ends within its own time limit; how does not matter.

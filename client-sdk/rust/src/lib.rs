@@ -11,8 +11,8 @@
 //! let options = Options::new("127.0.0.1:1883", "demo")?.store(Store::File("music.redb".into()));
 //! let client = Client::open(options).await?;
 //! let receipt = client.publish("star_album", map([("album_id", "kind-of-blue")])).await?;
-//! println!("starred: {:?}", client.entries("albums").await?);
 //! println!("saved at {:?}", receipt.saved().await?.seq);
+//! println!("starred: {:?}", client.entries("albums").await?);
 //! # client.close().await; Ok(()) }
 //! ```
 //!

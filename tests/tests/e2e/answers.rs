@@ -290,3 +290,17 @@ fn qos_2_is_announced_as_not_served_and_ends_a_3_1_1_connection_with_a_log_line(
         broker.log()
     );
 }
+
+#[test]
+fn clock_1_a_counter_fits_into_32_bits() {
+    let broker = Broker::start();
+    let mut phone = device(&broker, Version::V5, PHONE);
+    let now = 1_700_000_000_000;
+    let largest = Star::album("a").at(now, (1 << 32) - 1).json();
+    assert_eq!(phone.publish(EVENTS, largest).unwrap().seq(), Some(1));
+    let larger = Star::album("b").at(now, 1 << 32).json();
+    assert_eq!(
+        phone.publish(EVENTS, larger).unwrap().refusal(),
+        Some("not_an_event")
+    );
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use syncline_protocol::{Event, Schema, Snapshot, State};
-use syncline_tests::broker::Broker;
+use syncline_tests::broker::{Broker, Setup};
 use syncline_tests::http;
 use syncline_tests::star::Star;
 use syncline_tests::wire::Version;
@@ -41,7 +41,7 @@ fn snap_5_snap_6_an_empty_stream_has_no_state_and_the_last_of_many_is_always_sen
 }
 
 #[test]
-fn state_4_g5_events_and_state_amount_to_the_same_digest() {
+fn state_2_state_4_g5_events_and_state_amount_to_the_same_digest() {
     let broker = Broker::start();
     let (mut phone, mut laptop) = (
         device(&broker, Version::V5, PHONE),
@@ -120,4 +120,47 @@ fn channels_are_streams_of_their_own() {
         (state["channel"].as_str(), number(&state, "head")),
         (Some("living-room"), 1)
     );
+}
+
+#[test]
+fn digest_3_collections_defined_identically_compare_whatever_else_a_schema_has() {
+    let music = include_str!("../../../config/schemas/music.toml");
+    let more = r#"
+        [collections.artists]
+        kind = "set"
+        conflict = "last_write_wins"
+        key = "artist_id"
+        add = "follow_artist"
+        remove = "leave_artist"
+    "#;
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("schema.toml");
+    std::fs::write(&path, format!("{music}{more}")).unwrap();
+    let brokers = [
+        Setup::new(),
+        Setup::new().arguments(&["--schema", path.to_str().unwrap()]),
+    ]
+    .map(Setup::start);
+    let states = brokers.each_ref().map(|broker| {
+        let mut phone = device(broker, Version::V5, PHONE);
+        let follow = Star::of("follow_artist", serde_json::json!({ "artist_id": "x" }));
+        for star in [Star::album("a"), follow, Star::album("b")] {
+            phone
+                .publish("sync/home/events", star.at(1_700_000_000_000, 0).json())
+                .unwrap();
+        }
+        watcher(broker, "$json/sync/home/state")
+            .message()
+            .unwrap()
+            .json()
+    });
+    assert_eq!(
+        states[0]["digests"]["albums"],
+        states[1]["digests"]["albums"]
+    );
+    assert_ne!(
+        states[0]["digest"], states[1]["digest"],
+        "one of them follows an artist"
+    );
+    assert_ne!(states[0]["schema"], states[1]["schema"]);
 }

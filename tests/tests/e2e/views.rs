@@ -234,3 +234,16 @@ fn topic_5_a_wildcard_does_not_reach_topics_that_begin_with_a_dollar() {
     let next = wire.message().unwrap();
     assert!(next.topic.starts_with("sync/home/"), "{}", next.topic);
 }
+
+#[test]
+fn snap_3_a_client_of_another_epoch_gets_the_full_state() {
+    let broker = Broker::start();
+    stars(&broker, "sync/home", 3);
+    let mut wire = watcher(&broker, "$json/$since/2-00000000000000ff/sync/home/events");
+    let opening = wire.message().unwrap().json();
+    assert_eq!((number(&opening, "since"), number(&opening, "seq")), (0, 3));
+    assert_eq!(
+        opening["collections"]["albums"].as_object().unwrap().len(),
+        3
+    );
+}

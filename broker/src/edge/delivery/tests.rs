@@ -3,10 +3,9 @@
 use super::*;
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use proptest::prelude::*;
-use syncline_protocol::{Clock, DeviceId, Event, Subscription, UnixMillis, Value};
+use syncline_protocol::{Clock, DeviceId, Epoch, Event, Subscription, UnixMillis, Value};
 
 /// A world of three streams, a connection, and what each of its subscriptions has.
 struct World {
@@ -165,7 +164,7 @@ impl World {
             identifier: Some(id),
         };
         assert_eq!(
-            self.delivery.subscribe(&wanted, ground),
+            self.delivery.subscribe(&wanted, &ground),
             Verdict::Granted {
                 at_least_once: true
             }

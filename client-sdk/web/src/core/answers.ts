@@ -3,7 +3,7 @@ import { sinceFilter } from '../protocol/ids.js';
 import { decodeRefusal, type Refusal } from '../protocol/refusal.js';
 import type { Answer } from './messages.js';
 import type { Pending } from './outbox.js';
-import { connect, type Parts } from './parts.js';
+import { connect, hide, type Parts } from './parts.js';
 import type { Turn } from './turn.js';
 
 /** OUTBOX-6, REFUSE-1. An answer for what is not on its way is an echo. */
@@ -11,7 +11,10 @@ export function onAcked(parts: Parts, turn: Turn, id: number, answer: Answer): v
   const pending = parts.outbox.get(id);
   if (pending?.standing !== 'sent') return;
   if ('refused' in answer) return onRefused(parts, turn, pending, answer.refused);
-  acknowledge(parts, turn, pending, 'saved' in answer ? answer.saved : answer.repeat);
+  const seq = 'saved' in answer ? answer.saved : answer.repeat;
+  acknowledge(parts, turn, pending, seq);
+  // OVERLAY-2: what a state brought has no event of its own to wait for.
+  if (parts.link.isSettled && seq <= parts.replica.seq) hide(parts, pending);
 }
 
 /** A message on the own `errors` topic (REFUSE-1). */

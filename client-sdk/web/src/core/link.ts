@@ -54,6 +54,11 @@ export class Link {
     return this.#phase.name === 'connecting';
   }
 
+  /** Whether the link is open and no opening is awaited. */
+  get isSettled(): boolean {
+    return this.open?.awaiting === null;
+  }
+
   /** The open connection, on which intents may be sent (LINK-2). */
   get open(): Connection | undefined {
     return this.connection?.open === true ? this.connection : undefined;

@@ -1,0 +1,125 @@
+//! What a session says to its driver, and what it is told.
+
+use std::sync::Arc;
+
+use mqtt_protocol_core::mqtt::packet::{Qos, RetainHandling};
+use mqtt_protocol_core::mqtt::result_code::SubackReasonCode;
+use syncline_protocol::{Filter, Notice, Seq, Start, StreamId, Subscription};
+
+use super::super::identity::Identity;
+use super::super::submission::Submission;
+use super::answers::Ticket;
+use super::packet::Entry;
+
+/// What the driver is to do.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// The CONNECT was accepted. The client id may belong to an older connection.
+    Accepted {
+        client_id: String,
+        identity: Arc<Identity>,
+    },
+    /// Hand this to the sequencer; its outcome goes to [`Session::answer`].
+    Submit {
+        ticket: Ticket,
+        submission: Submission,
+    },
+    /// Publish this on the errors topic, then call [`Session::reported`].
+    Report(Box<Notice>),
+    /// Begin these subscriptions.
+    Subscribe {
+        packet_id: u16,
+        requests: Vec<Request>,
+    },
+    /// End the subscriptions with these base filters; `None` stands for what cannot be one.
+    Unsubscribe {
+        packet_id: u16,
+        filters: Vec<Option<Filter>>,
+    },
+    /// The client acknowledged a delivery.
+    Acked(Tag),
+    /// The connection ended without a goodbye: submit its will.
+    Will(Submission),
+}
+
+/// One filter of a SUBSCRIBE: what to begin, or the answer that it gets already.
+pub(crate) type Request = Result<Wanted, Verdict>;
+
+/// A subscription that a client asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) subscription: Subscription,
+    /// QoS 1, else 0.
+    pub(crate) at_least_once: bool,
+    pub(crate) retained: Retained,
+    /// The v5 Subscription Identifier.
+    pub(crate) identifier: Option<u32>,
+}
+
+/// When retained messages answer a SUBSCRIBE (the v5 Retain Handling).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retained {
+    Always,
+    IfNew,
+    Never,
+}
+
+/// What a filter of a SUBSCRIBE is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Granted { at_least_once: bool },
+    BadFilter,
+    TooMany,
+}
+
+/// A message for the client.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Message<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) payload: &'a [u8],
+    pub(crate) at_least_once: bool,
+    pub(crate) retain: bool,
+    pub(crate) identifiers: &'a [u32],
+    pub(crate) tag: Option<&'a Tag>,
+}
+
+/// What a delivery carried, so that its acknowledgement can be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tag {
+    pub(crate) stream: Arc<StreamId>,
+    pub(crate) seq: Seq,
+}
+
+/// What one filter of a SUBSCRIBE asks for.
+pub(super) fn wanted(entry: &Entry, identifier: Option<u32>) -> Request {
+    let subscription: Subscription = entry.filter.parse().map_err(|_| Verdict::BadFilter)?;
+    if let Start::At(_) = subscription.start {
+        return Err(Verdict::BadFilter); // VIEW-7: not served yet
+    }
+    let retained = match entry.retained {
+        RetainHandling::SendRetained => Retained::Always,
+        RetainHandling::SendRetainedIfNotExists => Retained::IfNew,
+        RetainHandling::DoNotSendRetained => Retained::Never,
+    };
+    let at_least_once = entry.qos != Qos::AtMostOnce;
+    Ok(Wanted {
+        subscription,
+        at_least_once,
+        retained,
+        identifier,
+    })
+}
+
+/// How a verdict is written.
+pub(super) fn suback_code(verdict: Verdict) -> SubackReasonCode {
+    match verdict {
+        Verdict::Granted {
+            at_least_once: true,
+        } => SubackReasonCode::GrantedQos1,
+        Verdict::Granted {
+            at_least_once: false,
+        } => SubackReasonCode::GrantedQos0,
+        Verdict::BadFilter => SubackReasonCode::TopicFilterInvalid,
+        Verdict::TooMany => SubackReasonCode::QuotaExceeded,
+    }
+}

@@ -1,0 +1,234 @@
+//! What clients publish and how it is answered.
+
+use super::*;
+
+#[test]
+fn answer_2_acknowledgements_leave_in_the_order_of_the_publishes_refusals_too() {
+    for version in BOTH {
+        let mut talk = Talk::connected(version);
+        for id in [7, 8] {
+            talk.star(id);
+        }
+        talk.publish("sync/a/events", b"nonsense", Qos::AtLeastOnce, Some(9));
+        let tickets = talk.tickets();
+        talk.session.answer(tickets[1], saved(2));
+        assert!(talk.hear().is_empty(), "the first is not answered yet");
+        talk.session.answer(tickets[0], saved(1));
+        let mut packets = talk.hear();
+        if version == Version::V3_1_1 {
+            assert_eq!(puback_ids(&packets), [7, 8]);
+            assert!(matches!(
+                talk.session.next_action(),
+                Some(Action::Report(_))
+            ));
+            talk.session.reported();
+            packets.extend(talk.hear());
+        }
+        assert_eq!(puback_ids(&packets), [7, 8, 9]);
+    }
+}
+
+#[test]
+fn answer_1_a_v5_puback_carries_the_seq_or_the_first_copys() {
+    let mut talk = Talk::connected(Version::V5_0);
+    talk.star(1);
+    talk.star(2);
+    let tickets = talk.tickets();
+    talk.session.answer(tickets[0], saved(41));
+    let Outcome::Saved { seq, receipt } = saved(12) else {
+        panic!()
+    };
+    talk.session
+        .answer(tickets[1], Outcome::Repeat { seq, receipt });
+    let said: Vec<_> = talk
+        .hear()
+        .iter()
+        .map(|packet| {
+            let Packet::V5_0Puback(puback) = packet else {
+                panic!("{packet}")
+            };
+            let Some([Property::UserProperty(it)]) = puback.props().as_deref() else {
+                panic!()
+            };
+            (it.key().to_owned(), it.val().to_owned())
+        })
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ("seq".to_owned(), "41".to_owned()),
+            ("repeat".to_owned(), "12".to_owned())
+        ]
+    );
+}
+
+#[test]
+fn answer_3_v5_reads_a_refusal_in_its_puback() {
+    let cases: [(&str, Vec<u8>, PubackReasonCode, &str); 5] = [
+        (
+            "sync/a/state",
+            event(None),
+            PubackReasonCode::TopicNameInvalid,
+            "bad_topic: ",
+        ),
+        (
+            "elsewhere",
+            event(None),
+            PubackReasonCode::TopicNameInvalid,
+            "bad_topic: ",
+        ),
+        (
+            "sync/a/events",
+            b"?".to_vec(),
+            PubackReasonCode::PayloadFormatInvalid,
+            "not_an_event: ",
+        ),
+        (
+            "sync/a/events",
+            vec![b'{'; 2_000],
+            PubackReasonCode::QuotaExceeded,
+            "too_large: ",
+        ),
+        (
+            "sync/a/events",
+            event(Some(OTHER)),
+            PubackReasonCode::NotAuthorized,
+            "not_your_device: ",
+        ),
+    ];
+    for (topic, payload, code, name) in cases {
+        let mut talk = Talk::connected(Version::V5_0);
+        talk.publish(topic, &payload, Qos::AtLeastOnce, Some(1));
+        let packets = talk.hear();
+        let [Packet::V5_0Puback(puback)] = &packets[..] else {
+            panic!("{packets:?}")
+        };
+        assert_eq!(puback.reason_code(), Some(code));
+        let Some([Property::ReasonString(reason)]) = puback.props().as_deref() else {
+            panic!()
+        };
+        assert!(reason.val().starts_with(name), "{}", reason.val());
+        assert!(talk.session.wants_input(), "the connection lives");
+    }
+}
+
+#[test]
+fn answer_3_at_3_1_1_and_at_qos_0_the_errors_topic_tells() {
+    let mut talk = Talk::connected(Version::V3_1_1);
+    talk.publish(
+        "sync/a/b/events",
+        &event(Some(OTHER)),
+        Qos::AtLeastOnce,
+        Some(5),
+    );
+    let Some(Action::Report(notice)) = talk.session.next_action() else {
+        panic!()
+    };
+    assert_eq!(notice.error, RefusalName::NotYourDevice.as_str());
+    assert_eq!(notice.device.to_string(), DEVICE);
+    assert_eq!(notice.stream.to_string(), "sync/a/b");
+    assert_eq!(notice.event_type.as_deref(), Some("star_album"));
+    assert!(talk.hear().is_empty(), "the PUBACK follows the message");
+    talk.session.reported();
+    assert_eq!(puback_ids(&talk.hear()), [5]);
+
+    let mut talk = Talk::connected(Version::V5_0);
+    talk.publish("sync/a/events", b"?", Qos::AtMostOnce, None);
+    assert!(matches!(
+        talk.session.next_action(),
+        Some(Action::Report(_))
+    ));
+    talk.session.reported();
+    assert!(talk.hear().is_empty());
+}
+
+#[test]
+fn answer_4_a_transient_failure_is_never_acknowledged_and_nothing_later_is_processed() {
+    for version in BOTH {
+        let mut talk = Talk::connected(version);
+        talk.star(1);
+        talk.star(2);
+        let tickets = talk.tickets();
+        let failed = Outcome::Failed(TransientName::StorageFailed, "no space".to_owned());
+        talk.session.answer(tickets[1], failed);
+        assert!(!talk.session.wants_input());
+        talk.star(3);
+        assert!(talk.tickets().is_empty());
+        talk.session.answer(tickets[0], saved(1));
+        let packets = talk.hear();
+        assert_eq!(puback_ids(&packets[..1]), [1]);
+        if version == Version::V5_0 {
+            let [_, Packet::V5_0Disconnect(it)] = &packets[..] else {
+                panic!("{packets:?}")
+            };
+            assert_eq!(
+                it.reason_code(),
+                Some(DisconnectReasonCode::ImplementationSpecificError)
+            );
+        } else {
+            assert_eq!(packets.len(), 1);
+        }
+        assert!(matches!(talk.end(), EndReason::Transient { .. }));
+    }
+}
+
+#[test]
+fn qos_2_closes_and_v5_is_told() {
+    for version in BOTH {
+        let mut talk = Talk::connected(version);
+        talk.publish("sync/a/events", &event(None), Qos::ExactlyOnce, Some(1));
+        assert_eq!(talk.end(), &EndReason::Qos2);
+        let packets = talk.hear();
+        match version {
+            Version::V5_0 => {
+                let [Packet::V5_0Disconnect(it)] = &packets[..] else {
+                    panic!("{packets:?}")
+                };
+                assert_eq!(
+                    it.reason_code(),
+                    Some(DisconnectReasonCode::QosNotSupported)
+                );
+            }
+            _ => assert!(packets.is_empty()),
+        }
+        assert!(talk.tickets().is_empty());
+    }
+}
+
+#[test]
+fn g10_a_3_1_1_publisher_is_not_read_beyond_the_receive_maximum() {
+    let mut talk = Talk::connected(Version::V3_1_1);
+    let packet = |id| {
+        let packet = publish(
+            Version::V3_1_1,
+            "sync/a/events",
+            &event(None),
+            Qos::AtLeastOnce,
+            Some(id),
+        );
+        packet.to_continuous_buffer()
+    };
+    let mut input: BytesMut = (1..=6).flat_map(packet).collect();
+    talk.session.receive(talk.now, &mut input);
+    let tickets = talk.tickets();
+    assert_eq!(tickets.len(), 4);
+    assert!(!talk.session.wants_input() && !input.is_empty());
+    talk.session.answer(tickets[0], saved(1));
+    talk.session.receive(talk.now, &mut input);
+    assert_eq!(talk.tickets().len(), 1);
+}
+
+#[test]
+fn g10_a_v5_publisher_beyond_its_receive_maximum_is_told_0x93() {
+    let mut talk = Talk::connected(Version::V5_0);
+    (1..=5).for_each(|id| talk.star(id));
+    assert_eq!(talk.tickets().len(), 4);
+    let packets = talk.hear();
+    let [Packet::V5_0Disconnect(it)] = &packets[..] else {
+        panic!("{packets:?}")
+    };
+    assert_eq!(
+        it.reason_code(),
+        Some(DisconnectReasonCode::ReceiveMaximumExceeded)
+    );
+}

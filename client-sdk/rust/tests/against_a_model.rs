@@ -1,0 +1,229 @@
+//! The client over real sockets against a model of the broker.
+#![allow(clippy::unwrap_used)] // helpers of tests are tests, too
+
+#[path = "../../core/tests/model/mod.rs"]
+mod model;
+mod server;
+
+use std::time::Duration;
+
+use server::Server;
+use syncline_client::{Client, NotSaved, Options, Phase, Store, Value, map};
+use tokio::time::timeout;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    timeout(DEADLINE, what).await.expect("it takes too long")
+}
+
+fn options(server: &Server) -> Options {
+    Options::new(&server.address(), "music").unwrap()
+}
+
+fn star(album: &str) -> Value {
+    map([("album_id", album)])
+}
+
+async fn until_saved(client: &Client) {
+    let mut status = client.status();
+    let saved = status.wait_for(|it| it.phase == Phase::Online && it.pending == 0);
+    within(saved).await.unwrap();
+}
+
+async fn until_online(client: &Client) {
+    let mut status = client.status();
+    within(status.wait_for(|it| it.phase == Phase::Online))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn what_one_stars_the_other_sees() {
+    let server = Server::start().await;
+    let phone = Client::open(options(&server).device_name("phone"))
+        .await
+        .unwrap();
+    let window = Client::open(options(&server)).await.unwrap();
+    until_online(&phone).await;
+    until_online(&window).await;
+    let (mut changes, mut events) = (window.changes(), window.events());
+    let receipt = phone.publish("star_album", star("a1")).await.unwrap();
+    assert!(phone.contains("albums", "a1").await.unwrap());
+    assert_eq!(within(receipt.saved()).await.unwrap().seq.unwrap().get(), 1);
+    let change = within(changes.recv()).await.unwrap();
+    assert_eq!(
+        (change.collection.as_str(), change.keys),
+        ("albums", vec!["a1".to_owned()])
+    );
+    assert!(!within(events.recv()).await.unwrap().own);
+    assert!(window.contains("albums", "a1").await.unwrap());
+    phone.close().await;
+    window.close().await;
+}
+
+#[tokio::test]
+async fn refuse_2_a_refusal_reaches_the_receipt_and_the_app() {
+    let server = Server::start().await;
+    let client = Client::open(options(&server)).await.unwrap();
+    let mut set_aside = client.set_aside();
+    let receipt = client.publish("forbidden", star("a1")).await.unwrap();
+    let NotSaved::Refused(refusal) = within(receipt.saved()).await.unwrap_err() else {
+        panic!("not refused");
+    };
+    assert_eq!(
+        (refusal.name.as_str(), refusal.reason.as_str()),
+        ("not_allowed", "said the model")
+    );
+    assert_eq!(within(set_aside.recv()).await.unwrap().refusal, refusal);
+    client.close().await;
+}
+
+#[tokio::test]
+async fn g11_what_was_queued_offline_arrives_once_and_in_order_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::File(folder.path().join("outbox.redb"));
+    let server = Server::start().await;
+    let offline = options(&server).store(store.clone()).online(false);
+    let client = Client::open(offline).await.unwrap();
+    for n in 0..500 {
+        client
+            .publish("star_album", star(&format!("a{n:03}")))
+            .await
+            .unwrap();
+    }
+    client.close().await;
+    let client = Client::open(options(&server).store(store)).await.unwrap();
+    until_saved(&client).await;
+    let expected: Vec<String> = (0..500).map(|n| format!("a{n:03}")).collect();
+    assert_eq!(server.albums(), expected);
+    assert_eq!(client.entries("albums").await.unwrap().len(), 500);
+    client.close().await;
+}
+
+#[tokio::test]
+async fn outbox_7_a_lost_connection_repeats_and_loses_nothing() {
+    let server = Server::start().await;
+    let client = Client::open(options(&server)).await.unwrap();
+    let mut receipts = Vec::new();
+    for round in 0..5 {
+        for n in 0..40 {
+            let album = star(&format!("{round}-{n:02}"));
+            receipts.push(client.publish("star_album", album).await.unwrap());
+        }
+        server.cut();
+    }
+    until_saved(&client).await;
+    for (seq, receipt) in (1..).zip(receipts) {
+        assert_eq!(
+            within(receipt.saved()).await.unwrap().seq.unwrap().get(),
+            seq
+        );
+    }
+    let said = |round| (0..40).map(move |n| format!("{round}-{n:02}"));
+    assert_eq!(server.albums(), (0..5).flat_map(said).collect::<Vec<_>>());
+    client.close().await;
+}
+
+#[tokio::test]
+async fn open_3_the_view_is_there_before_any_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::File(folder.path().join("outbox.redb"));
+    let server = Server::start().await;
+    let client = Client::open(options(&server).store(store.clone()))
+        .await
+        .unwrap();
+    let mut events = client.events();
+    client.publish("star_album", star("a1")).await.unwrap();
+    until_saved(&client).await;
+    assert!(within(events.recv()).await.unwrap().own);
+    client.set_online(false).await.unwrap();
+    client.publish("star_album", star("a2")).await.unwrap();
+    let again = || Client::open(options(&server).store(store.clone()).online(false));
+    assert!(again().await.unwrap_err().to_string().contains("in use"));
+    let device = client.device().await.unwrap();
+    client.close().await;
+    let client = again().await.unwrap();
+    assert_eq!(client.device().await.unwrap(), device);
+    let entries = client.entries("albums").await.unwrap();
+    assert_eq!(entries.into_keys().collect::<Vec<_>>(), ["a1", "a2"]);
+    assert_eq!(client.status().borrow().pending, 1);
+    client.close().await;
+}
+
+#[tokio::test]
+async fn fork_3_a_copied_store_becomes_a_device_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let server = Server::start().await;
+    let open = |name: &str| Client::open(options(&server).store(Store::File(path(name))));
+    let client = open("one").await.unwrap();
+    client.publish("star_album", star("a1")).await.unwrap();
+    until_saved(&client).await;
+    client.close().await;
+    std::fs::copy(path("one"), path("two")).unwrap();
+    let one = open("one").await.unwrap();
+    one.publish("star_album", star("a2")).await.unwrap();
+    until_saved(&one).await;
+    let device = one.device().await.unwrap();
+    one.close().await;
+    let two = open("two").await.unwrap();
+    let receipt = two.publish("star_album", star("a3")).await.unwrap();
+    within(receipt.saved()).await.unwrap();
+    assert_ne!(two.device().await.unwrap(), device);
+    assert_eq!(server.albums(), ["a1", "a2", "a3"]);
+    two.close().await;
+}
+
+#[tokio::test]
+async fn replica_7_a_disk_that_was_rolled_back_is_followed() {
+    let server = Server::start().await;
+    let client = Client::open(options(&server)).await.unwrap();
+    for album in ["a1", "a2", "a3"] {
+        client.publish("star_album", star(album)).await.unwrap();
+    }
+    until_saved(&client).await;
+    let mut changes = client.changes();
+    server.roll_back(1);
+    let change = within(changes.recv()).await.unwrap();
+    assert_eq!(change.keys, ["a2", "a3"]);
+    client.publish("unstar_album", star("a1")).await.unwrap();
+    until_saved(&client).await;
+    assert_eq!(client.entries("albums").await.unwrap().len(), 0);
+    assert_eq!(server.live_albums(), 0);
+    client.close().await;
+}
+
+#[tokio::test]
+async fn store_1_closing_first_makes_durable_what_was_published() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::File(folder.path().join("outbox.redb"));
+    let server = Server::start().await;
+    let client = Client::open(options(&server).store(store).online(false))
+        .await
+        .unwrap();
+    let published = client.publish("star_album", star("a1"));
+    let (published, ()) = tokio::join!(published, client.clone().close());
+    assert!(published.is_ok());
+    let closed = client.publish("star_album", star("a2")).await.unwrap_err();
+    assert_eq!(closed.to_string(), "the client is closed");
+}
+
+#[tokio::test]
+async fn retry_1_without_a_broker_it_waits_and_says_why() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let client = Client::open(Options::new(&nobody.to_string(), "music").unwrap())
+        .await
+        .unwrap();
+    let mut status = client.status();
+    let waiting = within(status.wait_for(|it| it.next_retry_at.is_some()))
+        .await
+        .unwrap()
+        .clone();
+    assert_eq!(waiting.phase, Phase::Offline);
+    assert!(waiting.reason.is_some());
+    client.close().await;
+}
