@@ -175,17 +175,20 @@ impl Hub {
         } else {
             state.retained.insert(Arc::clone(&topic), Arc::new(message));
         }
-        state.told(&topic, &mut |mailbox| mailbox.topic(Arc::clone(&topic)));
+        for mailbox in state.followers(&[&topic]) {
+            mailbox.topic(Arc::clone(&topic));
+        }
     }
 
     /// Sends a message that is not retained to those who follow its topic, `except` one.
     pub(crate) fn send(&self, message: &Arc<Ephemeral>, except: Option<PeerId>) {
         let state = self.lock();
-        state.index.matching(message.topic(), &mut |peer| {
-            if let (true, Some(mailbox)) = (Some(peer) != except, state.peers.get(&peer)) {
+        let spared = except.and_then(|peer| state.peers.get(&peer));
+        for mailbox in state.followers(&[message.topic()]) {
+            if !spared.is_some_and(|spared| std::ptr::eq(&**spared, mailbox)) {
                 mailbox.report(Arc::clone(message));
             }
-        });
+        }
     }
 
     /// What is retained on a topic.
@@ -244,25 +247,28 @@ impl State {
         self.heads.insert(Arc::clone(&stream), to);
         let step = Advance { from, to };
         let events = Topic::Events(StreamId::clone(&stream)).to_string();
-        let followed = self.told(&events, &mut |mailbox| mailbox.advance(&stream, step));
         let state = Topic::State(StreamId::clone(&stream)).to_string();
-        self.told(&state, &mut |mailbox| mailbox.advance(&stream, step));
+        let followers = self.followers(&[&events, &state]);
+        followers
+            .iter()
+            .for_each(|mailbox| mailbox.advance(&stream, step));
         match event {
-            Some(event) if followed => self.tails.push(&stream, event),
+            Some(event) if !followers.is_empty() => self.tails.push(&stream, event),
             _ => self.tails.forget(&stream),
         }
     }
 
-    /// Whether anybody was told.
-    fn told(&self, topic: &str, tell: &mut impl FnMut(&Mailbox)) -> bool {
-        let mut followed = false;
-        self.index.matching(topic, &mut |peer| {
-            followed = true;
-            if let Some(mailbox) = self.peers.get(&peer) {
-                tell(mailbox);
-            }
-        });
-        followed
+    /// Those with a filter that one of the topics matches. Each stands here once, however many of its filters
+    /// match: a step that is told again after it was taken would be taken twice.
+    fn followers(&self, topics: &[&str]) -> Vec<&Mailbox> {
+        let mut peers = Vec::new();
+        for topic in topics {
+            self.index.matching(topic, &mut |peer| peers.push(peer));
+        }
+        peers.sort_unstable();
+        peers.dedup();
+        let mailboxes = peers.iter().filter_map(|peer| self.peers.get(peer));
+        mailboxes.map(|mailbox| &**mailbox).collect()
     }
 }
 
@@ -369,6 +375,16 @@ mod tests {
             to: seq(4),
         };
         assert_eq!(advances, HashMap::from([(Arc::new(stream("a")), expected)]));
+    }
+
+    #[test]
+    fn view_6_a_peer_is_told_once_however_many_of_its_filters_match() {
+        let rig = rig(&[]);
+        for text in ["sync/a/events", "sync/+/events", "sync/#", "sync/a/#"] {
+            rig.hub.subscribe(rig.peer, &filter(text));
+        }
+        let state = rig.hub.lock();
+        assert_eq!(state.followers(&["sync/a/events", "sync/a/state"]).len(), 1);
     }
 
     #[test]
