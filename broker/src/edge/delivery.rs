@@ -18,7 +18,7 @@ mod tests;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use syncline_protocol::{Filter, Seq, Start, StreamId, Topic};
@@ -36,6 +36,9 @@ use subscriptions::{Sub, Subscriptions, copies};
 pub(crate) use cursors::Hole;
 pub(crate) use needs::{Ground, Need, Rendered, SCAN_PAGE, Scanned, Want};
 pub(crate) use subscriptions::Outgoing;
+
+/// How long a live state may wait behind events.
+const STATE_WAIT_MAX: Duration = Duration::from_millis(100);
 
 /// The delivery of one connection.
 #[derive(Debug)]
@@ -179,13 +182,14 @@ impl Delivery {
         if self.waiting.is_some() || !self.outgoing.is_empty() || self.cursors.has_page() {
             return None;
         }
+        let overdue = now.checked_sub(STATE_WAIT_MAX).unwrap_or(now);
         let (need, waiting) = self
             .topic_need()
-            .or_else(|| self.snapshot_need(now))
-            .or_else(|| {
-                let streams = self.streams_need();
-                streams.or_else(|| self.events_need())
-            })?;
+            .or_else(|| self.asked_need())
+            .or_else(|| self.live_need(overdue))
+            .or_else(|| self.streams_need())
+            .or_else(|| self.events_need())
+            .or_else(|| self.live_need(now))?;
         self.waiting = Some(waiting);
         Some(need)
     }
@@ -393,10 +397,19 @@ impl Delivery {
         ))
     }
 
-    fn snapshot_need(&mut self, now: Instant) -> Option<(Need, Waiting)> {
-        let asked = self.snapshots.pop_front();
-        let (stream, purpose) =
-            asked.or_else(|| self.states.due(now).map(|stream| (stream, Purpose::Live)))?;
+    /// A state that a SUBSCRIBE asked for.
+    fn asked_need(&mut self) -> Option<(Need, Waiting)> {
+        let (stream, purpose) = self.snapshots.pop_front()?;
+        Some(self.snapshot_need(stream, purpose))
+    }
+
+    /// A live state that was due at `by`. Events go first, as long as it is not overdue: they are at hand.
+    fn live_need(&mut self, by: Instant) -> Option<(Need, Waiting)> {
+        let stream = self.states.due(by)?;
+        Some(self.snapshot_need(stream, Purpose::Live))
+    }
+
+    fn snapshot_need(&self, stream: Arc<StreamId>, purpose: Purpose) -> (Need, Waiting) {
         let encodings = |json: bool| match purpose.sub() {
             Some(sub) => sub.json == json,
             None => self
@@ -416,7 +429,7 @@ impl Delivery {
             msgpack,
             json,
         };
-        Some((need, Waiting::Snapshot { stream, purpose }))
+        (need, Waiting::Snapshot { stream, purpose })
     }
 
     /// A scan goes on when little is left of its last page.

@@ -3,7 +3,6 @@
 use super::*;
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use proptest::prelude::*;
 use syncline_protocol::{Clock, DeviceId, Epoch, Event, Subscription, UnixMillis, Value};
