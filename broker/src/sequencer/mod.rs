@@ -8,7 +8,8 @@
 //! - A success is only ever told with the store's receipt in hand (G1), and events go to the sink after their
 //!   replies, in the order of their seq.
 //! - A [`Lane`] is one connection. Once one of its submissions ended in a transient failure, all later ones
-//!   do (ANSWER-4): an event must not overtake one that its device will send again.
+//!   do (ANSWER-4): an event must not overtake one that its device will send again. Those before it go on, so that a
+//!   device that sends too much at once gets further with every attempt.
 //! - A failed commit fails everything decided with it, and what was assumed is forgotten. A failed sync is
 //!   told to [`Hooks::on_fatal`], which ends the process.
 
@@ -23,7 +24,7 @@ mod model_tests;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -89,6 +90,9 @@ pub struct Hooks {
     pub on_fatal: Box<dyn Fn(&StoreError) + Send>,
 }
 
+/// The queue holds this many times [`Options::batch_bytes_max`] in memory, give or take one submission.
+const QUEUED_BATCHES_MAX: usize = 16;
+
 /// The queue is full: `busy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many events wait")]
@@ -115,7 +119,10 @@ pub enum StartError {
 /// The submissions of one connection, in their order. Clones are the same connection.
 #[derive(Debug, Clone, Default)]
 pub struct Lane {
+    /// Nothing of it that is not decided yet may be.
     broken: Arc<AtomicBool>,
+    /// Nothing of it is taken any more; what was taken goes on.
+    closed: Arc<AtomicBool>,
 }
 
 impl Lane {
@@ -131,6 +138,14 @@ impl Lane {
     fn break_off(&self) {
         self.broken.store(true, Ordering::Release);
     }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
 }
 
 /// One submission on its way.
@@ -138,11 +153,36 @@ struct Job {
     lane: Lane,
     submission: Submission,
     reply: Reply,
+    /// Its place in the queue's memory.
+    _room: Room,
+}
+
+/// Memory of the queue, given back when it is dropped.
+struct Room {
+    queued: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Room {
+    fn take(queued: &Arc<AtomicUsize>, bytes: usize) -> (Room, usize) {
+        let before = queued.fetch_add(bytes, Ordering::AcqRel);
+        let queued = Arc::clone(queued);
+        (Room { queued, bytes }, before)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.queued.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
 }
 
 /// Handle of the sequencer's thread.
 pub struct Sequencer {
     intake: RwLock<Option<SyncSender<Job>>>,
+    /// Bytes of memory that queued submissions hold.
+    queued: Arc<AtomicUsize>,
+    queued_max: usize,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -168,11 +208,13 @@ impl Sequencer {
             .spawn(|| worker.run())?;
         Ok(Sequencer {
             intake: RwLock::new(Some(intake)),
+            queued: Arc::default(),
+            queued_max: options.batch_bytes_max.saturating_mul(QUEUED_BATCHES_MAX),
             thread: Mutex::new(Some(thread)),
         })
     }
 
-    /// Queues a submission, unless the queue is full (`busy`); its lane is broken then and the reply is not called.
+    /// Queues a submission, unless the queue is full (`busy`); its lane is closed then and the reply is not called.
     /// After a drain the reply is told `draining` at once.
     pub fn submit(
         &self,
@@ -180,10 +222,16 @@ impl Sequencer {
         submission: Submission,
         reply: Reply,
     ) -> Result<(), QueueFull> {
+        let (room, before) = Room::take(&self.queued, weight::memory(submission.intent()));
+        if lane.is_closed() || before >= self.queued_max {
+            lane.close();
+            return Err(QueueFull);
+        }
         let job = Job {
             lane: lane.clone(),
             submission,
             reply,
+            _room: room,
         };
         let intake = self.intake.read().unwrap_or_else(PoisonError::into_inner);
         let sent = match intake.as_ref() {
@@ -194,7 +242,7 @@ impl Sequencer {
         match sent {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => {
-                lane.break_off();
+                lane.close();
                 Err(QueueFull)
             }
             Err(TrySendError::Disconnected(job)) => {

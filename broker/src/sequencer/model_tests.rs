@@ -9,7 +9,7 @@ use syncline_protocol::{DeviceId, Event, Intent, RefusalName, Schema, Seq};
 
 use super::tests::{Outside, SCHEMA, WINDOW, options, star};
 use super::worker::Worker;
-use super::{Job, Lane, Outcome};
+use super::{Job, Lane, Outcome, Room};
 use crate::edge::submission;
 use crate::store::EventStore;
 use crate::store::contract::{ALL, device, number, seqs, stream};
@@ -178,6 +178,7 @@ impl Play {
                 lane: Lane::new(),
                 submission: submission(id, author, intent),
                 reply: Box::new(move |outcome| told.send(expected(&outcome)).unwrap()),
+                _room: Room::take(&Arc::default(), 0).0,
             });
         }
         self.worker.settle(jobs);

@@ -8,14 +8,16 @@ use syncline_protocol::{DeviceId, StreamId};
 use super::decide::Stream;
 use crate::store::{EventStore, StoreError};
 
-/// Marks kept at hand per stream.
-const DEVICES_AT_HAND_MAX: usize = 1024;
+/// Marks kept at hand over all streams. That of a busy device takes 40 bytes for each event of the window.
+const MARKS_AT_HAND_MAX: usize = 16_384;
 
 /// A bounded cache of the store's heads and marks.
 pub(crate) struct Streams {
     store: Arc<dyn EventStore>,
     at_hand: HashMap<StreamId, AtHand>,
     at_hand_max: usize,
+    /// Of all streams at hand.
+    marks: usize,
     tick: u64,
 }
 
@@ -30,6 +32,7 @@ impl Streams {
             store,
             at_hand: HashMap::new(),
             at_hand_max: at_hand_max.max(1),
+            marks: 0,
             tick: 0,
         }
     }
@@ -55,21 +58,24 @@ impl Streams {
         at_hand.used = self.tick;
         if !at_hand.stream.knows(device) {
             at_hand.stream.learn(device, self.store.mark(id, device)?);
+            self.marks += 1;
         }
         Ok(&mut at_hand.stream)
     }
 
     /// Drops what was assumed of a stream: it is loaded again.
     pub(crate) fn forget(&mut self, id: &StreamId) {
-        self.at_hand.remove(id);
+        if let Some(at_hand) = self.at_hand.remove(id) {
+            self.marks -= at_hand.stream.devices_known();
+        }
     }
 
     /// Back within the bounds. Only while nothing that was decided waits to be kept.
     pub(crate) fn trim(&mut self) {
-        for at_hand in self.at_hand.values_mut() {
-            if at_hand.stream.devices_known() > DEVICES_AT_HAND_MAX {
-                at_hand.stream.forget_devices();
-            }
+        if self.marks > MARKS_AT_HAND_MAX {
+            let streams = self.at_hand.values_mut();
+            streams.for_each(|at_hand| at_hand.stream.forget_devices());
+            self.marks = 0;
         }
         if self.at_hand.len() > self.at_hand_max {
             self.keep_latest(self.at_hand_max - self.at_hand_max / 8);
@@ -84,10 +90,18 @@ impl Streams {
         let oldest_kept = *oldest_kept;
         self.at_hand
             .retain(|_, at_hand| at_hand.used >= oldest_kept);
+        let streams = self.at_hand.values();
+        self.marks = streams.map(|at_hand| at_hand.stream.devices_known()).sum();
     }
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.at_hand.len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn marks(&self) -> usize {
+        let known = self.at_hand.values();
+        known.map(|at_hand| at_hand.stream.devices_known()).sum()
     }
 }

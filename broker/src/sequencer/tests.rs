@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use syncline_protocol::{
     Clock, DeviceId, Epoch, Event, Intent, RefusalName, Schema, Seq, StreamId, TransientName,
@@ -518,7 +518,7 @@ fn a_conflict_decides_anew_what_was_decided_on_the_old_head() {
 }
 
 #[test]
-fn g10_a_full_queue_gives_the_submission_back_and_breaks_its_lane() {
+fn g10_a_full_queue_gives_the_submission_back_and_closes_its_lane() {
     let mut rig = Rig::with(&Options {
         queue_len_max: 2,
         ..options()
@@ -532,11 +532,63 @@ fn g10_a_full_queue_gives_the_submission_back_and_breaks_its_lane() {
     let (other, reply) = (Lane::new(), rig.reply());
     let beyond = submission(home.clone(), device(2), star("beyond"));
     assert!(rig.sequencer.submit(&other, beyond, reply).is_err());
-    assert!(other.is_broken());
+    assert!(other.is_closed());
     rig.faults.release();
     for seq in 1..=3 {
         assert_eq!(saved(&rig.answer().1), seq);
     }
+    let (reply, late) = (rig.reply(), submission(home, device(2), star("late")));
+    assert!(rig.sequencer.submit(&other, late, reply).is_err());
+}
+
+#[test]
+fn answer_4_what_stood_before_the_one_that_met_a_full_queue_goes_on() {
+    let mut rig = Rig::with(&Options {
+        queue_len_max: 2,
+        ..options()
+    });
+    let home = stream("home");
+    rig.faults.hold();
+    rig.submit(&home, device(1), numbered(device(1), 1));
+    rig.faults.wait_until_held();
+    rig.submit(&home, device(1), numbered(device(1), 2));
+    rig.submit(&home, device(1), numbered(device(1), 3));
+    let (lane, reply) = (rig.lane.clone(), rig.reply());
+    let beyond = submission(home.clone(), device(1), numbered(device(1), 4));
+    assert!(rig.sequencer.submit(&lane, beyond, reply).is_err());
+    rig.faults.release();
+    for seq in 1..=3 {
+        assert_eq!(saved(&rig.answer().1), seq);
+    }
+}
+
+#[test]
+fn g10_the_queue_is_bounded_by_the_memory_that_it_holds() {
+    let mut rig = Rig::with(&Options {
+        batch_bytes_max: 1024,
+        ..options()
+    });
+    let home = stream("home");
+    // 4 KiB on the wire.
+    let nils = || Intent::new("x".parse().unwrap(), Value::Array(vec![Value::Nil; 4096]));
+    rig.faults.hold();
+    rig.submit(&home, device(1), star("first"));
+    rig.faults.wait_until_held();
+    rig.submit(&home, device(1), nils());
+    let (other, reply) = (Lane::new(), rig.reply());
+    let beyond = submission(home.clone(), device(2), star("beyond"));
+    assert!(rig.sequencer.submit(&other, beyond, reply).is_err());
+    rig.faults.release();
+    for seq in 1..=2 {
+        assert_eq!(saved(&rig.answer().1), seq);
+    }
+    // Answered is gone from the queue, or is within the next few steps of the thread.
+    let deadline = Instant::now() + PATIENCE;
+    while rig.sequencer.queued.load(Ordering::SeqCst) > 0 {
+        assert!(Instant::now() < deadline, "memory is not given back");
+        std::thread::yield_now();
+    }
+    assert_eq!(saved(&rig.ask(&home, device(1), star("after"))), 3);
 }
 
 #[test]
@@ -587,6 +639,19 @@ fn event_10_a_window_below_the_receive_maximum_is_refused_at_start() {
         started.err(),
         Some(StartError::WindowTooSmall { .. })
     ));
+}
+
+#[test]
+fn g10_the_marks_at_hand_are_bounded_over_all_streams() {
+    let store: Arc<dyn EventStore> = Arc::new(MemoryStore::new(WINDOW));
+    let mut streams = super::streams::Streams::new(store, 64);
+    for n in 0..40_000_u128 {
+        let id = stream(&format!("group-{}", n % 50));
+        let author = DeviceId::from_bytes(n.to_be_bytes());
+        streams.load(&id, author).unwrap();
+        streams.trim();
+        assert!(n % 1000 > 0 || streams.marks() <= 16_384);
+    }
 }
 
 #[test]
