@@ -47,6 +47,11 @@ pub enum RunError {
         "ended because a write to disk failed: {0}; what was acknowledged is on disk, start again once the disk is well"
     )]
     Disk(String),
+    /// Nothing would be accepted any more, so the process ends.
+    #[error(
+        "ended because the sequencer's thread died; what was acknowledged is on disk, start again"
+    )]
+    SequencerDied,
     /// A part of the start panicked.
     #[error("the start was interrupted: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
@@ -168,8 +173,8 @@ impl Broker {
     pub async fn failed(&mut self) -> RunError {
         match self.fatal.wait_for(Option::is_some).await {
             Ok(reason) => RunError::Disk(reason.clone().unwrap_or_default()),
-            // The sequencer is gone only when the broker is.
-            Err(_) => std::future::pending().await,
+            // Whoever could tell is gone: the sequencer's thread has panicked.
+            Err(_) => RunError::SequencerDied,
         }
     }
 
@@ -293,4 +298,46 @@ fn wall_clock() -> UnixMillis {
 
 fn random_bits() -> u64 {
     getrandom::u64().expect("the operating system has randomness")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use syncline_protocol::{DeviceId, Intent, Value};
+
+    use super::*;
+    use crate::config::{self, Flags};
+    use crate::edge::submission;
+    use crate::sequencer::Lane;
+    use crate::store::faults::{Faults, FaultyStore};
+    use crate::store::memory::MemoryStore;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_dead_sequencer_ends_the_broker() {
+        let any_port = || Some("127.0.0.1:0".to_owned());
+        let flags = Flags {
+            mqtt: any_port(),
+            http: any_port(),
+            ..Flags::default()
+        };
+        let options = config::load(&flags, &BTreeMap::new()).unwrap();
+        let faults = Faults::default();
+        let store = FaultyStore::new(MemoryStore::new(options.store.mark_window), faults.clone());
+        let mut broker = Broker::start_on(options, Arc::new(store)).await.unwrap();
+        faults.panic(1);
+        let stream = syncline_protocol::StreamId {
+            sync_id: "home".parse().unwrap(),
+            channel: None,
+        };
+        let intent = Intent::new("x".parse().unwrap(), Value::Nil);
+        let event = submission(stream, DeviceId::from_bytes([1; 16]), intent);
+        broker
+            .rooms
+            .sequencer
+            .submit(&Lane::new(), event, Box::new(drop))
+            .unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(10), broker.failed()).await;
+        assert!(matches!(ended, Ok(RunError::SequencerDied)), "{ended:?}");
+    }
 }

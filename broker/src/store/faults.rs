@@ -21,6 +21,7 @@ struct Plan {
     fail_after: usize,
     fail_sync: usize,
     fail_reads: usize,
+    panics: usize,
     held: bool,
     waiting: usize,
     appends: usize,
@@ -45,6 +46,11 @@ impl Faults {
     /// The next `reads` of heads and marks fail.
     pub fn fail_reads(&self, reads: usize) {
         self.plan().fail_reads = reads;
+    }
+
+    /// The next `appends` panic: the mistake that nobody knows yet.
+    pub fn panic(&self, appends: usize) {
+        self.plan().panics = appends;
     }
 
     /// Appends wait until [`Faults::release`].
@@ -82,6 +88,7 @@ impl Faults {
         let waited = self.plan.1.wait_while(plan, |plan| plan.held);
         let mut plan = waited.unwrap_or_else(PoisonError::into_inner);
         plan.waiting -= 1;
+        assert!(!spend(&mut plan.panics), "a fault was injected");
         if spend(&mut plan.fail_sync) {
             return Err(StoreError::SyncFailed {
                 file: "journal".into(),
