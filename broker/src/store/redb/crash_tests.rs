@@ -151,7 +151,13 @@ fn a_full_disk_fails_appends_and_loses_nothing_that_was_acknowledged() {
 }
 
 #[test]
-fn a_failed_append_that_reached_the_disk_is_found_by_the_next_one() {
+fn a_failed_append_that_reached_the_disk_is_found_by_whoever_asks_next() {
+    for asks_head in [true, false] {
+        check_a_failed_append_that_reached_the_disk(asks_head);
+    }
+}
+
+fn check_a_failed_append_that_reached_the_disk(asks_head: bool) {
     let (media, home) = (FailingMedia::default(), stream("home"));
     let store = open(&media, &lazy()).unwrap();
     append(&store, batch(&home, 1, 2));
@@ -162,7 +168,12 @@ fn a_failed_append_that_reached_the_disk_is_found_by_the_next_one() {
         journal.append(&prepared.events).unwrap();
         journal.forget_last(2);
     }
-    assert_eq!(store.head(&home).unwrap().seq, at(2));
+    assert_eq!(read_all(&store, &home), [1, 2]);
+    if asks_head {
+        store.in_doubt.store(true, Ordering::Release);
+        assert_eq!(store.head(&home).unwrap().seq, at(4));
+        assert_eq!(read_all(&store, &home), [1, 2, 3, 4]);
+    }
     let appended = store.append(vec![batch(&home, 3, 3)]).unwrap();
     assert_eq!(seqs(&appended[0].as_ref().unwrap_err().tail), [3, 4]);
     append(&store, batch(&home, 5, 5));

@@ -27,7 +27,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use syncline_protocol::{DeviceId, Seq, StreamId};
@@ -73,6 +74,8 @@ impl Default for RedbOptions {
 #[derive(Debug)]
 pub struct RedbStore {
     journal: Mutex<Journal>,
+    /// An append failed: what it should have written may be in the journal.
+    in_doubt: AtomicBool,
     tables: Arc<Tables>,
     applier: Applier,
     mark_window: usize,
@@ -101,10 +104,15 @@ impl RedbStore {
         let mark_window = options.mark_window;
         Ok(RedbStore {
             journal: Mutex::new(journal),
+            in_doubt: AtomicBool::new(false),
             tables,
             applier,
             mark_window,
         })
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The committed head of a stream; the tail knows it if the applier lags.
@@ -133,6 +141,7 @@ impl RedbStore {
                 .and_modify(|head| head.advance(footprint));
         }
         journal.settle(found.len());
+        self.in_doubt.store(false, Ordering::Release);
         if let Some(first) = found.first().map(|event| event.position) {
             let events = found
                 .into_iter()
@@ -173,18 +182,25 @@ impl RedbStore {
 impl EventStore for RedbStore {
     fn append(&self, batches: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
         batches.iter().try_for_each(Append::check)?;
-        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut journal = self.journal();
         self.applier.wait_for_room()?;
         self.settle_doubt(&mut journal)?;
         let prepared = self.prepare(batches)?;
         if !prepared.events.is_empty() {
-            let first = journal.append(&prepared.events)?;
+            let appended = journal.append(&prepared.events);
+            let doubtful = |error: &StoreError| !error.is_failed_sync();
+            let in_doubt = appended.as_ref().is_err_and(doubtful);
+            self.in_doubt.store(in_doubt, Ordering::Release);
+            let first = appended?;
             self.applier.take(first, prepared.events, &prepared.heads);
         }
         Ok(prepared.answers)
     }
 
     fn head(&self, stream: &StreamId) -> Result<StreamHead, StoreError> {
+        if self.in_doubt.load(Ordering::Acquire) {
+            self.settle_doubt(&mut self.journal())?;
+        }
         self.committed_head(stream)
     }
 
