@@ -10,7 +10,8 @@ use uuid::Uuid;
 pub const INTEGER_MAX: u64 = (1 << 53) - 1;
 
 /// Names that have a meaning behind `sync/<sync_id>/`, so no channel has them (TOPIC-2).
-const RESERVED_CHANNELS: [&str; 4] = ["events", "state", "presence", "errors"];
+/// The last one cannot be a key of a map (VALUE-3), and channels are keys of a presence (PRESENCE-1).
+const RESERVED_CHANNELS: [&str; 5] = ["events", "state", "presence", "errors", "__proto__"];
 
 /// Why a text or number is not the id that it was read as.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +23,7 @@ pub enum IdError {
         what: &'static str,
     },
     /// A channel with the name of something else (TOPIC-2).
-    #[error("a channel is not named events, state, presence or errors")]
+    #[error("a channel is not named events, state, presence, errors or __proto__")]
     ReservedChannel,
     /// Not a UUID of 16 bytes or 36 characters.
     #[error("a device is a UUID: 16 bytes, or text of 36 characters")]

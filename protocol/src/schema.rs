@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::fields::{DecodeError, Fields};
 use crate::ids::EventType;
-use crate::value::Value;
+use crate::value::{self, Value};
 
 pub use toml_text::SchemaError;
 
@@ -81,7 +81,7 @@ pub enum Action {
 
 /// `event_data` without the text that the schema asks for (`bad_data`).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{event_type} needs text under event_data.{key}")]
+#[error("{event_type} needs text under event_data.{key}, other than __proto__ and $bytes")]
 pub struct BadData {
     event_type: String,
     key: String,
@@ -207,7 +207,8 @@ impl Schema {
         let key = data
             .as_map()
             .and_then(|map| map.get(name))
-            .and_then(Value::as_text);
+            .and_then(Value::as_text)
+            .filter(|key| !value::is_reserved(key));
         match key {
             Some(key) => Ok(Some(Operation {
                 collection: collection.clone(),
@@ -297,6 +298,16 @@ pub(crate) mod tests {
         let other = Schema::parse(&format!("strict = true\n{MUSIC}")).unwrap();
         assert_eq!(same.hash(), schema.hash());
         assert_ne!(other.hash(), schema.hash());
+    }
+
+    #[test]
+    fn state_5_a_key_that_no_value_can_hold_is_bad_data() {
+        let schema = Schema::parse(MUSIC).unwrap();
+        for reserved in ["__proto__", "$bytes"] {
+            let data = map([("album_id", Value::text(reserved))]);
+            let bad_data = schema.operation(&"star_album".parse().unwrap(), &data);
+            assert!(bad_data.unwrap_err().to_string().contains("album_id"));
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub use entry::{Act, Content, Entry, OpenValue};
 struct Collection {
     entries: BTreeMap<String, Entry>,
     digest: Digest,
+    key_bytes: usize,
 }
 
 /// The state of one stream at a seq.
@@ -138,8 +139,9 @@ impl State {
     fn put(&mut self, name: &str, key: &str, entry: Entry) {
         let collection = self.collections.entry(name.to_owned()).or_default();
         collection.digest.add(entry.digest(name, key));
-        if let Some(old) = collection.entries.insert(key.to_owned(), entry) {
-            collection.digest.remove(old.digest(name, key));
+        match collection.entries.insert(key.to_owned(), entry) {
+            Some(old) => collection.digest.remove(old.digest(name, key)),
+            None => collection.key_bytes += key.len(),
         }
     }
 
@@ -164,6 +166,11 @@ impl State {
             .values()
             .map(|collection| collection.entries.len())
             .sum()
+    }
+
+    /// The bytes of all entries' keys: they may be as long as an event.
+    pub fn key_bytes(&self) -> usize {
+        self.collections.values().map(|it| it.key_bytes).sum()
     }
 
     /// DIGEST-2, of all of it.

@@ -10,6 +10,7 @@ mod write;
 use std::collections::BTreeMap;
 
 pub use read::ValueError;
+pub(crate) use read::is_reserved;
 
 /// How deep arrays and maps may nest (VALUE-4).
 pub const DEPTH_MAX: usize = 32;

@@ -15,7 +15,7 @@ const READ: ReadLimit = ReadLimit {
     bytes: 1 << 20,
 };
 
-/// What an entry is taken to cost in memory. An estimate: keys and values are short texts.
+/// What an entry is taken to cost in memory, beside the bytes of its key. An estimate: its value is `true`.
 const ENTRY_BYTES: usize = 256;
 
 /// Why a state could not be made.
@@ -80,13 +80,19 @@ impl States {
         want: Want,
     ) -> Result<Arc<EncodedSnapshot>, StatesError> {
         let held = self.held(stream);
-        let (snapshot, entries) = {
+        let (snapshot, bytes) = {
             let mut held = lock(&held);
             self.catch_up(stream, &mut held)?;
-            (held.snapshot(stream, want), held.state.entry_count())
+            (held.snapshot(stream, want), held.bytes())
         };
-        self.weigh(stream, entries);
+        self.weigh(stream, bytes);
         Ok(snapshot)
+    }
+
+    #[cfg(test)]
+    pub(super) fn cached(&self) -> (usize, usize) {
+        let cache = lock(&self.cache);
+        (cache.streams.len(), cache.bytes)
     }
 
     fn held(&self, stream: &StreamId) -> Arc<Mutex<Held>> {
@@ -124,34 +130,63 @@ impl States {
     }
 
     /// Accounts what a stream's state weighs now and forgets others until the budget holds.
-    fn weigh(&self, stream: &StreamId, entries: usize) {
+    fn weigh(&self, stream: &StreamId, now: usize) {
         let mut cache = lock(&self.cache);
+        if now == 0 {
+            cache.forget(stream);
+            return;
+        }
         let Cache { streams, bytes, .. } = &mut *cache;
         if let Some(cached) = streams.get_mut(stream) {
-            let now = ENTRY_BYTES * (entries + 1);
             *bytes = *bytes + now - cached.bytes;
             cached.bytes = now;
         }
-        while cache.bytes > self.bytes_max && cache.streams.len() > 1 {
-            cache.forget_least_used();
+        if cache.bytes > self.bytes_max {
+            cache.shrink(self.bytes_max - self.bytes_max / 8);
         }
     }
 }
 
 impl Cache {
-    fn forget_least_used(&mut self) {
-        let least = self
-            .streams
-            .iter()
-            .min_by_key(|(_, cached)| cached.last_use);
-        let least = least.map(|(stream, _)| stream.clone());
-        if let Some(cached) = least.and_then(|stream| self.streams.remove(&stream)) {
+    /// Forgets what was used least, but never the last one. Well below the budget, so that the sorting is paid once per
+    /// many streams.
+    fn shrink(&mut self, bytes_max: usize) {
+        let by_use = self.streams.iter();
+        let mut by_use: Vec<_> = by_use
+            .map(|(stream, cached)| (cached.last_use, stream.clone()))
+            .collect();
+        by_use.sort_unstable_by_key(|(last_use, _)| *last_use);
+        by_use.pop();
+        for (_, stream) in by_use {
+            if self.bytes <= bytes_max {
+                break;
+            }
+            self.forget(&stream);
+        }
+    }
+
+    fn forget(&mut self, stream: &StreamId) {
+        if let Some(cached) = self.streams.remove(stream) {
             self.bytes -= cached.bytes;
         }
     }
 }
 
 impl Held {
+    /// What it weighs. Nothing while its stream is empty: such a state is made in no time, and anybody can name a million
+    /// streams that do not exist.
+    fn bytes(&self) -> usize {
+        if self.state.seq() == Seq::ZERO {
+            return 0;
+        }
+        let state = ENTRY_BYTES * (self.state.entry_count() + 1) + self.state.key_bytes();
+        // A full snapshot holds everything once more, and so do its encodings together.
+        match self.full {
+            None => state,
+            Some(_) => 3 * state,
+        }
+    }
+
     fn apply(&mut self, stream: &StreamId, committed: &Committed) -> Result<(), StatesError> {
         let after = self.state.seq();
         let event = Event::decode(committed.payload())

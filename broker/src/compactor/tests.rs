@@ -131,3 +131,27 @@ fn what_was_forgotten_for_the_budget_is_made_again() {
         );
     }
 }
+
+#[test]
+fn g10_a_stream_that_does_not_exist_is_not_kept() {
+    let (_, states) = states(1 << 20);
+    for n in 0..100 {
+        let name = stream(&format!("s{n}"));
+        states.snapshot(&name, Want::Full).unwrap();
+    }
+    assert_eq!(states.cached(), (0, 0));
+}
+
+#[test]
+fn g10_long_keys_count_against_the_budget() {
+    let budget = 1 << 20;
+    let (store, states) = states(budget);
+    for n in 0..20 {
+        let name = stream(&format!("s{n}"));
+        append(&*store, star(&name, 1, &"k".repeat(100_000)));
+        states.snapshot(&name, Want::Full).unwrap();
+        let (_, bytes) = states.cached();
+        assert!(bytes <= budget, "{bytes}");
+    }
+    assert!(states.cached().0 <= 3, "{:?}", states.cached());
+}

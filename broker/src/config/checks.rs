@@ -138,6 +138,23 @@ pub(super) fn log_level(layers: &Layers, level: &str) -> Result<(), ConfigError>
         })
 }
 
+/// Two listeners cannot share an address, unless the system chooses both ports.
+pub(super) fn distinct(
+    layers: &Layers,
+    mqtt: SocketAddr,
+    http: SocketAddr,
+) -> Result<(), ConfigError> {
+    if mqtt != http || mqtt.port() == 0 {
+        return Ok(());
+    }
+    let key = "http.address";
+    Err(ConfigError::BadValue {
+        origin: layers.origin(key),
+        key: key.to_owned(),
+        expected: format!("another address than `mqtt.address`, which is {mqtt} too"),
+    })
+}
+
 /// Nobody else can reach it.
 pub(super) fn private(
     layers: &Layers,

@@ -43,7 +43,7 @@ impl Layers {
         }
         for (key, value, origin) in variables(environment, &known)?
             .into_iter()
-            .chain(given(flags))
+            .chain(given(flags)?)
         {
             builder = builder
                 .set_override(&key, value)
@@ -169,19 +169,28 @@ fn variables(
     .collect()
 }
 
-fn given(flags: &Flags) -> Vec<(String, Value, Origin)> {
-    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+fn given(flags: &Flags) -> Result<Vec<(String, Value, Origin)>, ConfigError> {
     let all = [
-        ("store.data", "--data", path(&flags.data)),
+        ("store.data", "--data", path("--data", &flags.data)?),
         ("mqtt.address", "--mqtt", flags.mqtt.clone()),
         ("http.address", "--http", flags.http.clone()),
-        ("store.schema", "--schema", path(&flags.schema)),
+        ("store.schema", "--schema", path("--schema", &flags.schema)?),
     ];
-    all.into_iter()
-        .filter_map(|(key, flag, text)| {
-            text.map(|text| (key.to_owned(), Value::from(text), Origin::Flag(flag)))
-        })
-        .collect()
+    let given = all.into_iter().filter_map(|(key, flag, text)| {
+        text.map(|text| (key.to_owned(), Value::from(text), Origin::Flag(flag)))
+    });
+    Ok(given.collect())
+}
+
+/// All values are text, so a path is one too, rather than another path that looks like it.
+fn path(flag: &'static str, path: &Option<PathBuf>) -> Result<Option<String>, ConfigError> {
+    let Some(path) = path else { return Ok(None) };
+    let text = path.to_str().map(|text| Some(text.to_owned()));
+    text.ok_or_else(|| ConfigError::BadValue {
+        origin: Origin::Flag(flag),
+        key: path.display().to_string(),
+        expected: "a path in UTF-8".to_owned(),
+    })
 }
 
 fn kind_of(known: &Keys, key: &str, origin: &Origin) -> Result<Kind, ConfigError> {
@@ -219,6 +228,13 @@ fn keys(text: &str, path: &Path) -> Result<Keys, ConfigError> {
     for (section, value) in document.get_ref() {
         match value.get_ref() {
             DeValue::Table(table) => {
+                if table.is_empty() && !is_section(section.get_ref()) {
+                    // Nothing in it would name it.
+                    keys.insert(
+                        section.get_ref().to_string(),
+                        (line(text, &section.span()), None),
+                    );
+                }
                 for (key, value) in table {
                     let name = format!("{}.{}", section.get_ref(), key.get_ref());
                     keys.insert(name, (line(text, &key.span()), Kind::of(value.get_ref())));
@@ -233,6 +249,10 @@ fn keys(text: &str, path: &Path) -> Result<Keys, ConfigError> {
         }
     }
     Ok(keys)
+}
+
+fn is_section(name: &str) -> bool {
+    DEFAULTS.lines().any(|line| line == format!("[{name}]"))
 }
 
 fn syntax(text: &str, path: &Path, error: &toml::de::Error) -> ConfigError {
@@ -276,7 +296,11 @@ impl Kind {
     fn of(value: &DeValue<'_>) -> Option<Self> {
         match value {
             DeValue::String(_) => Some(Self::Text),
-            DeValue::Integer(_) => Some(Self::Integer),
+            // The parser leaves the size of a number to whoever reads it.
+            DeValue::Integer(number) => {
+                i64::from_str_radix(number.as_str(), number.radix()).ok()?;
+                Some(Self::Integer)
+            }
             DeValue::Boolean(_) => Some(Self::Bool),
             DeValue::Array(items) if items.iter().all(|item| item.get_ref().is_str()) => {
                 Some(Self::Texts)

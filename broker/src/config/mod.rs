@@ -89,6 +89,7 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<Options, ConfigE
     checks::relations(&layers)?;
     let mqtt = checks::address(&layers, "mqtt.address", &raw.mqtt.address)?;
     let http = checks::address(&layers, "http.address", &raw.http.address)?;
+    checks::distinct(&layers, mqtt, http)?;
     if !raw.auth.anonymous_on_public_addresses {
         checks::private(&layers, "mqtt.address", mqtt)?;
         checks::private(&layers, "http.address", http)?;

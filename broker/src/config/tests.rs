@@ -247,3 +247,15 @@ fn a_file_that_is_missing_or_a_schema_that_is_wrong_is_named() {
         "{error}"
     );
 }
+
+#[test]
+fn a_path_that_is_not_text_is_refused_instead_of_mangled() {
+    use std::os::unix::ffi::OsStringExt;
+    let data = std::ffi::OsString::from_vec(b"d\xff".to_vec());
+    let flags = Flags {
+        data: Some(data.into()),
+        ..Flags::default()
+    };
+    let error = load(&flags, &Environment::new()).unwrap_err().to_string();
+    assert!(error.starts_with("--data: "), "{error}");
+}

@@ -36,7 +36,8 @@ impl Guard {
     /// The authority that the request is for, if it is ours and the page that asks, if any, is from there too.
     fn authority(&self, request: &Request) -> Result<Authority, Foreign> {
         let authority = authority_of(request).ok_or(Foreign::Host)?;
-        if !self.is_ours(authority.host()) {
+        // A Host has no user in front (RFC 9110), and what stands there would go into our headers.
+        if authority.as_str().contains('@') || !self.is_ours(authority.host()) {
             return Err(Foreign::Host);
         }
         match request.headers().get(header::ORIGIN) {
@@ -168,6 +169,17 @@ mod tests {
         ] {
             assert!(!guard.is_ours(foreign), "{foreign}");
         }
+    }
+
+    #[test]
+    fn a_host_has_no_user_in_front() {
+        let guard = Guard::new(&[]);
+        let of = |host: &str| {
+            let request = Request::builder().header(header::HOST, host);
+            guard.authority(&request.body(axum::body::Body::empty()).unwrap())
+        };
+        assert!(of("localhost:8080").is_ok());
+        assert_eq!(of("a;b@localhost:8080"), Err(Foreign::Host));
     }
 
     #[test]

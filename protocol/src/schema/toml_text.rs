@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::{CollectionSchema, Conflict, Kind};
 use crate::ids::{EventType, is_name};
+use crate::value::is_reserved;
 
 /// What is wrong with a schema file, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +22,7 @@ pub enum SchemaError {
     },
     /// A collection's name breaks TOPIC-1.
     #[error(
-        "line {line}: a collection's name is 1 to 64 characters of A-Z a-z 0-9 . _ -, not {name:?}"
+        "line {line}: a collection's name is 1 to 64 characters of A-Z a-z 0-9 . _ - and not __proto__, not {name:?}"
     )]
     Name {
         /// Counted from 1.
@@ -108,7 +109,8 @@ impl Reader<'_> {
         name: &Spanned<String>,
         given: &Collection,
     ) -> Result<(String, CollectionSchema), SchemaError> {
-        if !is_name(name.get_ref()) {
+        // A collection is a key of a snapshot's maps.
+        if !is_name(name.get_ref()) || is_reserved(name.get_ref()) {
             return Err(SchemaError::Name {
                 line: self.line(name),
                 name: name.get_ref().clone(),
@@ -195,6 +197,7 @@ mod tests {
         assert!(collection("\"star_album\"", "\"\"").contains("line 7"));
         assert!(collection("key = \"album_id\"\n", "").contains("key"));
         assert!(collection("collections.albums", "collections.\"a/b\"").contains("line 3"));
+        assert!(collection("collections.albums", "collections.__proto__").contains("line 3"));
     }
 
     #[test]

@@ -51,9 +51,14 @@ impl Depth {
     }
 }
 
+/// The keys that no map has (VALUE-3), so nothing that becomes a key of a map may be named so.
+pub(crate) fn is_reserved(key: &str) -> bool {
+    matches!(key, "__proto__" | "$bytes")
+}
+
 /// VALUE-3.
 fn check_key(key: &str, map: &BTreeMap<String, Value>) -> Result<(), ValueError> {
-    if matches!(key, "__proto__" | "$bytes") {
+    if is_reserved(key) {
         return Err(ValueError(format!("a map with the key {key} (VALUE-3)")));
     }
     if map.contains_key(key) {

@@ -19,6 +19,9 @@ pub(super) const BATCH_EVENTS_MAX: usize = 4096;
 /// Payload bytes in one commit of the tables, give or take one event.
 const BATCH_BYTES_MAX: usize = 8 << 20;
 
+/// How soon tables that refused are tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
 /// An event that is in the journal.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -50,7 +53,7 @@ struct Shared {
 struct Lag {
     tail: Tail,
     closing: bool,
-    /// The applier has stopped: the tables refuse.
+    /// The tables refuse, so nothing is accepted. For ever if a sync failed, else until they take the same again.
     failed: Option<StoreError>,
 }
 
@@ -143,13 +146,38 @@ impl Shared {
 
     fn run(&self, tables: &Tables, trimmer: &Trimmer) {
         while let Some(events) = self.next_batch() {
-            if let Err(error) = self.apply(&events, tables, trimmer) {
-                tracing::error!(%error, "the tables refuse; nothing more is accepted");
-                self.lag().failed = Some(error);
-                self.room.notify_all();
+            let goes_on = match self.apply(&events, tables, trimmer) {
+                Ok(()) => self.recover(),
+                Err(error) => self.may_retry(error),
+            };
+            if !goes_on {
                 return;
             }
         }
+    }
+
+    fn recover(&self) -> bool {
+        if self.lag().failed.take().is_some() {
+            tracing::warn!("the tables take events again");
+        }
+        true
+    }
+
+    /// Tells everybody that the tables refuse, then waits a little; `false`: they will not be asked again.
+    fn may_retry(&self, error: StoreError) -> bool {
+        let mut lag = self.lag();
+        if lag.failed.is_none() {
+            tracing::error!(%error, "the tables refuse; nothing is accepted until they do not");
+        }
+        let is_final = lag.closing || error.is_failed_sync();
+        lag.failed = Some(error);
+        self.room.notify_all();
+        if is_final {
+            return false;
+        }
+        let waited = self.work.wait_timeout_while(lag, RETRY, |lag| !lag.closing);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        true
     }
 
     /// The oldest events once they are worth a commit; `None` when everything is applied and it is time to close.
@@ -177,6 +205,14 @@ impl Shared {
         };
         self.lag().tail.drop_through(last.position);
         self.room.notify_all();
-        trimmer.trim(last.position)
+        match trimmer.trim(last.position) {
+            Err(error) if error.is_failed_sync() => Err(error),
+            // The next trim takes it with it.
+            Err(error) => {
+                tracing::debug!(%error, "the journal was not trimmed");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 }

@@ -15,7 +15,9 @@ use redb::{BackendError, StorageBackend};
 use crate::store::StoreError;
 
 /// Holds files by name. A directory; in tests also something that loses power.
-pub(super) trait Media {
+pub(super) trait Media: fmt::Debug + Send + Sync {
+    /// The same files, for whoever opens them again later.
+    fn share(&self) -> Box<dyn Media>;
     fn exists(&self, name: &str) -> bool;
     /// Opens a file, made if it does not exist.
     fn open(&self, name: &str) -> io::Result<Box<dyn StorageBackend>>;
@@ -25,7 +27,7 @@ pub(super) trait Media {
 }
 
 /// A directory of the file system.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Directory(PathBuf);
 
 impl Directory {
@@ -35,6 +37,10 @@ impl Directory {
 }
 
 impl Media for Directory {
+    fn share(&self) -> Box<dyn Media> {
+        Box::new(self.clone())
+    }
+
     fn exists(&self, name: &str) -> bool {
         self.path(name).exists()
     }

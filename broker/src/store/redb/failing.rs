@@ -129,6 +129,10 @@ impl Power {
 }
 
 impl Media for FailingMedia {
+    fn share(&self) -> Box<dyn Media> {
+        Box::new(self.clone())
+    }
+
     fn exists(&self, name: &str) -> bool {
         self.files.lock().unwrap().contains_key(name)
     }

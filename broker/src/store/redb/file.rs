@@ -1,6 +1,8 @@
 //! What both files have in common: a format version, and errors that name the file.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use redb::{
     Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
@@ -21,9 +23,17 @@ pub(super) const FORMAT_VERSION: u64 = 1;
 const PROBE_CACHE_BYTES: usize = 4 << 20;
 
 /// One open file.
+///
+/// redb refuses a file after an error of reading or writing until it is opened anew. That is done here, in place, before the
+/// next use: a disk that was full serves again once it has room. Only a failed sync is final.
 #[derive(Debug)]
 pub(super) struct DbFile {
-    db: Database,
+    /// Shared by every use, exclusive for opening anew. `None` after a failed opening.
+    db: RwLock<Option<Database>>,
+    refuses: AtomicBool,
+    media: Box<dyn Media>,
+    name: &'static str,
+    cache_bytes: usize,
     path: PathBuf,
     syncs: SyncWatch,
 }
@@ -32,21 +42,46 @@ impl DbFile {
     /// Opens or creates a file whose version was checked.
     pub(super) fn open(
         media: &dyn Media,
-        name: &str,
+        name: &'static str,
         cache_bytes: usize,
     ) -> Result<DbFile, StoreError> {
-        let path = media.path(name);
-        let syncs = SyncWatch::default();
-        let backend = media.open(name).map_err(|error| io(&path, &error))?;
-        let disk = Disk::new(backend, syncs.clone());
-        let mut builder = Database::builder();
-        builder.set_cache_size(cache_bytes);
-        let db = builder
-            .create_with_backend(disk)
-            .map_err(|error| opening(&path, error))?;
-        let file = DbFile { db, path, syncs };
+        let file = DbFile {
+            db: RwLock::new(None),
+            refuses: AtomicBool::new(true),
+            media: media.share(),
+            name,
+            cache_bytes,
+            path: media.path(name),
+            syncs: SyncWatch::default(),
+        };
         file.stamp()?;
         Ok(file)
+    }
+
+    /// The open database; opened anew if it refuses.
+    fn db(&self) -> Result<RwLockReadGuard<'_, Option<Database>>, StoreError> {
+        if self.refuses.load(Ordering::Acquire) && !self.syncs.has_failed() {
+            self.reopen()?;
+        }
+        Ok(self.db.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn reopen(&self) -> Result<(), StoreError> {
+        let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        if !self.refuses.load(Ordering::Acquire) {
+            // Somebody else was faster.
+            return Ok(());
+        }
+        // The old one holds the lock of the file.
+        drop(db.take());
+        let backend = self.media.open(self.name);
+        let backend = backend.map_err(|error| io(&self.path, &error))?;
+        let mut builder = Database::builder();
+        builder.set_cache_size(self.cache_bytes);
+        let opened = builder.create_with_backend(Disk::new(backend, self.syncs.clone()));
+        *db = Some(opened.map_err(|error| opening(&self.path, error))?);
+        self.refuses.store(false, Ordering::Release);
+        Ok(())
     }
 
     /// Writes the version into a file that has none.
@@ -63,11 +98,8 @@ impl DbFile {
         &self,
         ask: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        let asked = self
-            .db
-            .begin_read()
-            .map_err(redb::Error::from)
-            .and_then(|txn| ask(&txn));
+        let db = self.db()?;
+        let asked = begin_read(db.as_ref()).and_then(|txn| ask(&txn));
         asked.map_err(|error| self.explain(&error))
     }
 
@@ -76,18 +108,8 @@ impl DbFile {
         &self,
         change: impl FnOnce(&mut WriteTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        self.try_change(change)
-            .map_err(|error| self.explain(&error))
-    }
-
-    fn try_change<T>(
-        &self,
-        change: impl FnOnce(&mut WriteTransaction) -> Result<T, redb::Error>,
-    ) -> Result<T, redb::Error> {
-        let mut txn = self.db.begin_write()?;
-        let changed = change(&mut txn)?;
-        txn.commit()?;
-        Ok(changed)
+        let db = self.db()?;
+        try_change(db.as_ref(), change).map_err(|error| self.explain(&error))
     }
 
     /// What this file holds does not add up.
@@ -99,6 +121,9 @@ impl DbFile {
     }
 
     fn explain(&self, error: &redb::Error) -> StoreError {
+        if matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo) {
+            self.refuses.store(true, Ordering::Release);
+        }
         let (file, cause) = (self.path.clone(), error.to_string());
         match error {
             _ if self.syncs.has_failed() => StoreError::SyncFailed { file, cause },
@@ -106,6 +131,20 @@ impl DbFile {
             _ => StoreError::Io { file, cause },
         }
     }
+}
+
+fn begin_read(db: Option<&Database>) -> Result<ReadTransaction, redb::Error> {
+    Ok(db.ok_or(redb::Error::PreviousIo)?.begin_read()?)
+}
+
+fn try_change<T>(
+    db: Option<&Database>,
+    change: impl FnOnce(&mut WriteTransaction) -> Result<T, redb::Error>,
+) -> Result<T, redb::Error> {
+    let mut txn = db.ok_or(redb::Error::PreviousIo)?.begin_write()?;
+    let changed = change(&mut txn)?;
+    txn.commit()?;
+    Ok(changed)
 }
 
 /// A number of the file's `meta` table.

@@ -30,6 +30,8 @@ const TRIM_STEP: u64 = 1024;
 pub(super) struct Journal {
     file: Arc<DbFile>,
     next: u64,
+    /// The last append failed: what it should have written may be there.
+    in_doubt: bool,
 }
 
 /// The beginning of the journal, in the applier's hands.
@@ -43,6 +45,7 @@ impl Journal {
         Ok(Journal {
             file: Arc::new(DbFile::open(media, FILE, CACHE_BYTES)?),
             next: 1,
+            in_doubt: false,
         })
     }
 
@@ -70,15 +73,38 @@ impl Journal {
     /// Makes the events durable in one commit; gives the first one's position.
     pub(super) fn append(&mut self, events: &[(Committed, Footprint)]) -> Result<u64, StoreError> {
         let first = self.next;
-        self.file.change(|txn| {
+        let written = self.file.change(|txn| {
             let mut table = txn.open_table(RECORDS)?;
             for (position, (event, footprint)) in (first..).zip(events) {
                 table.insert(position, write_record(event, footprint).as_slice())?;
             }
             Ok(())
-        })?;
+        });
+        self.in_doubt = written.is_err();
+        written?;
         self.next += events.len() as u64;
         Ok(first)
+    }
+
+    /// What a failed append has left here after all. To be asked before the next one, until [`Journal::settle`].
+    pub(super) fn in_doubt(&self) -> Result<Vec<Pending>, StoreError> {
+        match self.in_doubt {
+            true => self.read(self.next - 1, usize::MAX),
+            false => Ok(Vec::new()),
+        }
+    }
+
+    /// Goes on behind `found` records that were in doubt.
+    pub(super) fn settle(&mut self, found: usize) {
+        self.next += found as u64;
+        self.in_doubt = false;
+    }
+
+    /// As if the last append had failed after its commit.
+    #[cfg(test)]
+    pub(super) fn forget_last(&mut self, events: u64) {
+        self.next -= events;
+        self.in_doubt = true;
     }
 
     /// Up to `limit` events after a position.

@@ -116,6 +116,33 @@ impl RedbStore {
         }
     }
 
+    /// Takes what a failed append has left in the journal after all.
+    fn settle_doubt(&self, journal: &mut Journal) -> Result<(), StoreError> {
+        let found = journal.in_doubt()?;
+        let mut heads = BTreeMap::new();
+        for Pending {
+            event, footprint, ..
+        } in &found
+        {
+            let stream = event.stream();
+            if !heads.contains_key(stream) {
+                heads.insert(stream.clone(), self.committed_head(stream)?);
+            }
+            heads
+                .entry(stream.clone())
+                .and_modify(|head| head.advance(footprint));
+        }
+        journal.settle(found.len());
+        if let Some(first) = found.first().map(|event| event.position) {
+            let events = found
+                .into_iter()
+                .map(|it| (it.event, it.footprint))
+                .collect();
+            self.applier.take(first, events, &heads);
+        }
+        Ok(())
+    }
+
     fn conflict(&self, batch: &Append) -> Result<Conflict, StoreError> {
         let limit = ReadLimit {
             events: Conflict::TAIL_MAX,
@@ -148,6 +175,7 @@ impl EventStore for RedbStore {
         batches.iter().try_for_each(Append::check)?;
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         self.applier.wait_for_room()?;
+        self.settle_doubt(&mut journal)?;
         let prepared = self.prepare(batches)?;
         if !prepared.events.is_empty() {
             let first = journal.append(&prepared.events)?;

@@ -5,7 +5,7 @@ export const EPOCH_NONE = '0000000000000000';
 
 const UUID_TEXT = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const NAME_TEXT = /^[A-Za-z0-9._-]{1,64}$/;
-const RESERVED_CHANNELS: readonly string[] = ['events', 'state', 'presence', 'errors'];
+const RESERVED_CHANNELS: readonly string[] = ['events', 'state', 'presence', 'errors', '__proto__'];
 
 /** One stream: a group and a channel, null for the default one. */
 export interface StreamId {

@@ -4,7 +4,7 @@ import { digestText, DigestSum, entryDigest } from './digest.js';
 import type { SyncEvent } from './event.js';
 import { EPOCH_NONE, uuidBytes } from './ids.js';
 import type { Operation, Schema } from './schema.js';
-import { isMap, type Value, type ValueMap } from './value.js';
+import { isMap, isReservedKey, type Value, type ValueMap } from './value.js';
 
 /** What a winner said, and what later events are judged against (STATE-3). */
 export interface StateEntry {
@@ -132,7 +132,7 @@ export type Judged = Pick<SyncEvent, 'seq' | 'baseSeq' | 'deviceUuid' | 'timesta
 export function targetOf(schema: Schema, eventType: string, eventData: Value): Target | undefined {
   const operation = schema.operation(eventType);
   const key = operation !== undefined && isMap(eventData) ? eventData[operation.key] : undefined;
-  if (operation === undefined || typeof key !== 'string') return undefined;
+  if (operation === undefined || typeof key !== 'string' || isReservedKey(key)) return undefined;
   return { collection: operation.collection, key, action: operation.action };
 }
 

@@ -107,8 +107,12 @@ function toMap(input: object, depthMax: number): ValueMap {
   return map;
 }
 
+/** The keys that no map has (VALUE-3), so nothing that becomes a key of a map may be named so. */
+export function isReservedKey(key: string): boolean {
+  return key === '__proto__' || key === '$bytes';
+}
+
 function toKey(key: string): string {
-  if (key === '__proto__' || key === '$bytes')
-    throw new BadValueError('VALUE-3', `the key ${key} is refused`);
+  if (isReservedKey(key)) throw new BadValueError('VALUE-3', `the key ${key} is refused`);
   return toText(key);
 }
