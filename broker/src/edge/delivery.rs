@@ -179,7 +179,7 @@ impl Delivery {
 
     /// What is needed next; `None` while a need is open or messages wait.
     pub(crate) fn need(&mut self, now: Instant) -> Option<Need> {
-        if self.waiting.is_some() || !self.outgoing.is_empty() || self.cursors.has_page() {
+        if self.is_held() {
             return None;
         }
         let overdue = now.checked_sub(STATE_WAIT_MAX).unwrap_or(now);
@@ -196,7 +196,12 @@ impl Delivery {
 
     /// When to ask [`Delivery::need`] again at the latest.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        self.states.next_timeout()
+        self.states.next_timeout().filter(|_| !self.is_held())
+    }
+
+    /// A need is open or messages wait.
+    fn is_held(&self) -> bool {
+        self.waiting.is_some() || !self.outgoing.is_empty() || self.cursors.has_page()
     }
 
     /// Events as they were needed.

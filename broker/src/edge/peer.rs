@@ -83,8 +83,11 @@ impl Peer {
     }
 
     /// When to call [`Peer::work`] again at the latest.
-    pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        [self.session.next_timeout(), self.delivery.next_timeout()]
+    pub(crate) fn next_timeout(&mut self) -> Option<Instant> {
+        let room = self.session.output().len() < OUTPUT_FULL;
+        let delivery = self.delivery.next_timeout().filter(|_| room);
+        self.session
+            .next_timeout()
             .into_iter()
             .flatten()
             .min()
