@@ -194,7 +194,7 @@ impl Delivery {
         Some(need)
     }
 
-    /// When to ask [`Delivery::need`] again at the latest.
+    /// When to ask [`Delivery::need`] again at the latest. While it has no ear for time, something else comes first.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         self.states.next_timeout().filter(|_| !self.is_held())
     }
@@ -365,8 +365,9 @@ impl Delivery {
 
     fn opened(&mut self, stream: &Arc<StreamId>, sub: Arc<Sub>, rendered: &Rendered) {
         self.cursors.open(stream, sub.id, rendered.seq);
-        self.outgoing
-            .extend(state_copies(stream, &[sub], true, rendered));
+        let mut opening = state_copies(stream, &[sub], true, rendered);
+        opening.iter_mut().for_each(|copy| copy.opens = true);
+        self.outgoing.extend(opening);
     }
 
     fn state(

@@ -14,7 +14,9 @@ use super::identity::Identity;
 use super::index::PeerId;
 use super::mailbox::{Inbox, Mailbox, Summons};
 use super::presence::Visit;
-use super::session::{Action, EndReason, Message, Request, Session, Tag, Ticket, Verdict, Wanted};
+use super::session::{
+    Action, EndReason, Message, NotSent, Request, Session, Tag, Ticket, Verdict, Wanted,
+};
 use super::shared::Shared;
 use super::submission::Submission;
 use crate::sequencer::{Lane, Outcome};
@@ -392,6 +394,16 @@ impl Peer {
             at_least_once: message.at_least_once,
             retain: message.retain,
             identifiers: &message.identifiers(),
+            (Err(NotSent::TooLarge), _) if message.opens => {
+                let bytes = message.payload.len();
+                tracing::warn!(
+                    peer = self.id.0,
+                    topic = &*message.topic,
+                    bytes,
+                    "closed: the client's Maximum Packet Size is below the state that opens its subscription"
+                );
+                self.session.end(EndReason::StateTooLarge { bytes });
+            }
             tag,
         });
         match (sent, tag) {
