@@ -91,7 +91,7 @@ impl Peer {
         self.session
             .next_timeout()
             .into_iter()
-            .flatten()
+            .chain(delivery)
             .min()
     }
 
@@ -251,16 +251,14 @@ impl Peer {
             let heads = vec![Seq::ZERO; requests.len()];
             return self.begin(now, packet_id, requests, &heads);
         }
-        let (store, mailbox) = (Arc::clone(&self.shared.store), self.mailbox());
-        tokio::task::spawn_blocking(move || {
-            mailbox.fetched(match fetch::heads(&*store, &streams) {
-                Ok(heads) => Fetched::Heads {
-                    packet_id,
-                    requests,
-                    heads,
-                },
-                Err(error) => Fetched::Failed(error.into()),
-            });
+        let store = Arc::clone(&self.shared.store);
+        fetch::spawn(self.mailbox(), move || {
+            let heads = fetch::heads(&*store, &streams)?;
+            Ok(Fetched::Heads {
+                packet_id,
+                requests,
+                heads,
+            })
         });
     }
 
@@ -333,11 +331,8 @@ impl Peer {
         let Some(device) = self.identity.as_ref().map(|identity| identity.device) else {
             return;
         };
-        let (shared, mailbox) = (Arc::clone(&self.shared), self.mailbox());
-        tokio::task::spawn_blocking(move || {
-            let fetched = fetch::need(&shared, device, need);
-            mailbox.fetched(fetched.unwrap_or_else(Fetched::Failed));
-        });
+        let shared = Arc::clone(&self.shared);
+        fetch::spawn(self.mailbox(), move || fetch::need(&shared, device, need));
     }
 
     fn fetched(&mut self, now: Instant, fetched: Fetched) {
@@ -394,6 +389,11 @@ impl Peer {
             at_least_once: message.at_least_once,
             retain: message.retain,
             identifiers: &message.identifiers(),
+            tag,
+        });
+        match (sent, tag) {
+            (Ok(()), Some(tag)) if message.at_least_once => self.visit.delivered(tag),
+            (Ok(()), _) => {}
             (Err(NotSent::TooLarge), _) if message.opens => {
                 let bytes = message.payload.len();
                 tracing::warn!(
@@ -404,11 +404,6 @@ impl Peer {
                 );
                 self.session.end(EndReason::StateTooLarge { bytes });
             }
-            tag,
-        });
-        match (sent, tag) {
-            (Ok(()), Some(tag)) if message.at_least_once => self.visit.delivered(tag),
-            (Ok(()), _) => {}
             (Err(error), _) => {
                 tracing::debug!(peer = self.id.0, topic = &*message.topic, %error, "not delivered");
             }
