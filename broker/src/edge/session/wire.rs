@@ -130,8 +130,12 @@ impl Wire {
         Input::Broken(error)
     }
 
-    /// Accepts the connection. The library adds the Maximum Packet Size.
-    pub(super) fn connack(&mut self, receive_maximum: u16, assigned: Option<&str>) {
+    /// Accepts the connection. The library adds the Maximum Packet Size. Fails if the client takes no packet of that size.
+    pub(super) fn connack(
+        &mut self,
+        receive_maximum: u16,
+        assigned: Option<&str>,
+    ) -> Result<(), MqttError> {
         let packet = if self.is_v5() {
             let props = accepted_properties(receive_maximum, assigned);
             let builder = v5_0::Connack::builder().session_present(false);
@@ -147,7 +151,7 @@ impl Wire {
                 .build()
                 .map(Packet::from)
         };
-        self.send_built(packet);
+        packet.and_then(|packet| self.send(packet))
     }
 
     /// Refuses the connection.
