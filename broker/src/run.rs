@@ -43,7 +43,9 @@ pub enum RunError {
     #[error(transparent)]
     Sequencer(#[from] sequencer::StartError),
     /// The disk did not keep what it was given: what is in memory is worth nothing, so the process ends.
-    #[error("ended because a write to disk failed: {0}; what was acknowledged is on disk, start again once the disk is well")]
+    #[error(
+        "ended because a write to disk failed: {0}; what was acknowledged is on disk, start again once the disk is well"
+    )]
     Disk(String),
     /// A part of the start panicked.
     #[error("the start was interrupted: {0}")]
@@ -94,7 +96,10 @@ impl Broker {
         let store = tokio::task::spawn_blocking(open).await??;
         tracing::info!("data in {}", shown(data.path()));
         let broker = Self::start_on(options, Arc::new(store)).await?;
-        Ok(Self { data: Some(data), ..broker })
+        Ok(Self {
+            data: Some(data),
+            ..broker
+        })
     }
 
     /// Starts a broker on a store of the caller's.
@@ -102,10 +107,17 @@ impl Broker {
         startup::raise_file_limit(options.edge.connections_max);
         let mqtt = startup::listen(Port::Mqtt, options.mqtt).await?;
         let http = startup::listen(Port::Http, options.http.address).await?;
-        let (mqtt_address, http_address) = (local(&mqtt, options.mqtt), local(&http, options.http.address));
+        let (mqtt_address, http_address) = (
+            local(&mqtt, options.mqtt),
+            local(&http, options.http.address),
+        );
         tracing::info!("MQTT on {mqtt_address}");
         tracing::info!("HTTP on http://{http_address}, MQTT over WebSocket at /mqtt");
-        tracing::info!("schema {} ({})", options.schema.hash(), options.schema_source);
+        tracing::info!(
+            "schema {} ({})",
+            options.schema.hash(),
+            options.schema_source
+        );
         let schema_document = options.schema.document();
         let http_options = options.http.clone();
         let runtime = tokio::runtime::Handle::current();
@@ -163,7 +175,15 @@ impl Broker {
 
     /// Takes no more connections, answers what is open, says goodbye, and closes the store.
     pub async fn drain(self) {
-        let Self { rooms, mqtt, http, end_http, draining, data, .. } = self;
+        let Self {
+            rooms,
+            mqtt,
+            http,
+            end_http,
+            draining,
+            data,
+            ..
+        } = self;
         draining.store(true, Ordering::Release);
         mqtt.abort();
         if !rooms.edge.drain(DRAIN_DEADLINE).await {
@@ -205,10 +225,19 @@ impl Rooms {
                 tell_fatal.send_replace(Some(error.to_string()));
             }),
         };
-        let sequencer =
-            Arc::new(Sequencer::start(&options.sequencer, Arc::clone(&store), schema, hooks)?);
+        let sequencer = Arc::new(Sequencer::start(
+            &options.sequencer,
+            Arc::clone(&store),
+            schema,
+            hooks,
+        )?);
         let edge = edge.start(Arc::clone(&sequencer), states, now);
-        Ok(Self { edge, sequencer, router, store })
+        Ok(Self {
+            edge,
+            sequencer,
+            router,
+            store,
+        })
     }
 
     fn services(&self, draining: &Arc<AtomicBool>, schema_document: &str) -> HttpServices {
@@ -231,7 +260,12 @@ impl Rooms {
 
     /// From the front to the back. Blocks.
     fn close(self) {
-        let Self { edge, sequencer, router, store } = self;
+        let Self {
+            edge,
+            sequencer,
+            router,
+            store,
+        } = self;
         sequencer.drain();
         drop((edge, sequencer));
         if let Ok(router) = Arc::try_unwrap(router) {
@@ -251,7 +285,9 @@ fn shown(path: &Path) -> std::path::Display<'_> {
 
 /// The one place where the broker reads the wall clock for what it stores.
 fn wall_clock() -> UnixMillis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 

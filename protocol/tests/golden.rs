@@ -3,6 +3,8 @@
 //! Each file holds inputs and what they amount to. `SYNCLINE_WRITE_GOLDEN=1 cargo test -p syncline-protocol --test
 //! golden` writes the latter anew, which is right only together with a new version of the protocol.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail so")]
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;

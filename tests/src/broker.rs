@@ -257,6 +257,13 @@ impl Broker {
     }
 }
 
+/// For calls that need nothing of a broker but its MQTT address.
+impl From<&Broker> for SocketAddr {
+    fn from(broker: &Broker) -> Self {
+        broker.mqtt()
+    }
+}
+
 impl Drop for Broker {
     fn drop(&mut self) {
         let _ = self.kill();

@@ -326,6 +326,16 @@ impl Wire {
         }
     }
 
+    /// How many messages were read on the way to something else and not asked for yet.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let messages = self
+            .kept
+            .iter()
+            .filter(|packet| matches!(packet, Packet::Publish(_)));
+        messages.count()
+    }
+
     /// The packets until the broker closes the connection.
     ///
     /// # Errors

@@ -175,17 +175,16 @@ impl Hub {
         } else {
             state.retained.insert(Arc::clone(&topic), Arc::new(message));
         }
-        state.told(&topic, &mut |mailbox| mailbox.topic(Arc::clone(&topic)));
+        let peers = state.matching(&topic);
+        state.tell(peers, |mailbox| mailbox.topic(Arc::clone(&topic)));
     }
 
     /// Sends a message that is not retained to those who follow its topic, `except` one.
     pub(crate) fn send(&self, message: &Arc<Ephemeral>, except: Option<PeerId>) {
         let state = self.lock();
-        state.index.matching(message.topic(), &mut |peer| {
-            if let (true, Some(mailbox)) = (Some(peer) != except, state.peers.get(&peer)) {
-                mailbox.report(Arc::clone(message));
-            }
-        });
+        let mut peers = state.matching(message.topic());
+        peers.retain(|peer| Some(*peer) != except);
+        state.tell(peers, |mailbox| mailbox.report(Arc::clone(message)));
     }
 
     /// What is retained on a topic.
@@ -244,25 +243,30 @@ impl State {
         self.heads.insert(Arc::clone(&stream), to);
         let step = Advance { from, to };
         let events = Topic::Events(StreamId::clone(&stream)).to_string();
-        let followed = self.told(&events, &mut |mailbox| mailbox.advance(&stream, step));
+        let mut peers = self.matching(&events);
+        let followed = !peers.is_empty();
         let state = Topic::State(StreamId::clone(&stream)).to_string();
-        self.told(&state, &mut |mailbox| mailbox.advance(&stream, step));
+        peers.extend(self.matching(&state));
+        self.tell(peers, |mailbox| mailbox.advance(&stream, step));
         match event {
             Some(event) if followed => self.tails.push(&stream, event),
             _ => self.tails.forget(&stream),
         }
     }
 
-    /// Whether anybody was told.
-    fn told(&self, topic: &str, tell: &mut impl FnMut(&Mailbox)) -> bool {
-        let mut followed = false;
-        self.index.matching(topic, &mut |peer| {
-            followed = true;
-            if let Some(mailbox) = self.peers.get(&peer) {
-                tell(mailbox);
-            }
-        });
-        followed
+    /// The peers with a filter that matches, each as often as it has such filters.
+    fn matching(&self, topic: &str) -> Vec<PeerId> {
+        let mut peers = Vec::new();
+        self.index.matching(topic, &mut |peer| peers.push(peer));
+        peers
+    }
+
+    /// Tells each of them once: who empties its box between two tellings of one step would take it for two.
+    fn tell(&self, mut peers: Vec<PeerId>, tell: impl Fn(&Mailbox)) {
+        peers.sort_unstable();
+        peers.dedup();
+        let boxes = peers.iter().filter_map(|peer| self.peers.get(peer));
+        boxes.for_each(|mailbox| tell(mailbox));
     }
 }
 

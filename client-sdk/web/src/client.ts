@@ -272,8 +272,12 @@ export class Client implements Syncline {
   }
 
   #onPresence(topic: string, payload: Uint8Array): void {
-    if (this.#devices.take(topic, payload, this.deviceUuid))
-      this.#tell('presence', { devices: this.#devices.list });
+    try {
+      if (!this.#devices.take(topic, payload, this.deviceUuid)) return;
+    } catch (error) {
+      return this.#tell('fault', { kind: 'bad_message', detail: `${topic}: ${String(error)}` });
+    }
+    this.#tell('presence', { devices: this.#devices.list });
   }
 
   /** STORE-4. */

@@ -211,6 +211,17 @@ describe('a client', () => {
     expect(here.client.devices()).toEqual([]);
   });
 
+  it('presence_1 lives with a presence message that cannot be read', async () => {
+    const page = await open(browser);
+    await until(() => page.client.devices().length === 1);
+    const fault = vi.fn();
+    page.client.addEventListener('fault', fault);
+    const { deviceUuid } = page.client;
+    broker.links.get(deviceUuid)?.deliver(`sync/music/presence/${deviceUuid}`, new Uint8Array([1]));
+    await until(() => fault.mock.calls.length === 1);
+    expect(page.client.devices()).toHaveLength(1);
+  });
+
   it('calls subscribers once for many changes, and no more after they leave', async () => {
     const page = await open(browser);
     await saved(page);

@@ -14,7 +14,7 @@ fn refused() -> Vec<(&'static str, String, &'static str, u8)> {
     let star = |id: &str| Star::album(id);
     let event = |text: String, name, code| (EVENTS, text, name, code);
     vec![
-        event("not an event".into(), "not_an_event", 0x99),
+        event("x".into(), "not_an_event", 0x99),
         event(json!({ "event_data": 1 }).to_string(), "not_an_event", 0x99),
         event(
             Star::of("x", json!({ "__proto__": 1 })).json(),
@@ -132,7 +132,7 @@ fn answer_2_acknowledgements_leave_in_the_order_of_the_publishes() {
             let (topic, payload) = match at % 3 {
                 0 => (EVENTS, Star::album(&format!("album-{at}")).json()),
                 1 => ("sync/home/state", "x".to_owned()),
-                _ => (EVENTS, "not an event".to_owned()),
+                _ => (EVENTS, "x".to_owned()),
             };
             expected.push(phone.send(topic, payload).unwrap());
         }
@@ -261,7 +261,7 @@ fn answer_3_at_qos_0_only_the_errors_topic_tells() {
     phone
         .subscribe(&format!("$json/sync/home/errors/{PHONE}"))
         .unwrap();
-    phone.send_qos0(EVENTS, "not an event").unwrap();
+    phone.send_qos0(EVENTS, "x").unwrap();
     assert_eq!(phone.message().unwrap().json()["error"], "not_an_event");
     let mut watcher = watcher(&broker, "$json/sync/home/events");
     phone.send_qos0(EVENTS, Star::album("a").json()).unwrap();

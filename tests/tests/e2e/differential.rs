@@ -12,6 +12,9 @@ use syncline_tests::star::Star;
 
 const VALUES: usize = 2_000;
 const ENTRIES: u64 = 300;
+const HISTORIES: usize = 300;
+
+const SCHEMA: &str = include_str!("../../../config/schemas/music.toml");
 
 fn web() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../client-sdk/web")
@@ -89,7 +92,7 @@ fn value_7_node_and_rust_agree_on_the_canonical_form_of_any_value() {
 #[test]
 fn digest_1_node_and_rust_agree_on_the_digest_of_any_entry() {
     let mut dice = Dice::new(0xd16e57);
-    let schema = Schema::parse(include_str!("../../../config/schemas/music.toml")).unwrap();
+    let schema = Schema::parse(SCHEMA).unwrap();
     let mut state = State::new(Arc::new(schema));
     let (mut requests, mut expected) = (Vec::new(), Vec::new());
     for seq in 1..=ENTRIES {
@@ -104,16 +107,38 @@ fn digest_1_node_and_rust_agree_on_the_digest_of_any_entry() {
     assert_eq!(ask_node(&requests), expected);
 }
 
+#[test]
+fn state_4_g5_node_and_rust_agree_on_what_any_events_amount_to() {
+    let mut dice = Dice::new(0x57a7e);
+    let schema = Arc::new(Schema::parse(SCHEMA).unwrap());
+    let document: serde_json::Value = serde_json::from_str(&schema.document()).unwrap();
+    let (mut requests, mut expected) = (Vec::new(), Vec::new());
+    for _ in 0..HISTORIES {
+        let devices: Vec<String> = (0..3).map(|_| dice.uuid()).collect();
+        let mut state = State::new(Arc::clone(&schema));
+        let mut events = Vec::new();
+        for seq in 1..=1 + dice.below(40) {
+            let event = any_act(&mut dice, seq, &devices);
+            state.apply(&event).unwrap();
+            events.push(event.to_json());
+        }
+        expected.push(state.digest().to_string());
+        let events = events.join(",");
+        requests.push(format!(
+            r#"{{"schema":{},"events":[{events}]}}"#,
+            document["schema"]
+        ));
+    }
+    assert_eq!(ask_node(&requests), expected);
+}
+
 /// STATE-3 as a request of the other side's script.
 fn entry_request(key: &str, event: &Event) -> String {
     let number = |n: u64| Value::integer(n as i64).unwrap();
     let entry = [
         ("value", Value::Bool(true)),
         ("seq", number(event.seq.get())),
-        (
-            "device_uuid",
-            Value::Bytes(event.device.as_bytes().to_vec()),
-        ),
+        ("device_uuid", Value::text(event.device.to_string())),
         ("timestamp", number(event.clock.timestamp.get())),
         ("counter", number(u64::from(event.clock.counter))),
         ("conflicts", Value::Array(Vec::new())),
@@ -141,14 +166,31 @@ fn entry_request(key: &str, event: &Event) -> String {
 /// An event whose key nobody else has.
 fn any_star(dice: &mut Dice, seq: u64) -> Event {
     let key = format!("{seq}{}", any_text(dice));
-    let star = Star::album(&key)
-        .at(dice.below(1 << 53), dice.below(1 << 32))
+    let star = Star::album(&key).at(dice.below(1 << 53), dice.below(1 << 32));
+    stored(star, seq, 0, &dice.uuid())
+}
+
+/// One of few keys, devices and clocks, so that every way to win and to lose occurs.
+fn any_act(dice: &mut Dice, seq: u64, devices: &[String]) -> Event {
+    let key = ["a", "b", "é"][dice.below(3) as usize];
+    let star = match dice.below(5) {
+        0..3 => Star::album(key),
+        3 => Star::no_album(key),
+        _ => Star::of("played", serde_json::json!({ "album_id": key })),
+    };
+    let star = star.at(1_000 + dice.below(4), dice.below(2));
+    let device = &devices[dice.below(devices.len() as u64) as usize];
+    stored(star, seq, dice.below(seq), device)
+}
+
+fn stored(star: Star, seq: u64, base_seq: u64, device: &str) -> Event {
+    let star = star
         .with("sync_id", "home".into())
         .with("epoch", "00000000000000aa".into())
         .with("seq", seq.into())
         .with("accepted_at", 1.into())
-        .with("base_seq", 0.into())
-        .with("device_uuid", dice.uuid().into());
+        .with("base_seq", base_seq.into())
+        .with("device_uuid", device.into());
     Event::decode(star.json().as_bytes()).unwrap()
 }
 

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod answers;
+mod bus;
 mod differential;
+mod faults;
+mod inside;
 mod instruments;
 mod presence;
 mod restart;

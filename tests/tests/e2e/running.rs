@@ -32,7 +32,10 @@ fn one_process_per_data_folder() {
 fn a_public_address_is_refused_with_what_to_do() {
     let (status, log) = Setup::new().mqtt("0.0.0.0:0").start_refused();
     assert!(!status.success());
-    assert!(log.contains("anonymous_on_public_addresses = true"), "{log}");
+    assert!(
+        log.contains("anonymous_on_public_addresses = true"),
+        "{log}"
+    );
 }
 
 #[test]

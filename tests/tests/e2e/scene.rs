@@ -1,7 +1,8 @@
 //! What most tests begin with: a broker, clients, a few stars.
 
+use std::net::SocketAddr;
+
 use serde_json::Value;
-use syncline_tests::broker::Broker;
 use syncline_tests::star::Star;
 use syncline_tests::wire::{Connect, Version, Wire};
 
@@ -9,24 +10,24 @@ pub(crate) const PHONE: &str = "11111111-1111-4111-8111-111111111111";
 pub(crate) const LAPTOP: &str = "22222222-2222-4222-8222-222222222222";
 
 /// A client of no particular device.
-pub(crate) fn guest(broker: &Broker) -> Wire {
-    Wire::connect(broker.mqtt(), &Connect::new(Version::V5, "")).expect("CONNECT")
+pub(crate) fn guest(broker: impl Into<SocketAddr>) -> Wire {
+    Wire::connect(broker.into(), &Connect::new(Version::V5, "")).expect("CONNECT")
 }
 
 /// A device, known by its client id, which works at either version.
-pub(crate) fn device(broker: &Broker, version: Version, uuid: &str) -> Wire {
-    Wire::connect(broker.mqtt(), &Connect::new(version, uuid)).expect("CONNECT")
+pub(crate) fn device(broker: impl Into<SocketAddr>, version: Version, uuid: &str) -> Wire {
+    Wire::connect(broker.into(), &Connect::new(version, uuid)).expect("CONNECT")
 }
 
 /// A client that subscribed to one filter.
-pub(crate) fn watcher(broker: &Broker, filter: &str) -> Wire {
+pub(crate) fn watcher(broker: impl Into<SocketAddr>, filter: &str) -> Wire {
     let mut wire = guest(broker);
     assert_eq!(wire.subscribe(filter).expect("SUBACK"), 1, "{filter}");
     wire
 }
 
 /// Stars `count` albums in a group; all of them are acknowledged.
-pub(crate) fn stars(broker: &Broker, stream: &str, count: u64) {
+pub(crate) fn stars(broker: impl Into<SocketAddr>, stream: &str, count: u64) {
     let mut wire = guest(broker);
     for at in 1..=count {
         star(&mut wire, stream, &format!("album-{at}"));

@@ -247,3 +247,43 @@ fn snap_3_a_client_of_another_epoch_gets_the_full_state() {
         3
     );
 }
+
+#[test]
+fn g3_whoever_follows_events_and_states_gets_each_event_once() {
+    const COUNT: u64 = 1_000;
+    let broker = Broker::start();
+    let mut wire = watcher(&broker, "$json/sync/#");
+    stars(&broker, "sync/home", COUNT);
+    let mut seqs = Vec::new();
+    while seqs.last() != Some(&COUNT) {
+        let message = wire.message().unwrap();
+        if message.topic == "sync/home/events" {
+            seqs.push(number(&message.json(), "seq"));
+        }
+    }
+    assert_eq!(seqs, (1..=COUNT).collect::<Vec<_>>());
+}
+
+#[test]
+fn view_6_overlapping_filters_bring_one_copy_of_a_refusal() {
+    let broker = Broker::start();
+    let mut phone = device(&broker, Version::V311, PHONE);
+    let mut wire = guest(&broker);
+    let filters = [
+        ("$json/sync/+/errors/+", 1),
+        ("$json/sync/home/#", 1),
+        ("$json/sync/#", 1),
+    ];
+    assert_eq!(wire.subscribe_all(&filters).unwrap(), [1, 1, 1]);
+    for at in 1..=3 {
+        let refused = Star::of("star_album", serde_json::json!({})).from_device(PHONE, at);
+        phone.publish("sync/home/events", refused.json()).unwrap();
+    }
+    let told = (0..3).map(|_| {
+        let message = wire
+            .message_on(&format!("sync/home/errors/{PHONE}"))
+            .unwrap();
+        number(&message.json(), "device_seq")
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [1, 2, 3]);
+}

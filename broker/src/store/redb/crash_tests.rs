@@ -54,7 +54,7 @@ fn check_power_loss(sync: u64, seed: u64, options: &RedbOptions) {
     let media = FailingMedia::lose_power_at(sync);
     let acknowledged = work_until_power_loss(&media, options);
     let mut chance = chance(seed);
-    let media = media.after_power_loss(|| chance() % 2 == 0);
+    let media = media.after_power_loss(|| chance().is_multiple_of(2));
     let store = open(&media, options)
         .unwrap_or_else(|error| panic!("sync {sync}, seed {seed}: does not open: {error}"));
     let heads = streams().map(|stream| store.head(&stream).unwrap().seq.get());

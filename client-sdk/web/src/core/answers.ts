@@ -3,7 +3,7 @@ import { sinceFilter } from '../protocol/ids.js';
 import { decodeRefusal, type Refusal } from '../protocol/refusal.js';
 import type { Answer } from './messages.js';
 import type { Pending } from './outbox.js';
-import { connect, hide, type Parts } from './parts.js';
+import { connect, connectionEnded, hide, type Parts } from './parts.js';
 import type { Turn } from './turn.js';
 
 /** OUTBOX-6, REFUSE-1. An answer for what is not on its way is an echo. */
@@ -76,9 +76,9 @@ export function forkKnown(parts: Parts): void {
   if (parts.fork === 'none') parts.fork = 'known';
 }
 
-/** FORK-2: asks for a new device once nothing is on its way. */
+/** FORK-2: asks for a new device once it is known of every intent whether the broker has it. */
 export function mintWhenQuiet(parts: Parts, turn: Turn): void {
-  if (parts.fork !== 'known' || parts.outbox.sentCount > 0) return;
+  if (parts.fork !== 'known' || !parts.outbox.isClear) return;
   parts.fork = 'minting';
   turn.emit({ type: 'mint_device' });
 }
@@ -92,7 +92,7 @@ export function onNewDevice(parts: Parts, turn: Turn, deviceUuid: string): void 
   turn.putDevice();
   if (!parts.link.active) return;
   turn.emit({ type: 'disconnect' });
-  parts.outbox.requeueSent();
+  connectionEnded(parts);
   parts.link.start(turn.now);
   connect(parts, turn);
 }

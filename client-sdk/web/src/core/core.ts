@@ -9,7 +9,7 @@ import type { Value } from '../protocol/value.js';
 import { mintWhenQuiet, onAcked, onNewDevice } from './answers.js';
 import { Device } from './device.js';
 import type { CoreOptions, CoreStatus, Input, Output, StoredRows } from './messages.js';
-import { connect, drop, fault, Parts } from './parts.js';
+import { connect, connectionEnded, drop, fault, Parts } from './parts.js';
 import { onPersisted, publish, sendWhatMayGo } from './publishing.js';
 import { onConnected, onMessage } from './resuming.js';
 import { Turn } from './turn.js';
@@ -113,7 +113,7 @@ export class Core {
       fault(turn, 'storage', 'the stored replica is not usable');
     for (const row of stored.intents ?? []) {
       const pending = outbox.restore(row, row.deviceSeq <= device.offered);
-      // Only what was acknowledged before a fork keeps the device of then (FORK-3).
+      // A fork changes all others, so this was acknowledged before one.
       if (row.deviceUuid !== device.uuid) outbox.stand(pending, 'acked');
     }
     this.#parts.seeClocks();
@@ -124,9 +124,9 @@ export class Core {
 
   /** OUTBOX-7, RETRY-1. */
   #onDisconnected(turn: Turn, reason: string): void {
-    const { link, outbox } = this.#parts;
+    const { link } = this.#parts;
     if (!link.active) return;
-    outbox.requeueSent();
+    connectionEnded(this.#parts);
     link.retry(turn.now, turn.random, reason, false);
   }
 
@@ -137,18 +137,24 @@ export class Core {
     this.#saveReplica(turn);
   }
 
-  /** LINK-3. */
+  /** LINK-3; who switches off may be about to end, so what waits to be saved is saved (STORE-3). */
   #setOnline(turn: Turn, online: boolean): void {
-    const { link, outbox } = this.#parts;
-    if (online) {
-      if (link.active) return;
-      link.start(turn.now);
-      connect(this.#parts, turn);
-      return;
+    const { link, saves } = this.#parts;
+    if (online) return this.#switchOn(turn);
+    if (link.active) {
+      turn.emit({ type: 'disconnect' });
+      connectionEnded(this.#parts);
     }
-    if (link.active) turn.emit({ type: 'disconnect' });
-    outbox.requeueSent();
     link.switchOff();
+    saves.hurry(turn.now);
+    this.#saveReplica(turn);
+  }
+
+  #switchOn(turn: Turn): void {
+    const { link } = this.#parts;
+    if (link.active) return;
+    link.start(turn.now);
+    connect(this.#parts, turn);
   }
 
   /** STORE-3. */
@@ -163,7 +169,7 @@ export class Core {
   /** OUTBOX-8. */
   #endHolding(): void {
     const { link, outbox, fork } = this.#parts;
-    if (link.settled && outbox.sentCount === 0 && fork === 'none') this.#parts.holding = false;
+    if (link.isSettled && outbox.sentCount === 0 && fork === 'none') this.#parts.holding = false;
   }
 
   #finish(turn: Turn): Output[] {

@@ -7,8 +7,8 @@ const RETRY_MS_FIRST = 500;
 const RETRY_MS_MAX = 30_000;
 /** RETRY-4. */
 const ATTEMPT_AFTER_FAULT = 5;
-/** OUTBOX-4. */
-const WINDOW_MAX = 64;
+/** The most intents on their way at once, whatever the broker allows (OUTBOX-4). */
+export const WINDOW_MAX = 64;
 
 type Phase =
   | { readonly name: 'off' }
@@ -62,11 +62,6 @@ export class Link {
   /** The open connection, on which intents may be sent (LINK-2). */
   get open(): Connection | undefined {
     return this.connection?.open === true ? this.connection : undefined;
-  }
-
-  /** Whether the link is open and no later opening is awaited. */
-  get settled(): boolean {
-    return this.open?.awaiting === null;
   }
 
   switchOff(): void {

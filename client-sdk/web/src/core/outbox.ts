@@ -46,6 +46,8 @@ export function payloadOf(pending: Pending): Uint8Array {
 export class Outbox {
   readonly #all = new Map<number, Pending>();
   readonly #deletable: number[] = [];
+  /** Queued ones that the broker may have (OUTBOX-9). */
+  readonly #doubtful = new Set<Pending>();
   #nextId = 1;
   #unacked = 0;
   #sent = 0;
@@ -108,6 +110,21 @@ export class Outbox {
     return undefined;
   }
 
+  /** Queued ones that the broker may have, in order. */
+  doubtful(): Iterable<Pending> {
+    return this.#doubtful;
+  }
+
+  setDoubtful(queued: readonly Pending[]): void {
+    this.#doubtful.clear();
+    for (const pending of queued) this.#doubtful.add(pending);
+  }
+
+  /** Whether the broker has said of everything that it may have whether it has. */
+  get isClear(): boolean {
+    return this.#sent === 0 && this.#doubtful.size === 0;
+  }
+
   /** How many intents are not acknowledged. */
   get unackedCount(): number {
     return this.#unacked;
@@ -123,6 +140,7 @@ export class Outbox {
     this.#sent += Number(standing === 'sent') - Number(pending.standing === 'sent');
     this.#unacked += Number(pending.standing === 'acked') - Number(standing === 'acked');
     pending.standing = standing;
+    if (standing !== 'queued') this.#doubtful.delete(pending);
   }
 
   /** Takes an intent out. */
@@ -148,6 +166,7 @@ export class Outbox {
 
   /** OUTBOX-7: the connection has ended. */
   requeueSent(): void {
+    this.#doubtful.clear();
     for (const pending of this.#all.values()) if (pending.standing === 'sent') this.stand(pending, 'queued');
   }
 }

@@ -55,10 +55,16 @@ export function connect(parts: Parts, turn: Turn): void {
   turn.emit({ type: 'connect', deviceUuid: parts.device.uuid });
 }
 
+/** OUTBOX-7; and whether there is a fork shows again at the next opening (FORK-2). */
+export function connectionEnded(parts: Parts): void {
+  parts.outbox.requeueSent();
+  if (parts.fork === 'known') parts.fork = 'none';
+}
+
 /** Ends the connection for a reason of the core's own, and tries again later (RETRY-3, RETRY-4). */
 export function drop(parts: Parts, turn: Turn, reason: string, afterFault: boolean): void {
   turn.emit({ type: 'disconnect' });
-  parts.outbox.requeueSent();
+  connectionEnded(parts);
   parts.link.retry(turn.now, turn.random, reason, afterFault);
 }
 

@@ -65,11 +65,17 @@ export function onPersisted(parts: Parts, turn: Turn, write: number): void {
 /** Sends what may go now (OUTBOX-4). */
 export function sendWhatMayGo(parts: Parts, turn: Turn): void {
   const connection = parts.link.open;
-  if (connection === undefined || parts.holding) return;
-  for (const pending of parts.outbox.queued()) {
+  if (connection === undefined) return;
+  for (const pending of whoseTurn(parts)) {
     if (parts.outbox.sentCount >= connection.window || !isReady(parts, pending)) return;
     send(parts, turn, connection, pending);
   }
+}
+
+/** OUTBOX-8, and the exception that FORK-2 makes. */
+function whoseTurn({ outbox, holding, fork }: Parts): Iterable<Pending> {
+  if (!holding) return outbox.queued();
+  return fork === 'known' ? outbox.doubtful() : [];
 }
 
 function isReady(parts: Parts, { sendableBy }: Pending): boolean {

@@ -13,7 +13,8 @@ import { MalformedError } from '../protocol/fields.js';
 import { Schema } from '../protocol/schema.js';
 import { decodeSnapshot, type Snapshot } from '../protocol/snapshot.js';
 import { acknowledge, forkKnown, onErrorMessage, resubscribe, setAside } from './answers.js';
-import type { Connection } from './link.js';
+import { WINDOW_MAX, type Connection } from './link.js';
+import type { Pending } from './outbox.js';
 import { breakOff, fault, hide, type Parts } from './parts.js';
 import { offerAll } from './publishing.js';
 import type { Turn } from './turn.js';
@@ -130,22 +131,28 @@ function startOver(parts: Parts, turn: Turn, connection: Connection, kind: 'delt
 function onOpened(parts: Parts, turn: Turn, mark: number | null, epochBefore: string): void {
   const { epoch } = parts.replica;
   if (epochBefore !== EPOCH_NONE && epochBefore !== epoch) parts.holding = true;
-  if (mark !== null && mark > parts.device.offered) forkKnown(parts);
-  else if (mark !== null) onMark(parts, turn, mark);
+  const forked = mark !== null && mark > parts.device.offered;
+  if (forked) forkKnown(parts);
+  onMark(parts, turn, Math.min(mark ?? 0, parts.device.offered), forked);
   letGoOfAcked(parts, epoch);
   setAsideDoubted(parts, turn, epoch);
   rebase(parts, turn, epoch);
   if (parts.fork === 'none') offerAll(parts, turn);
 }
 
-/** OUTBOX-9 and OVERLAY-2. What is on its way on this connection waits for its answer. */
-function onMark(parts: Parts, turn: Turn, mark: number): void {
-  for (const pending of parts.outbox.all()) {
-    const { deviceUuid, deviceSeq } = pending.intent;
-    if (deviceUuid !== parts.device.uuid || deviceSeq > mark) continue;
-    hide(parts, pending);
-    if (pending.standing === 'queued') acknowledge(parts, turn, pending, pending.seq);
-  }
+/**
+ * OUTBOX-9 and OVERLAY-2. Up to `known` the broker may have this device's intents, but it may have refused some. So
+ * the last window of them is sent again; before that all were answered, and only their deletion was lost.
+ */
+function onMark(parts: Parts, turn: Turn, known: number, forked: boolean): void {
+  const isCovered = ({ intent }: Pending): boolean =>
+    intent.deviceUuid === parts.device.uuid && intent.deviceSeq <= known;
+  const covered = [...parts.outbox.all()].filter(isCovered);
+  if (!forked) for (const pending of covered) hide(parts, pending);
+  const queued = covered.filter(({ standing }) => standing === 'queued');
+  const doubtful = queued.splice(Math.max(0, queued.length - WINDOW_MAX));
+  parts.outbox.setDoubtful(doubtful);
+  for (const pending of queued) acknowledge(parts, turn, pending, pending.seq);
 }
 
 /** OVERLAY-2: what was acknowledged in another history, or as another device, has no event to wait for. */

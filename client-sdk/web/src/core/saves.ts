@@ -14,6 +14,11 @@ export class Saves {
     this.#due ??= now + SAVE_AFTER_MS;
   }
 
+  /** What is due some time is due now. */
+  hurry(now: number): void {
+    if (this.#due !== undefined) this.#due = Math.min(this.#due, now);
+  }
+
   persisted(write: number): void {
     if (this.#onItsWay !== undefined && this.#onItsWay <= write) this.#onItsWay = undefined;
   }

@@ -36,7 +36,7 @@ export function pageEnvironment(): Environment {
     chance: () => Math.random(),
     onLeave: (listener) => listen('pagehide', listener),
     onWake: (listener) => {
-      const stops = [listen('online', listener), listen('pageshow', listener)];
+      const stops = ['online', 'pageshow', 'visibilitychange'].map((type) => listen(type, listener));
       return () => stops.forEach((stop) => stop());
     },
   };
