@@ -2,8 +2,8 @@
 //! outside this file and `packet.rs` names it.
 //!
 //! That library answers some malformed input with an error event alone, so every error ends the session here,
-//! and the caller closes. Its own limit on unacknowledged PUBLISHes is left to it for v5 (it sends 0x93); for
-//! 3.1.1 it would close clients that did nothing wrong, so the session stops reading instead.
+//! and the caller closes. It would also close clients that send beyond the Receive Maximum; the session stops reading
+//! before that.
 
 use bytes::BytesMut;
 use mqtt_protocol_core::mqtt::common::Cursor;
