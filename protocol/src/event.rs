@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::fields::{DecodeError, Fields, Form, number, optional_text};
 use crate::ids::{DeviceId, DeviceSeq, Epoch, EventType, Seq, StreamId, UnixMillis};
 use crate::refusal::{RefusalName, Refused};
-use crate::value::Value;
+use crate::value::{Value, ValueError};
 
 /// An event as its device sends it. What it leaves out, the broker fills in.
 #[derive(Debug, Clone, PartialEq)]
@@ -227,11 +227,14 @@ impl Event {
 }
 
 fn refused(error: &DecodeError) -> Refused {
-    let name = match error {
-        DecodeError::Value(_) => RefusalName::BadValue,
-        _ => RefusalName::NotAnEvent,
-    };
-    Refused::new(name, error.to_string())
+    match error {
+        DecodeError::Value(ValueError::Rule(rule)) => Refused::new(RefusalName::BadValue, rule),
+        DecodeError::Value(ValueError::Malformed(_)) => {
+            let reason = format!("neither MessagePack nor JSON text that begins with {{: {error}");
+            Refused::new(RefusalName::NotAnEvent, reason)
+        }
+        _ => Refused::new(RefusalName::NotAnEvent, error.to_string()),
+    }
 }
 
 /// Reads EVENT-3's pair.
@@ -343,7 +346,9 @@ pub(crate) mod tests {
 
     #[test]
     fn event_what_is_no_event_is_refused_by_name() {
-        assert_eq!(refusal("[1]"), RefusalName::BadValue);
+        assert_eq!(refusal("[1]"), RefusalName::NotAnEvent);
+        assert_eq!(refusal("hello"), RefusalName::NotAnEvent);
+        assert_eq!(refusal("{hello"), RefusalName::NotAnEvent);
         assert_eq!(
             Intent::decode(&[0x91, 1]).unwrap_err().name,
             RefusalName::NotAnEvent
@@ -355,7 +360,7 @@ pub(crate) mod tests {
             RefusalName::NotAnEvent
         );
         assert_eq!(
-            refusal(r#"{"event_type":"a","event_data":1e999}"#),
+            refusal(r#"{"event_type":"a","event_data":9007199254740992}"#),
             RefusalName::BadValue
         );
     }

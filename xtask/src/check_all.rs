@@ -14,6 +14,8 @@ const KILL9_ROUNDS: &str = "20";
 pub(crate) fn run(project: &Project) -> Result<(), Failure> {
     tools::require_all()?;
     let mut steps = style_steps(project)?;
+    // The Rust tests compare with the TypeScript side, so that has its packages by then.
+    steps.push(npm(project, "web packages", WEB, &["ci"]));
     steps.extend(rust_steps(project)?);
     steps.extend(web_steps(project));
     steps.extend(whole_steps(project)?);
@@ -66,7 +68,6 @@ fn rust_steps(project: &Project) -> Result<Vec<Step>, Failure> {
 
 fn web_steps(project: &Project) -> Vec<Step> {
     vec![
-        npm(project, "web packages", WEB, &["ci"]),
         npm(project, "web types and lints", WEB, &["run", "check"]),
         npm(project, "web tests", WEB, &["test"]),
         npm(project, "web page", WEB, &["run", "build:demo"]),

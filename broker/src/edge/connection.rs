@@ -18,6 +18,9 @@ use super::shared::Shared;
 /// How long a client may take for the last bytes.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// How long a client may take to close once we have.
+const LINGER: Duration = Duration::from_millis(500);
+
 /// Room for one read.
 const READ_BYTES: usize = 8 << 10;
 
@@ -102,20 +105,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    async fn close(mut self) {
-        if let Some(reason) = self.peer.ended() {
+    /// The client hears the last words even if it was still talking: an unread byte would turn the end into a reset.
+    async fn close(self) {
+        let Self {
+            mut peer, mut io, ..
+        } = self;
+        if let Some(reason) = peer.ended() {
             tracing::debug!(%reason, "disconnected");
         }
-        let last_words = self.peer.output().split();
-        let Self { io, peer, .. } = &mut self;
+        let last_words = peer.output().split();
+        // Nothing of it stays while the client takes its time.
+        drop(peer);
         let said = timeout(LAST_WORDS, async {
             io.write_all(&last_words).await?;
             io.shutdown().await
         });
-        if !matches!(said.await, Ok(Ok(()))) {
-            tracing::trace!(ended = ?peer.ended(), "the last bytes were not taken");
+        match said.await {
+            Ok(Ok(())) => drop(timeout(LINGER, until_closed(&mut io)).await),
+            _ => tracing::trace!("the last bytes were not taken"),
         }
     }
+}
+
+/// Throws away what the client still says, until it closes.
+async fn until_closed<S: AsyncRead + Unpin>(io: &mut S) {
+    let mut rest = [0; 1_024];
+    while io.read(&mut rest).await.is_ok_and(|n| n > 0) {}
 }
 
 /// Writes and reads what is possible; ready as soon as something has moved.

@@ -179,7 +179,7 @@ impl Delivery {
 
     /// What is needed next; `None` while a need is open or messages wait.
     pub(crate) fn need(&mut self, now: Instant) -> Option<Need> {
-        if self.waiting.is_some() || !self.outgoing.is_empty() || self.cursors.has_page() {
+        if self.is_held() {
             return None;
         }
         let overdue = now.checked_sub(STATE_WAIT_MAX).unwrap_or(now);
@@ -194,9 +194,14 @@ impl Delivery {
         Some(need)
     }
 
-    /// When to ask [`Delivery::need`] again at the latest.
+    /// When to ask [`Delivery::need`] again at the latest. While it has no ear for time, something else comes first.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        self.states.next_timeout()
+        self.states.next_timeout().filter(|_| !self.is_held())
+    }
+
+    /// A need is open or messages wait.
+    fn is_held(&self) -> bool {
+        self.waiting.is_some() || !self.outgoing.is_empty() || self.cursors.has_page()
     }
 
     /// Events as they were needed.
@@ -360,8 +365,9 @@ impl Delivery {
 
     fn opened(&mut self, stream: &Arc<StreamId>, sub: Arc<Sub>, rendered: &Rendered) {
         self.cursors.open(stream, sub.id, rendered.seq);
-        self.outgoing
-            .extend(state_copies(stream, &[sub], true, rendered));
+        let mut opening = state_copies(stream, &[sub], true, rendered);
+        opening.iter_mut().for_each(|copy| copy.opens = true);
+        self.outgoing.extend(opening);
     }
 
     fn state(

@@ -1,10 +1,12 @@
 //! What connections read from the store and the compactor, on threads that may block.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use syncline_protocol::{DeviceId, Seq, StreamId};
 
 use super::delivery::{Need, Rendered, SCAN_PAGE, Want};
+use super::mailbox::Mailbox;
 use super::session::Request;
 use super::shared::Shared;
 use crate::compactor::{self, EncodedSnapshot, States, StatesError};
@@ -41,6 +43,19 @@ pub(crate) enum FetchError {
     Store(#[from] StoreError),
     #[error(transparent)]
     State(#[from] StatesError),
+    #[error("the read panicked")]
+    Panicked,
+}
+
+/// Reads on a thread that may block, and leaves what came of it in the mailbox: whoever waits is told, come what may.
+pub(crate) fn spawn(
+    mailbox: Arc<Mailbox>,
+    read: impl FnOnce() -> Result<Fetched, FetchError> + Send + 'static,
+) {
+    tokio::task::spawn_blocking(move || {
+        let read = catch_unwind(AssertUnwindSafe(read)).unwrap_or(Err(FetchError::Panicked));
+        mailbox.fetched(read.unwrap_or_else(Fetched::Failed));
+    });
 }
 
 /// Reads what a delivery needs. Blocks.
@@ -107,5 +122,22 @@ fn snapshot(
             let snapshot = states.snapshot(stream, compactor::Want::Since { seq, epoch })?;
             Ok(Some(Arc::new(snapshot.opening(mark))))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_read_that_panics_is_told() {
+        let mailbox = Arc::new(Mailbox::default());
+        spawn(Arc::clone(&mailbox), || panic!("a bug in a store"));
+        mailbox.rung().await;
+        let fetched = mailbox.take().fetched;
+        assert!(matches!(
+            fetched[..],
+            [Fetched::Failed(FetchError::Panicked)]
+        ));
     }
 }

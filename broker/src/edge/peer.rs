@@ -14,7 +14,9 @@ use super::identity::Identity;
 use super::index::PeerId;
 use super::mailbox::{Inbox, Mailbox, Summons};
 use super::presence::Visit;
-use super::session::{Action, EndReason, Message, Request, Session, Tag, Ticket, Verdict, Wanted};
+use super::session::{
+    Action, EndReason, Message, NotSent, Request, Session, Tag, Ticket, Verdict, Wanted,
+};
 use super::shared::Shared;
 use super::submission::Submission;
 use crate::sequencer::{Lane, Outcome};
@@ -83,10 +85,13 @@ impl Peer {
     }
 
     /// When to call [`Peer::work`] again at the latest.
-    pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        [self.session.next_timeout(), self.delivery.next_timeout()]
+    pub(crate) fn next_timeout(&mut self) -> Option<Instant> {
+        let room = self.session.output().len() < OUTPUT_FULL;
+        let delivery = self.delivery.next_timeout().filter(|_| room);
+        self.session
+            .next_timeout()
             .into_iter()
-            .flatten()
+            .chain(delivery)
             .min()
     }
 
@@ -246,16 +251,14 @@ impl Peer {
             let heads = vec![Seq::ZERO; requests.len()];
             return self.begin(now, packet_id, requests, &heads);
         }
-        let (store, mailbox) = (Arc::clone(&self.shared.store), self.mailbox());
-        tokio::task::spawn_blocking(move || {
-            mailbox.fetched(match fetch::heads(&*store, &streams) {
-                Ok(heads) => Fetched::Heads {
-                    packet_id,
-                    requests,
-                    heads,
-                },
-                Err(error) => Fetched::Failed(error.into()),
-            });
+        let store = Arc::clone(&self.shared.store);
+        fetch::spawn(self.mailbox(), move || {
+            let heads = fetch::heads(&*store, &streams)?;
+            Ok(Fetched::Heads {
+                packet_id,
+                requests,
+                heads,
+            })
         });
     }
 
@@ -328,11 +331,8 @@ impl Peer {
         let Some(device) = self.identity.as_ref().map(|identity| identity.device) else {
             return;
         };
-        let (shared, mailbox) = (Arc::clone(&self.shared), self.mailbox());
-        tokio::task::spawn_blocking(move || {
-            let fetched = fetch::need(&shared, device, need);
-            mailbox.fetched(fetched.unwrap_or_else(Fetched::Failed));
-        });
+        let shared = Arc::clone(&self.shared);
+        fetch::spawn(self.mailbox(), move || fetch::need(&shared, device, need));
     }
 
     fn fetched(&mut self, now: Instant, fetched: Fetched) {
@@ -394,6 +394,16 @@ impl Peer {
         match (sent, tag) {
             (Ok(()), Some(tag)) if message.at_least_once => self.visit.delivered(tag),
             (Ok(()), _) => {}
+            (Err(NotSent::TooLarge), _) if message.opens => {
+                let bytes = message.payload.len();
+                tracing::warn!(
+                    peer = self.id.0,
+                    topic = &*message.topic,
+                    bytes,
+                    "closed: the client's Maximum Packet Size is below the state that opens its subscription"
+                );
+                self.session.end(EndReason::StateTooLarge { bytes });
+            }
             (Err(error), _) => {
                 tracing::debug!(peer = self.id.0, topic = &*message.topic, %error, "not delivered");
             }

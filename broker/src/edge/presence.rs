@@ -11,6 +11,9 @@ use super::session::Tag;
 /// At most one update of `acked` in this time.
 const UPDATE_INTERVAL_MS: u64 = 1_000;
 
+/// Groups that one connection is present in at most; those that it names later do not see it.
+const GROUPS_MAX: usize = 1_024;
+
 /// All devices that are here or have been a while ago.
 #[derive(Debug)]
 pub(crate) struct Attendance {
@@ -153,7 +156,8 @@ pub(crate) struct Visit {
 impl Visit {
     /// Whether the group is new to this connection.
     pub(crate) fn enters(&mut self, group: &SyncId) -> bool {
-        !self.groups.contains(group) && self.groups.insert(group.clone())
+        let known = self.groups.contains(group) || self.groups.len() >= GROUPS_MAX;
+        !known && self.groups.insert(group.clone())
     }
 
     /// The groups that it named.
@@ -253,6 +257,14 @@ mod tests {
         assert_eq!(attendance.tick(at(64_999)), []);
         assert!(attendance.tick(at(65_000))[0].is_cleared());
         assert_eq!(attendance.tick(at(99_000)), []);
+    }
+
+    #[test]
+    fn g10_a_connection_is_present_in_a_bounded_number_of_groups() {
+        let mut visit = Visit::default();
+        let group = |n: usize| format!("g{n}").parse().unwrap();
+        let entered = (0..2 * GROUPS_MAX).filter(|n| visit.enters(&group(*n)));
+        assert_eq!(entered.count(), GROUPS_MAX);
     }
 
     #[test]

@@ -132,21 +132,17 @@ impl Session {
         }
     }
 
-    /// Whether bytes may be read. A client of 3.1.1 knows no Receive Maximum, so it is held back by not reading.
+    /// Whether bytes may be read. A client of 3.1.1 knows no Receive Maximum, and some of v5 (MQTT.js) send on beyond it and
+    /// would do so after every reconnect, so both are held back by not reading.
     pub(crate) fn wants_input(&self) -> bool {
         match &self.phase {
             Phase::Fresh => true,
             Phase::Live(live) => {
                 let busy = live.subscribing || live.failed || live.draining;
-                !busy && self.answers.len() < self.open_max()
+                !busy && self.answers.len() < usize::from(self.options.receive_maximum)
             }
             Phase::Ended(_) => false,
         }
-    }
-
-    /// For v5 the library says 0x93 to the PUBLISH after the last allowed one, so that one must be read.
-    fn open_max(&self) -> usize {
-        usize::from(self.options.receive_maximum) + usize::from(self.wire.is_v5())
     }
 
     /// The next thing to do.

@@ -1,5 +1,8 @@
 //! The edge with the real sequencer and the real bus, over byte streams in memory.
 
+mod closing;
+mod websocket;
+
 use super::*;
 
 use std::sync::Mutex;
@@ -105,6 +108,11 @@ impl Broker {
     }
 
     async fn client_with(&self, version: Version, id: &str, will: Option<&str>) -> Client {
+        self.client_saying(version, connect(version, id, will))
+            .await
+    }
+
+    async fn client_saying(&self, version: Version, connect: Packet) -> Client {
         let (ours, theirs) = tokio::io::duplex(64 << 10);
         let place = self.edge.shared.place().expect("a place");
         let shared = Arc::clone(&self.edge.shared);
@@ -119,7 +127,7 @@ impl Broker {
             version,
             input: BytesMut::new(),
         };
-        client.send(connect(version, id, will)).await;
+        client.send(connect).await;
         let connack = client.next().await;
         assert!(
             matches!(connack, Packet::V3_1_1Connack(_) | Packet::V5_0Connack(_)),

@@ -11,30 +11,40 @@ use super::{DEPTH_MAX, Value};
 pub(super) use json::from_json;
 pub(super) use msgpack::from_msgpack;
 
-/// Why bytes are not a value. The text names the rule.
+/// Why bytes are not a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ValueError(String);
+pub enum ValueError {
+    /// Not MessagePack, or not JSON text.
+    #[error("{0}")]
+    Malformed(String),
+    /// Well-formed, but something in it breaks a rule, which the text names.
+    #[error("{0}")]
+    Rule(String),
+}
 
 impl ValueError {
-    fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+    fn malformed(text: impl Into<String>) -> Self {
+        Self::Malformed(text.into())
+    }
+
+    fn rule(text: impl Into<String>) -> Self {
+        Self::Rule(text.into())
     }
 
     fn too_deep() -> Self {
-        Self(format!("arrays and maps deeper than {DEPTH_MAX} (VALUE-4)"))
+        Self::Rule(format!("arrays and maps deeper than {DEPTH_MAX} (VALUE-4)"))
     }
 
     fn too_large(n: impl fmt::Display) -> Self {
-        Self(format!("the integer {n} beyond 2^53-1 (VALUE-1)"))
+        Self::Rule(format!("the integer {n} beyond 2^53-1 (VALUE-1)"))
     }
 
     fn not_finite(n: f64) -> Self {
-        Self(format!("the number {n} (VALUE-5)"))
+        Self::Rule(format!("the number {n} (VALUE-5)"))
     }
 
     fn trailing() -> Self {
-        Self::new("more bytes after the value")
+        Self::malformed("more bytes after the value")
     }
 }
 
@@ -59,10 +69,12 @@ pub(crate) fn is_reserved(key: &str) -> bool {
 /// VALUE-3.
 fn check_key(key: &str, map: &BTreeMap<String, Value>) -> Result<(), ValueError> {
     if is_reserved(key) {
-        return Err(ValueError(format!("a map with the key {key} (VALUE-3)")));
+        return Err(ValueError::Rule(format!(
+            "a map with the key {key} (VALUE-3)"
+        )));
     }
     if map.contains_key(key) {
-        return Err(ValueError(format!(
+        return Err(ValueError::Rule(format!(
             "a map with the key {key:?} twice (VALUE-3)"
         )));
     }

@@ -29,6 +29,8 @@ pub(crate) struct Outgoing {
     pub(crate) payload: Bytes,
     pub(crate) at_least_once: bool,
     pub(crate) retain: bool,
+    /// It opens VIEW-4: what follows is worth nothing without it.
+    pub(crate) opens: bool,
     subs: Vec<Arc<Sub>>,
     pub(crate) tag: Option<Tag>,
 }
@@ -130,6 +132,7 @@ impl Outgoing {
             payload,
             at_least_once: false,
             retain,
+            opens: false,
             subs: Vec::new(),
             tag,
         }

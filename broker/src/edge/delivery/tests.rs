@@ -491,6 +491,26 @@ fn g10_a_client_without_room_costs_no_queue() {
 }
 
 #[test]
+fn g10_a_state_that_is_due_does_not_ring_while_messages_wait() {
+    let mut world = World::new();
+    world.subscribe("sync/a/events");
+    world.subscribe("sync/a/state");
+    world.settle();
+    world.publish(0, 1);
+    world.bring(0);
+    world.drain();
+    let need = world.delivery.need(world.now).unwrap();
+    assert_eq!(world.delivery.next_timeout(), None, "a need is open");
+    world.provide(need);
+    assert!(world.delivery.next_message(false).is_none());
+    assert_eq!(world.delivery.next_timeout(), None, "a message waits");
+    let message = world.delivery.next_message(true).unwrap();
+    world.receive(message);
+    world.settle();
+    assert_eq!(world.seqs(), [1, 1]);
+}
+
+#[test]
 fn the_limit_of_subscriptions_spares_those_that_replace() {
     let mut world = World::new();
     for n in 0..16 {

@@ -51,8 +51,13 @@ impl Session {
     }
 
     fn accept(&mut self, now: Instant, connect: Connect, live: Live, assigned: Option<String>) {
-        self.wire
+        let connack = self
+            .wire
             .connack(self.options.receive_maximum, assigned.as_deref());
+        if let Err(error) = connack {
+            let reason = format!("its CONNACK cannot be sent: {error}");
+            return self.end(EndReason::Refused(reason));
+        }
         let identity = Arc::clone(&live.identity);
         self.phase = Phase::Live(Box::new(live));
         self.heard(now);

@@ -26,6 +26,8 @@ pub(crate) enum EndReason {
     Qos2,
     #[error("{name}: {reason}")]
     Transient { name: TransientName, reason: String },
+    #[error("the state that opens its subscription has {bytes} bytes, more than the client takes")]
+    StateTooLarge { bytes: usize },
     #[error("another connection took over its client id")]
     TakenOver,
     #[error("the broker shuts down")]
@@ -48,13 +50,15 @@ impl EndReason {
             Self::KeepAlive => Code::KeepAliveTimeout,
             Self::OutOfPlace => Code::ProtocolError,
             Self::Qos2 => Code::QosNotSupported,
+            Self::StateTooLarge { .. } => Code::PacketTooLarge,
             Self::TakenOver => Code::SessionTakenOver,
             Self::Draining => Code::ServerShuttingDown,
             Self::Transient { name, .. } => {
                 Code::try_from(name.reason_code()).unwrap_or(Code::UnspecifiedError)
             }
         };
-        let reason = matches!(self, Self::Transient { .. }).then(|| self.to_string());
+        let explains = matches!(self, Self::Transient { .. } | Self::StateTooLarge { .. });
+        let reason = explains.then(|| self.to_string());
         Some((code, reason))
     }
 }

@@ -2,8 +2,8 @@
 //! outside this file and `packet.rs` names it.
 //!
 //! That library answers some malformed input with an error event alone, so every error ends the session here,
-//! and the caller closes. Its own limit on unacknowledged PUBLISHes is left to it for v5 (it sends 0x93); for
-//! 3.1.1 it would close clients that did nothing wrong, so the session stops reading instead.
+//! and the caller closes. It would also close clients that send beyond the Receive Maximum; the session stops reading
+//! before that.
 
 use bytes::BytesMut;
 use mqtt_protocol_core::mqtt::common::Cursor;
@@ -130,8 +130,12 @@ impl Wire {
         Input::Broken(error)
     }
 
-    /// Accepts the connection. The library adds the Maximum Packet Size.
-    pub(super) fn connack(&mut self, receive_maximum: u16, assigned: Option<&str>) {
+    /// Accepts the connection. The library adds the Maximum Packet Size. Fails if the client takes no packet of that size.
+    pub(super) fn connack(
+        &mut self,
+        receive_maximum: u16,
+        assigned: Option<&str>,
+    ) -> Result<(), MqttError> {
         let packet = if self.is_v5() {
             let props = accepted_properties(receive_maximum, assigned);
             let builder = v5_0::Connack::builder().session_present(false);
@@ -147,7 +151,7 @@ impl Wire {
                 .build()
                 .map(Packet::from)
         };
-        self.send_built(packet);
+        packet.and_then(|packet| self.send(packet))
     }
 
     /// Refuses the connection.

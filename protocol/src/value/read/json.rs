@@ -6,6 +6,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::{self, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::error::Category;
 
 use super::{Depth, ValueError, check_key};
 use crate::value::Value;
@@ -14,9 +15,17 @@ pub(in crate::value) fn from_json(text: &[u8], depth_max: usize) -> Result<Value
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let value = Depth(depth_max)
         .deserialize(&mut deserializer)
-        .map_err(|error| ValueError::new(error.to_string()))?;
+        .map_err(|error| json_error(&error))?;
     deserializer.end().map_err(|_| ValueError::trailing())?;
     Ok(value)
+}
+
+/// Rules speak through serde's data errors; all others are the tokenizer's.
+fn json_error(error: &serde_json::Error) -> ValueError {
+    match error.classify() {
+        Category::Data => ValueError::rule(error.to_string()),
+        _ => ValueError::malformed(error.to_string()),
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Depth {

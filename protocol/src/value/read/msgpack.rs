@@ -58,8 +58,10 @@ impl<'a> Reader<'a> {
             Marker::I16 => i16::from_be_bytes(self.take()?).into(),
             Marker::I32 => i32::from_be_bytes(self.take()?).into(),
             Marker::I64 => i64::from_be_bytes(self.take()?).into(),
-            Marker::Reserved => return Err(ValueError::new("not MessagePack: the byte 0xc1")),
-            _ => return Err(ValueError::new("a MessagePack extension type (VALUE-5)")),
+            Marker::Reserved => {
+                return Err(ValueError::malformed("not MessagePack: the byte 0xc1"));
+            }
+            _ => return Err(ValueError::rule("a MessagePack extension type (VALUE-5)")),
         };
         let integer = i64::try_from(n).ok().and_then(Value::integer);
         integer.ok_or_else(|| ValueError::too_large(n))
@@ -88,7 +90,7 @@ impl<'a> Reader<'a> {
         let marker = self.marker()?;
         match self.text_length(marker)? {
             Some(length) => self.text(length),
-            None => Err(ValueError::new(
+            None => Err(ValueError::rule(
                 "a map with a key that is not text (VALUE-3)",
             )),
         }
@@ -106,7 +108,7 @@ impl<'a> Reader<'a> {
 
     fn text(&mut self, length: u32) -> Result<&'a str, ValueError> {
         std::str::from_utf8(self.slice(length)?)
-            .map_err(|_| ValueError::new("text that is not UTF-8 (VALUE-1)"))
+            .map_err(|_| ValueError::rule("text that is not UTF-8 (VALUE-1)"))
     }
 
     fn bytes(&mut self, length: u32) -> Result<Value, ValueError> {
@@ -146,7 +148,7 @@ fn float(n: f64) -> Result<Value, ValueError> {
 }
 
 fn too_short() -> ValueError {
-    ValueError::new("MessagePack that ends too soon")
+    ValueError::malformed("MessagePack that ends too soon")
 }
 
 #[cfg(test)]

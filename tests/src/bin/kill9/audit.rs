@@ -161,3 +161,91 @@ fn state_agrees(events: &[Event], snapshot: &Snapshot) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use syncline_protocol::Seq;
+    use syncline_tests::dice::Dice;
+    use syncline_tests::star::Star;
+
+    use super::*;
+
+    const DEVICE: &str = "11111111-1111-4111-8111-111111111111";
+
+    fn event(seq: u64, device_seq: u64) -> Event {
+        let star = Star::album("a")
+            .from_device(DEVICE, device_seq)
+            .at(5, 0)
+            .with("seq", seq.into())
+            .with("sync_id", "home".into())
+            .with("epoch", "00000000000000aa".into())
+            .with("accepted_at", 1.into())
+            .with("base_seq", 0.into());
+        Event::decode(star.json().as_bytes()).unwrap()
+    }
+
+    fn author(acked: &[(u64, u64)], sent: &[Star]) -> Publisher {
+        let mut author = Publisher::new("sync/home", Dice::new(1));
+        author.device = DEVICE.to_owned();
+        author.acked = acked.iter().copied().collect();
+        author.sent = sent.iter().map(Star::json).collect();
+        author
+    }
+
+    #[test]
+    fn a_hole_is_seen() {
+        assert!(no_holes(&[event(1, 1), event(2, 2)]).is_ok());
+        assert!(no_holes(&[event(1, 1), event(3, 2)]).is_err());
+        assert!(no_holes(&[event(2, 1)]).is_err());
+    }
+
+    #[test]
+    fn an_event_that_is_there_twice_or_out_of_order_is_seen() {
+        assert!(places(&[event(1, 1), event(2, 2)]).is_ok());
+        assert!(places(&[event(1, 1), event(2, 1)]).is_err());
+        assert!(places(&[event(1, 2), event(2, 1)]).is_err());
+    }
+
+    #[test]
+    fn an_acknowledged_event_that_is_gone_or_elsewhere_is_seen() {
+        let kept = places(&[event(1, 1), event(2, 2)]).unwrap();
+        assert!(acknowledged_are_there(&author(&[(1, 1), (2, 2)], &[]), &kept).is_ok());
+        assert!(acknowledged_are_there(&author(&[(3, 3)], &[]), &kept).is_err());
+        assert!(acknowledged_are_there(&author(&[(2, 1)], &[]), &kept).is_err());
+    }
+
+    #[test]
+    fn an_event_that_is_not_what_was_sent_is_seen() {
+        let events = [event(1, 1)];
+        let kept = places(&events).unwrap();
+        let sent = |album| [Star::album(album).from_device(DEVICE, 1).at(5, 0)];
+        assert!(stored_is_what_was_sent(&author(&[], &sent("a")), &events, &kept).is_ok());
+        assert!(stored_is_what_was_sent(&author(&[], &sent("b")), &events, &kept).is_err());
+        assert!(stored_is_what_was_sent(&author(&[], &[]), &events, &kept).is_err());
+    }
+
+    #[test]
+    fn something_shown_that_is_gone_or_other_is_seen() {
+        let shown = |shown: &[&[u8]]| Witness {
+            stream: "sync/home",
+            shown: shown.iter().map(|payload| payload.to_vec()).collect(),
+        };
+        let kept = [b"one".to_vec(), b"two".to_vec()];
+        assert!(shown_is_there(&shown(&[b"one"]), &kept).is_ok());
+        assert!(shown_is_there(&shown(&[b"one", b"other"]), &kept).is_err());
+        assert!(shown_is_there(&shown(&[b"one", b"two", b"three"]), &kept).is_err());
+    }
+
+    #[test]
+    fn a_state_that_the_events_do_not_amount_to_is_seen() {
+        let schema = Arc::new(Schema::parse(SCHEMA).unwrap());
+        let mut state = State::new(schema);
+        state.apply(&event(1, 1)).unwrap();
+        let snapshot = Snapshot::of(&state, event(1, 1).stream, Seq::ZERO);
+        assert!(state_agrees(&[event(1, 1)], &snapshot).is_ok());
+        assert!(state_agrees(&[event(1, 1), event(2, 2)], &snapshot).is_err());
+        let mut wrong = snapshot;
+        wrong.digest.add(wrong.digest);
+        assert!(state_agrees(&[event(1, 1)], &wrong).is_err());
+    }
+}

@@ -2,6 +2,8 @@
 
 use super::*;
 
+use mqtt_protocol_core::mqtt::packet::MaximumPacketSize;
+
 #[test]
 fn a_v5_connack_says_what_this_broker_does() {
     let mut talk = Talk::fresh(Version::V5_0);
@@ -27,6 +29,15 @@ fn a_v5_connack_says_what_this_broker_does() {
     }
     assert!(matches!(talk.session.next_action(),
         Some(Action::Accepted { client_id, identity }) if client_id == "auto-1" && !identity.given));
+}
+
+#[test]
+fn a_client_that_takes_no_connack_is_closed() {
+    let mut talk = Talk::fresh(Version::V5_0);
+    let small = Property::MaximumPacketSize(MaximumPacketSize::new(10).unwrap());
+    talk.say(connect(Version::V5_0, DEVICE, None, vec![small]));
+    assert!(matches!(talk.end(), EndReason::Refused(_)));
+    assert!(talk.session.next_action().is_none());
 }
 
 #[test]

@@ -1,0 +1,59 @@
+//! Connections that the broker ends: what the client hears.
+
+use super::*;
+
+use mqtt_protocol_core::mqtt::packet::{MaximumPacketSize, Property};
+use tokio::net::TcpStream;
+
+/// Read in vain by a broker that has said its last words.
+const CHATTER_BYTES: usize = 1 << 20;
+
+#[test]
+fn a_client_that_is_still_talking_hears_why_it_is_closed() {
+    run(async {
+        let broker = Broker::start();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let listening = broker.edge.serve_tcp(listener);
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let mut said = connect(Version::V5_0, "talker", None).to_continuous_buffer();
+        let topic = b"\x00\x0dsync/a/events\x00\x01\x00{}";
+        said.extend([0x34, topic.len() as u8]);
+        said.extend(topic);
+        said.resize(said.len() + CHATTER_BYTES, 0);
+        socket.write_all(&said).await.unwrap();
+        let mut heard = Vec::new();
+        let read = timeout(Duration::from_secs(20), socket.read_to_end(&mut heard));
+        read.await.expect("an end in time").expect("no reset");
+        assert_eq!(heard[heard.len() - 4..], [0xe0, 2, 0x9b, 0]);
+        listening.abort();
+    });
+}
+
+#[test]
+fn view_4_a_client_that_cannot_take_the_opening_state_gets_no_events_without_it() {
+    run(async {
+        let broker = Broker::start();
+        let mut author = broker.client(Version::V5_0, PHONE).await;
+        for album in ["one", "two"] {
+            let album = album.repeat(100);
+            author.save("sync/a/events", &star(None, &album)).await;
+        }
+        let small = Property::MaximumPacketSize(MaximumPacketSize::new(300).unwrap());
+        let connect = v5_0::Connect::builder().client_id("small").unwrap();
+        let connect = connect
+            .clean_start(true)
+            .props(vec![small])
+            .build()
+            .unwrap();
+        let mut reader = broker.client_saying(Version::V5_0, connect.into()).await;
+        reader.subscribe("$since/0-0/sync/a/events").await;
+        let last = reader.next().await;
+        assert!(
+            matches!(&last, Packet::V5_0Disconnect(it)
+            if it.reason_code().is_some_and(|code| code as u8 == 0x95)),
+            "{last}"
+        );
+        assert!(reader.heard().await.is_none());
+    });
+}
