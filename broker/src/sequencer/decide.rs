@@ -35,11 +35,25 @@ pub(crate) struct Circumstances {
     pub(crate) fresh_epoch: Epoch,
 }
 
+/// An event that has its place: deduplicated, checked and complete. Only a decision makes one.
+#[derive(Debug)]
+pub(crate) struct Sequenced(Record);
+
+impl Sequenced {
+    pub(crate) fn event(&self) -> &Event {
+        &self.0.event
+    }
+
+    pub(crate) fn into_record(self) -> Record {
+        self.0
+    }
+}
+
 /// What becomes of an intent.
 #[derive(Debug)]
 pub(crate) enum Decision {
     /// A new event; to be kept after all those decided before it.
-    Append(Record),
+    Append(Sequenced),
     /// It was decided before and stands at this seq, on disk or about to be.
     Repeat(Seq),
     /// Never.
@@ -101,7 +115,7 @@ impl Stream {
                 let footprint = Footprint::of(&event, hash);
                 self.head.advance(&footprint);
                 mark.absorb(&footprint, rules.mark_window);
-                Decision::Append(Record { event, hash })
+                Decision::Append(Sequenced(Record { event, hash }))
             }
         }
     }

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use syncline_protocol::{Epoch, Refused, Schema, Seq, StreamId, TransientName, UnixMillis};
 
-use super::decide::{Circumstances, Decision, Rules};
+use super::decide::{Circumstances, Decision, Rules, Sequenced};
 use super::streams::Streams;
 use super::unpublished::Unpublished;
 use super::weight::weight;
 use super::{Hooks, Job, Options, Outcome};
-use crate::store::{Append, Appended, Committed, EventStore, Receipt, Record, StoreError};
+use crate::store::{Append, Appended, Committed, EventStore, Receipt, StoreError};
 
 /// How often a batch is decided anew because somebody else appended to its streams.
 const ROUNDS_MAX: usize = 8;
@@ -36,7 +36,7 @@ pub(crate) struct Worker {
 struct Lineup {
     stream: StreamId,
     expected_head: Seq,
-    records: Vec<Record>,
+    sequenced: Vec<Sequenced>,
     decided: Vec<(usize, Promise)>,
 }
 
@@ -247,16 +247,16 @@ impl Lineup {
         Lineup {
             stream,
             expected_head,
-            records: Vec::new(),
+            sequenced: Vec::new(),
             decided: Vec::new(),
         }
     }
 
     fn take(&mut self, job: usize, decision: Decision) {
         let promise = match decision {
-            Decision::Append(record) => {
-                let seq = record.event.seq;
-                self.records.push(record);
+            Decision::Append(sequenced) => {
+                let seq = sequenced.event().seq;
+                self.sequenced.push(sequenced);
                 Promise::Saved(seq)
             }
             Decision::Repeat(seq) => Promise::Repeat(seq),
@@ -267,14 +267,14 @@ impl Lineup {
 
     /// What is new, if anything is.
     fn take_append(&mut self) -> Option<Append> {
-        let records = std::mem::take(&mut self.records);
-        let epoch = records.first()?.event.epoch;
+        let sequenced = std::mem::take(&mut self.sequenced);
+        let epoch = sequenced.first()?.event().epoch;
         let (stream, expected_head) = (self.stream.clone(), self.expected_head);
         Some(Append {
             stream,
             expected_head,
             epoch,
-            records,
+            records: sequenced.into_iter().map(Sequenced::into_record).collect(),
         })
     }
 }
