@@ -1,13 +1,11 @@
-//! MQTT over WebSocket through the real HTTP port, with a client that makes its frames by hand.
+//! MQTT over WebSocket, with a client that makes its frames by hand.
 
 use super::*;
 
-use std::path::Path;
-
+use axum::Router;
+use axum::extract::WebSocketUpgrade;
+use axum::routing::any;
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
-
-use crate::http::{self, HttpOptions, HttpServices, Readiness, WebSocketOptions};
 
 const BINARY: u8 = 2;
 const TEXT: u8 = 1;
@@ -23,40 +21,21 @@ const CONNACK: &[u8] = b"\x20\x02\x00\x00";
 const PINGREQ: &[u8] = b"\xc0\x00";
 const PINGRESP: &[u8] = b"\xd0\x00";
 
-/// A broker on an HTTP port; it ends with the sender.
-async fn serve(broker: &Broker) -> (SocketAddr, oneshot::Sender<()>) {
+/// A broker on an HTTP port, with the bounds that the http room sets.
+async fn serve(broker: &Broker) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let options = HttpOptions {
-        address,
-        pages: Path::new("no/such/folder").to_owned(),
-        allowed_hosts: Vec::new(),
-        connections_max: 8,
-        header_timeout: Duration::from_secs(20),
-        websocket: WebSocketOptions {
-            message_bytes_max: 1 << 20,
-            read_buffer_bytes: 8 << 10,
-            write_buffer_bytes_max: WRITE_BUFFER_BYTES_MAX,
-        },
-    };
     let edge = broker.edge.clone();
-    let services = HttpServices {
-        mqtt: Arc::new(move |socket, address| {
-            let edge = edge.clone();
-            Box::pin(async move { edge.serve_websocket(socket, address).await })
-        }),
-        readiness: Arc::new(|| Readiness {
-            store: true,
-            router: true,
-            draining: false,
-        }),
-        schema_document: "{}".into(),
+    let upgrade = move |upgrade: WebSocketUpgrade| async move {
+        upgrade
+            .protocols(["mqtt"])
+            .write_buffer_size(0)
+            .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
+            .on_upgrade(move |socket| async move { edge.serve_websocket(socket, address).await })
     };
-    let (stop, stopped) = oneshot::channel();
-    tokio::spawn(http::serve(listener, options, services, async move {
-        drop(stopped.await);
-    }));
-    (address, stop)
+    let routes = Router::new().route("/mqtt", any(upgrade));
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    address
 }
 
 /// A WebSocket (RFC 6455) with small frames of its own and frames of any length of the broker's.
@@ -134,7 +113,7 @@ fn subscribe(filter: &str) -> Vec<u8> {
 fn many_packets_in_one_frame_and_one_packet_over_many_frames() {
     run(async {
         let broker = Broker::start();
-        let (address, _stop) = serve(&broker).await;
+        let address = serve(&broker).await;
         let mut socket = Socket::open(address).await;
         socket
             .send(BINARY, &[CONNECT, PINGREQ, PINGREQ].concat())
@@ -158,7 +137,7 @@ fn many_packets_in_one_frame_and_one_packet_over_many_frames() {
 fn a_text_frame_is_closed_with_1003() {
     run(async {
         let broker = Broker::start();
-        let (address, _stop) = serve(&broker).await;
+        let address = serve(&broker).await;
         let mut socket = Socket::open(address).await;
         socket.send(BINARY, CONNECT).await;
         assert_eq!(socket.bytes(CONNACK.len()).await, CONNACK);
@@ -181,7 +160,7 @@ fn a_state_above_the_write_buffer_travels_in_frames_below_it() {
             let album = format!("{n}-{}", "x".repeat(10_000));
             author.save("sync/a/events", &star(None, &album)).await;
         }
-        let (address, _stop) = serve(&broker).await;
+        let address = serve(&broker).await;
         let mut socket = Socket::open(address).await;
         socket.send(BINARY, CONNECT).await;
         assert_eq!(socket.bytes(CONNACK.len()).await, CONNACK);
