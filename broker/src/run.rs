@@ -83,6 +83,21 @@ pub struct Broker {
     data: Option<DataDir>,
 }
 
+/// Both ports. Connections wait in them until the rooms are there.
+struct Listeners {
+    mqtt: TcpListener,
+    http: TcpListener,
+}
+
+impl Listeners {
+    async fn bind(options: &Options) -> Result<Self, StartupError> {
+        Ok(Self {
+            mqtt: startup::listen(Port::Mqtt, options.mqtt).await?,
+            http: startup::listen(Port::Http, options.http.address).await?,
+        })
+    }
+}
+
 /// The rooms behind the listeners.
 struct Rooms {
     edge: Edge,
@@ -94,13 +109,15 @@ struct Rooms {
 impl Broker {
     /// Starts a broker on its data directory.
     pub async fn start(options: Options) -> Result<Self, RunError> {
+        // First, so that a start that fails on a busy port leaves no folder behind.
+        let listeners = Listeners::bind(&options).await?;
         let data = DataDir::open(&options.data)?;
         let redb = options.store.clone();
         let path = data.path().to_owned();
         let open = move || RedbStore::open(&path, &redb);
         let store = tokio::task::spawn_blocking(open).await??;
         tracing::info!("data in {}", shown(data.path()));
-        let broker = Self::start_on(options, Arc::new(store)).await?;
+        let broker = Self::start_behind(listeners, options, Arc::new(store)).await?;
         Ok(Self {
             data: Some(data),
             ..broker
@@ -109,9 +126,16 @@ impl Broker {
 
     /// Starts a broker on a store of the caller's.
     pub async fn start_on(options: Options, store: Arc<dyn EventStore>) -> Result<Self, RunError> {
+        let listeners = Listeners::bind(&options).await?;
+        Self::start_behind(listeners, options, store).await
+    }
+
+    async fn start_behind(
+        Listeners { mqtt, http }: Listeners,
+        options: Options,
+        store: Arc<dyn EventStore>,
+    ) -> Result<Self, RunError> {
         startup::raise_file_limit(options.edge.connections_max);
-        let mqtt = startup::listen(Port::Mqtt, options.mqtt).await?;
-        let http = startup::listen(Port::Http, options.http.address).await?;
         let (mqtt_address, http_address) = (
             local(&mqtt, options.mqtt),
             local(&http, options.http.address),
