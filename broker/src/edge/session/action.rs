@@ -69,6 +69,7 @@ pub(crate) enum Retained {
 pub(crate) enum Verdict {
     Granted { at_least_once: bool },
     BadFilter,
+    NotAllowed,
     TooMany,
 }
 
@@ -96,6 +97,9 @@ pub(super) fn wanted(entry: &Entry, identifier: Option<u32>) -> Request {
     if let Start::At(_) = subscription.start {
         return Err(Verdict::BadFilter); // VIEW-7: not served yet
     }
+    if names_foreign_topic(&subscription.filter) {
+        return Err(Verdict::NotAllowed);
+    }
     let retained = match entry.retained {
         RetainHandling::SendRetained => Retained::Always,
         RetainHandling::SendRetainedIfNotExists => Retained::IfNew,
@@ -110,6 +114,12 @@ pub(super) fn wanted(entry: &Entry, identifier: Option<u32>) -> Request {
     })
 }
 
+/// TOPIC-6.
+fn names_foreign_topic(filter: &Filter) -> bool {
+    let first = filter.levels().next().unwrap_or_default();
+    !filter.has_wildcard() && first != "sync" && !first.starts_with('$')
+}
+
 /// How a verdict is written.
 pub(super) fn suback_code(verdict: Verdict) -> SubackReasonCode {
     match verdict {
@@ -120,6 +130,7 @@ pub(super) fn suback_code(verdict: Verdict) -> SubackReasonCode {
             at_least_once: false,
         } => SubackReasonCode::GrantedQos0,
         Verdict::BadFilter => SubackReasonCode::TopicFilterInvalid,
+        Verdict::NotAllowed => SubackReasonCode::NotAuthorized,
         Verdict::TooMany => SubackReasonCode::QuotaExceeded,
     }
 }

@@ -53,6 +53,31 @@ fn view_8_filters_are_answered_one_by_one() {
 }
 
 #[test]
+fn topic_6_a_topic_outside_sync_is_refused_and_a_wildcard_is_not() {
+    for version in BOTH {
+        let mut talk = Talk::connected(version);
+        let filters = ["home/lamp", "+/lamp", "#", "$SYS/broker/uptime"];
+        talk.bytes(&subscribe(version, 3, &filters));
+        let Some(Action::Subscribe { requests, .. }) = talk.session.next_action() else {
+            panic!()
+        };
+        let refused: Vec<_> = requests
+            .iter()
+            .map(|it| it.as_ref().err().copied())
+            .collect();
+        assert_eq!(refused, [Some(Verdict::NotAllowed), None, None, None]);
+        let granted = Verdict::Granted {
+            at_least_once: true,
+        };
+        let verdicts = [Verdict::NotAllowed, granted, granted, granted];
+        talk.session.subscribed(3, &verdicts);
+        let code = if version == Version::V5_0 { 0x87 } else { 0x80 };
+        let output = &talk.session.output()[..];
+        assert_eq!(output[output.len() - 4..], [code, 1, 1, 1]);
+    }
+}
+
+#[test]
 fn view_5_an_unsubscribe_of_any_form_names_the_base_filter() {
     let mut talk = Talk::connected(Version::V5_0);
     let entries = ["$json/$since/4/sync/a/events", "sync/b/events", "a#"];
