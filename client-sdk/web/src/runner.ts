@@ -190,13 +190,18 @@ export class Runner {
     const owns = await tenancy.store.owns(tenure.slot, tenure.owner).catch(() => true);
     if (this.#link !== attempt) return;
     if (!owns) return this.#lose();
-    const link: Link = transport.connect(deviceUuid, {
-      connected: (limits) => this.#ifCurrent(link, () => this.#onConnected(link, limits)),
-      message: (topic, payload) => this.#ifCurrent(link, () => this.#onMessage(topic, payload)),
-      disconnected: (reason, takenOver) =>
-        this.#ifCurrent(link, () => this.#onDisconnected(reason, takenOver)),
-    });
-    this.#link = link;
+    try {
+      const link: Link = transport.connect(deviceUuid, {
+        connected: (limits) => this.#ifCurrent(link, () => this.#onConnected(link, limits)),
+        message: (topic, payload) => this.#ifCurrent(link, () => this.#onMessage(topic, payload)),
+        disconnected: (reason, takenOver) =>
+          this.#ifCurrent(link, () => this.#onDisconnected(reason, takenOver)),
+      });
+      this.#link = link;
+    } catch (error) {
+      // A page may not open every address: none without TLS from a page that has it.
+      this.#onDisconnected(error instanceof Error ? error.message : String(error), false);
+    }
   }
 
   #ifCurrent(link: Link, then: () => void): void {

@@ -138,6 +138,23 @@ describe('a client', () => {
     await saved(page);
   });
 
+  it('retry_1 tells why no connection could even be tried, and tries again', async () => {
+    const connect = vi.spyOn(broker, 'transport').mockImplementationOnce(() => ({
+      connect: () => {
+        throw new Error('insecure');
+      },
+    }));
+    const page = await open(browser);
+    await until(() => page.client.status.state === 'offline' || page.client.status.state === 'connecting');
+    const reasons: (string | null)[] = [];
+    page.client.addEventListener('status', ({ detail }) => {
+      if (detail.state === 'offline') reasons.push(detail.reason);
+    });
+    await until(() => reasons.length > 1);
+    expect(reasons[0]).toBe('insecure');
+    connect.mockRestore();
+  });
+
   it('outbox_9 does not repeat what was accepted without an answer', async () => {
     const page = await open(browser);
     await saved(page);
