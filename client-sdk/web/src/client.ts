@@ -180,7 +180,10 @@ export class Client implements Syncline {
       return { deviceSeq, saved: saved ?? Promise.resolve({ seq: null }) };
     } catch (error) {
       if (!(error instanceof SlotLostError) || this.#closed) throw error;
+      const lost = this.#runner;
       await this.#moving;
+      // There was no other slot to be had.
+      if (this.#runner === lost) throw error;
       return this.#publish(eventType, eventData);
     }
   }

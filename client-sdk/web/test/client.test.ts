@@ -338,6 +338,19 @@ describe.each([{ locks: true }, { locks: false }])('tabs of one browser, $locks 
     expect(broker.joined).toEqual([device, page.client.deviceUuid]);
   });
 
+  it('web_4 says so when there is no other device to move to', async () => {
+    const store = await browser.openStore();
+    const page = await open(browser, undefined, store);
+    await saved(page);
+    await steal(browser);
+    store.slots = () => Promise.reject(new Error('no storage'));
+    await expect(star(page.client, 'a1')).rejects.toThrow('another tab has taken over this device');
+    expect(page.client.status).toMatchObject({
+      state: 'offline',
+      reason: expect.stringContaining('no storage') as string,
+    });
+  });
+
   it('web_4 a device that another client took over is left to it', async () => {
     const page = await open(browser);
     await saved(page);
