@@ -52,3 +52,17 @@ where
             .collect(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_takes_text_that_is_owned() {
+        let id = String::from("lantern-year");
+        assert_eq!(
+            map([("album_id", id)]),
+            map([("album_id", "lantern-year")])
+        );
+    }
+}
