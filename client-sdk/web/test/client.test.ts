@@ -138,6 +138,16 @@ describe('a client', () => {
     await saved(page);
   });
 
+  it('retry_1 comes back although the clock was set back', async () => {
+    const page = await open(browser);
+    await saved(page);
+    page.environment.clockIsOffBy = -3_600_000;
+    page.environment.luck = 0.2;
+    broker.cut();
+    await until(() => page.client.status.state === 'offline');
+    await saved(page);
+  });
+
   it('retry_1 tells why no connection could even be tried, and tries again', async () => {
     const connect = vi.spyOn(broker, 'transport').mockImplementationOnce(() => ({
       connect: () => {
