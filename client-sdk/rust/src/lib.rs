@@ -60,9 +60,6 @@ mod tests {
     #[test]
     fn a_map_takes_text_that_is_owned() {
         let id = String::from("lantern-year");
-        assert_eq!(
-            map([("album_id", id)]),
-            map([("album_id", "lantern-year")])
-        );
+        assert_eq!(map([("album_id", id)]), map([("album_id", "lantern-year")]));
     }
 }
