@@ -297,6 +297,17 @@ describe.each([{ locks: true }, { locks: false }])('tabs of one browser, $locks 
     expect(stars(second)).toEqual(['a1']);
   });
 
+  it('store_3 the first change takes the schema along, without which a reloaded page could not show it', async () => {
+    const first = await open(browser);
+    await saved(first);
+    await star(first.client, 'a1');
+    const store = await browser.openStore();
+    const [slot] = await store.slots();
+    const stored = await store.take(slot?.slot ?? '', slot?.owner ?? '', 'another page', Date.now());
+    store.close();
+    expect(stored).toMatchObject({ intents: [{ eventType: 'star_album' }], schema: { strict: false } });
+  });
+
   it('g11_web_3 a page that was closed and opened again delivers everything once, in order', async () => {
     broker.reachable = false;
     const first = await open(browser);
