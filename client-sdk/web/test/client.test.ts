@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Client } from '../src/client.js';
+import { openSyncline } from '../src/index.js';
 import type { SyncEvent } from '../src/protocol/event.js';
 import { MemoryStore } from '../src/storage/memory.js';
 import { FakeBroker } from './broker.js';
@@ -273,6 +274,16 @@ describe('a client', () => {
       reason: expect.stringContaining('quota') as string,
     });
     await expect(star(page.client, 'a2')).rejects.toThrow('quota');
+  });
+
+  it('says so where the browser gives no storage', async () => {
+    vi.spyOn(indexedDB, 'open').mockImplementationOnce(() => {
+      throw new DOMException('denied', 'SecurityError');
+    });
+    const opening = openSyncline({ url: 'ws://127.0.0.1:1/mqtt', syncId: 'music', storage: 'indexeddb' });
+    await expect(opening).rejects.toThrow(
+      'this browser gives no storage to keep changes in (SecurityError: denied)',
+    );
   });
 });
 
