@@ -263,8 +263,7 @@ export class Client implements Syncline {
   #onStatus(status: CoreStatus): void {
     const before = this.#status;
     this.#setStatus(statusOf(status));
-    if (status.phase === 'offline' && this.#devices.clear())
-      this.#tell('presence', { devices: this.#devices.list });
+    if (status.phase === 'offline') this.#forgetDevices();
     const isOnline = status.phase === 'online';
     if (isOnline && before.state !== 'saved' && before.state !== 'saving') this.#courier.look();
   }
@@ -283,10 +282,16 @@ export class Client implements Syncline {
     this.#tell('presence', { devices: this.#devices.list });
   }
 
+  /** Without a connection nobody is known to be here. */
+  #forgetDevices(): void {
+    if (this.#devices.clear()) this.#tell('presence', { devices: this.#devices.list });
+  }
+
   /** STORE-4. */
   #onFailed(error: unknown): void {
     const reason = `the browser's storage failed: ${String(error)}`;
     this.#setStatus({ state: 'offline', pending: this.#status.pending, retryAt: null, reason });
+    this.#forgetDevices();
     this.#rejectSaved(new Error(reason));
   }
 
@@ -305,6 +310,7 @@ export class Client implements Syncline {
     tenancy.release(left);
     this.#tenure = await tenancy.settle(left.slot);
     this.#runner = this.#newRunner(this.#tenure);
+    this.#forgetDevices();
     this.#runner.start();
     this.#onChanged([...this.#entries.keys()]);
   }

@@ -274,6 +274,7 @@ describe('a client', () => {
       reason: expect.stringContaining('quota') as string,
     });
     await expect(star(page.client, 'a2')).rejects.toThrow('quota');
+    expect(page.client.devices()).toEqual([]);
   });
 
   it('says so where the browser gives no storage', async () => {
