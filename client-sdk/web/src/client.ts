@@ -54,6 +54,7 @@ export class Client implements Syncline {
   #moving: Promise<void> | undefined;
   #wanted = true;
   #closed = false;
+  #closing: Promise<void> | undefined;
   #status: Status = { state: 'connecting', pending: 0 };
   #setAside: readonly SetAside[] = [];
   #updating = false;
@@ -75,9 +76,15 @@ export class Client implements Syncline {
 
   /** Loads what is stored and starts connecting. */
   static async open(options: ClientOptions): Promise<Client> {
-    const client = new Client(options, await options.tenancy.settle());
-    client.#runner.start();
-    return client;
+    const { tenancy } = options;
+    try {
+      const client = new Client(options, await tenancy.settle());
+      client.#runner.start();
+      return client;
+    } catch (error) {
+      tenancy.close();
+      throw error;
+    }
   }
 
   get deviceUuid(): string {
@@ -136,15 +143,8 @@ export class Client implements Syncline {
     this.#runner.setOnline(online);
   }
 
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#stopWaking();
-    await this.#moving;
-    await this.#courier.stop();
-    await this.#runner.stop();
-    this.#options.tenancy.close();
-    this.#rejectSaved(new Error('the client is closed'));
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
   }
 
   subscribe(listener: () => void): () => void {
@@ -297,9 +297,20 @@ export class Client implements Syncline {
 
   // Other slots, and the end
 
+  async #close(): Promise<void> {
+    this.#closed = true;
+    this.#stopWaking();
+    await this.#moving;
+    await this.#courier.stop();
+    await this.#runner.stop();
+    this.#options.tenancy.close();
+    this.#rejectSaved(new Error('the client is closed'));
+  }
+
   /** WEB-4. */
   #move(): void {
     this.#rejectSaved(new SlotLostError());
+    this.#forgetDevices();
     if (this.#closed) return;
     this.#moving = this.#settleElsewhere().catch((error: unknown) => this.#onFailed(error));
   }
@@ -310,7 +321,6 @@ export class Client implements Syncline {
     tenancy.release(left);
     this.#tenure = await tenancy.settle(left.slot);
     this.#runner = this.#newRunner(this.#tenure);
-    this.#forgetDevices();
     this.#runner.start();
     this.#onChanged([...this.#entries.keys()]);
   }

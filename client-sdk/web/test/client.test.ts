@@ -286,6 +286,17 @@ describe('a client', () => {
       'this browser gives no storage to keep changes in (SecurityError: denied)',
     );
   });
+
+  it('is closed for everybody who closes it, once everything is durable', async () => {
+    const store = new MemoryStore();
+    const page = await open(browser, undefined, store);
+    await saved(page);
+    const closed = vi.spyOn(store, 'close');
+    void page.client.close();
+    await page.client.close();
+    expect(closed).toHaveBeenCalledTimes(1);
+    await expect(star(page.client, 'a1')).rejects.toThrow('the client is closed');
+  });
 });
 
 describe.each([{ locks: true }, { locks: false }])('tabs of one browser, $locks Web Locks', ({ locks }) => {
