@@ -154,6 +154,12 @@ impl From<&str> for Value {
     }
 }
 
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::text(text)
+    }
+}
+
 impl From<u32> for Value {
     fn from(n: u32) -> Self {
         Self::Integer(Integer(i64::from(n)))

@@ -140,6 +140,7 @@ impl Core {
         self.outbox = Outbox::new(stored.intents);
         self.outbox.acknowledge_others(self.device.device);
         if let Some(schema) = stored.schema {
+            self.saves.schema_is_stored = true;
             self.view.start_over(schema);
         }
         if let Some(replica) = stored.replica {
@@ -181,8 +182,17 @@ impl Core {
         self.view.show(id, &intent);
         self.draft().intents.push(Row { id, intent });
         self.write_device();
+        self.write_first_schema();
         self.unstored.push_back((id, write));
         Ok((id, self.finish(now)))
+    }
+
+    /// STORE-3: without any schema a restarted client could not show what it has published.
+    fn write_first_schema(&mut self) {
+        if self.saves.schema_is_new && !self.saves.schema_is_stored {
+            self.draft().schema = self.view.schema().cloned();
+            self.saves.schema_stored();
+        }
     }
 
     fn stamp(&mut self, now: UnixMillis, event_type: EventType, event_data: Value) -> Intent {

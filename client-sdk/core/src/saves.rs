@@ -13,6 +13,8 @@ pub(crate) struct Saves {
     due: Option<UnixMillis>,
     on_its_way: Option<WriteId>,
     pub(crate) schema_is_new: bool,
+    /// Whether there is a schema in the storage, be it an older one.
+    pub(crate) schema_is_stored: bool,
 }
 
 impl Saves {
@@ -47,6 +49,12 @@ impl Saves {
     pub(crate) fn started(&mut self, write: WriteId) {
         self.due = None;
         self.on_its_way = Some(write);
+        self.schema_stored();
+    }
+
+    /// A write has the schema at hand.
+    pub(crate) fn schema_stored(&mut self) {
+        self.schema_is_stored |= self.schema_is_new;
         self.schema_is_new = false;
     }
 }

@@ -5,16 +5,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use syncline_protocol::{DeviceId, UnixMillis};
 use tokio::time::Instant;
 
-/// A wall clock that never goes back while the process lives.
+/// A wall clock that neither goes back nor stands still while the process lives. When the system's clock is set back, it
+/// goes on from where it was; else whatever is due would wait until that clock has caught up.
 #[derive(Debug)]
 pub(crate) struct WallClock {
-    last: UnixMillis,
+    /// What it showed, and when.
+    set: (UnixMillis, Instant),
 }
 
 impl WallClock {
     pub(crate) fn new() -> Self {
         Self {
-            last: UnixMillis::default(),
+            set: (UnixMillis::default(), Instant::now()),
         }
     }
 
@@ -22,9 +24,19 @@ impl WallClock {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        let now = UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
-        self.last = self.last.max(now);
-        self.last
+        let wall = UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        self.read(wall, Instant::now())
+    }
+
+    fn read(&mut self, wall: UnixMillis, steady: Instant) -> UnixMillis {
+        let (shown, at) = self.set;
+        let passed = steady.saturating_duration_since(at).as_millis();
+        let shown = shown.plus(u64::try_from(passed).unwrap_or(u64::MAX));
+        if wall < shown {
+            return shown;
+        }
+        self.set = (wall, steady);
+        wall
     }
 
     /// The moment of the runtime's clock at which this one shows `at`.
@@ -59,6 +71,19 @@ pub(crate) fn random_device() -> Result<DeviceId, NoRandomness> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn retry_1_a_clock_that_is_set_back_does_not_stop_time() {
+        let (mut clock, start) = (WallClock::new(), Instant::now());
+        let read = |clock: &mut WallClock, wall, after_ms| {
+            let steady = start + Duration::from_millis(after_ms);
+            clock.read(UnixMillis::new(wall), steady).get()
+        };
+        assert_eq!(read(&mut clock, 9_000_000, 0), 9_000_000);
+        assert_eq!(read(&mut clock, 1_000_000, 10), 9_000_010);
+        assert_eq!(read(&mut clock, 1_000_490, 500), 9_000_500);
+        assert_eq!(read(&mut clock, 9_000_700, 600), 9_000_700);
+    }
 
     #[test]
     fn devices_are_uuids_of_version_4_and_differ() {

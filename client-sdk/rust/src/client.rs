@@ -210,7 +210,8 @@ impl Client {
         self.ask(|reply| Command::Device { reply }).await
     }
 
-    /// How things stand, now and from now on.
+    /// How things stand, now and from now on. Clone out of `borrow` and `wait_for` what is needed longer: until what
+    /// they give is dropped, the client waits, and everything on its thread with it.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
     }

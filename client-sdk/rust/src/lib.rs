@@ -10,7 +10,7 @@
 //!
 //! let options = Options::new("127.0.0.1:1883", "demo")?.store(Store::File("music.redb".into()));
 //! let client = Client::open(options).await?;
-//! let receipt = client.publish("star_album", map([("album_id", "kind-of-blue")])).await?;
+//! let receipt = client.publish("star_album", map([("album_id", "lantern-year")])).await?;
 //! println!("saved at {:?}", receipt.saved().await?.seq);
 //! println!("starred: {:?}", client.entries("albums").await?);
 //! # client.close().await; Ok(()) }
@@ -51,4 +51,15 @@ where
             .map(|(name, value)| (name.into(), value.into()))
             .collect(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_takes_text_that_is_owned() {
+        let id = String::from("lantern-year");
+        assert_eq!(map([("album_id", id)]), map([("album_id", "lantern-year")]));
+    }
 }

@@ -54,6 +54,7 @@ export class Client implements Syncline {
   #moving: Promise<void> | undefined;
   #wanted = true;
   #closed = false;
+  #closing: Promise<void> | undefined;
   #status: Status = { state: 'connecting', pending: 0 };
   #setAside: readonly SetAside[] = [];
   #updating = false;
@@ -75,9 +76,15 @@ export class Client implements Syncline {
 
   /** Loads what is stored and starts connecting. */
   static async open(options: ClientOptions): Promise<Client> {
-    const client = new Client(options, await options.tenancy.settle());
-    client.#runner.start();
-    return client;
+    const { tenancy } = options;
+    try {
+      const client = new Client(options, await tenancy.settle());
+      client.#runner.start();
+      return client;
+    } catch (error) {
+      tenancy.close();
+      throw error;
+    }
   }
 
   get deviceUuid(): string {
@@ -136,15 +143,8 @@ export class Client implements Syncline {
     this.#runner.setOnline(online);
   }
 
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#stopWaking();
-    await this.#moving;
-    await this.#courier.stop();
-    await this.#runner.stop();
-    this.#options.tenancy.close();
-    this.#rejectSaved(new Error('the client is closed'));
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
   }
 
   subscribe(listener: () => void): () => void {
@@ -180,7 +180,10 @@ export class Client implements Syncline {
       return { deviceSeq, saved: saved ?? Promise.resolve({ seq: null }) };
     } catch (error) {
       if (!(error instanceof SlotLostError) || this.#closed) throw error;
+      const lost = this.#runner;
       await this.#moving;
+      // There was no other slot to be had.
+      if (this.#runner === lost) throw error;
       return this.#publish(eventType, eventData);
     }
   }
@@ -260,8 +263,7 @@ export class Client implements Syncline {
   #onStatus(status: CoreStatus): void {
     const before = this.#status;
     this.#setStatus(statusOf(status));
-    if (status.phase === 'offline' && this.#devices.clear())
-      this.#tell('presence', { devices: this.#devices.list });
+    if (status.phase === 'offline') this.#forgetDevices();
     const isOnline = status.phase === 'online';
     if (isOnline && before.state !== 'saved' && before.state !== 'saving') this.#courier.look();
   }
@@ -280,18 +282,35 @@ export class Client implements Syncline {
     this.#tell('presence', { devices: this.#devices.list });
   }
 
+  /** Without a connection nobody is known to be here. */
+  #forgetDevices(): void {
+    if (this.#devices.clear()) this.#tell('presence', { devices: this.#devices.list });
+  }
+
   /** STORE-4. */
   #onFailed(error: unknown): void {
     const reason = `the browser's storage failed: ${String(error)}`;
     this.#setStatus({ state: 'offline', pending: this.#status.pending, retryAt: null, reason });
+    this.#forgetDevices();
     this.#rejectSaved(new Error(reason));
   }
 
   // Other slots, and the end
 
+  async #close(): Promise<void> {
+    this.#closed = true;
+    this.#stopWaking();
+    await this.#moving;
+    await this.#courier.stop();
+    await this.#runner.stop();
+    this.#options.tenancy.close();
+    this.#rejectSaved(new Error('the client is closed'));
+  }
+
   /** WEB-4. */
   #move(): void {
     this.#rejectSaved(new SlotLostError());
+    this.#forgetDevices();
     if (this.#closed) return;
     this.#moving = this.#settleElsewhere().catch((error: unknown) => this.#onFailed(error));
   }

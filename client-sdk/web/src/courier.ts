@@ -52,7 +52,9 @@ export class Courier {
       if (this.#stopped) return;
       if (summary.waiting === 0 && idle++ < IDLE_SLOTS_MAX) continue;
       const tenure = await tenancy.claim(summary);
-      if (tenure !== undefined) await this.#empty(tenure, summary.waiting);
+      if (tenure === undefined) continue;
+      if (this.#stopped) return tenancy.release(tenure);
+      await this.#empty(tenure, summary.waiting);
     }
   }
 

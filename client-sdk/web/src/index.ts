@@ -20,7 +20,9 @@ export type { Value, ValueMap } from './protocol/value.js';
 
 /**
  * Opens a stream: resolves when what is stored is loaded, before the network is there. Throws a `RangeError` for an
- * address or a name that cannot be, and whatever the browser says if it does not give its storage.
+ * address or a name that cannot be, and an `Error` that says so if the browser does not give its storage (some private
+ * windows and framed pages); its `cause` is what the browser says. `storage: 'memory'` works there, for as long as the
+ * page lives.
  */
 export async function openSyncline(options: SynclineOptions): Promise<Syncline> {
   const stream = streamId(options.syncId, options.channel ?? null);
@@ -33,5 +35,10 @@ export async function openSyncline(options: SynclineOptions): Promise<Syncline> 
 
 async function openStore(kind: SynclineOptions['storage'], name: string): Promise<Store> {
   const durable = kind === undefined ? 'indexedDB' in globalThis : kind === 'indexeddb';
-  return durable ? IndexedDbStore.open(name) : new MemoryStore();
+  if (!durable) return new MemoryStore();
+  try {
+    return await IndexedDbStore.open(name);
+  } catch (cause) {
+    throw new Error(`this browser gives no storage to keep changes in (${String(cause)})`, { cause });
+  }
 }

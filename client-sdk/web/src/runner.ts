@@ -10,6 +10,7 @@ import type { Input, Output, Write } from './core/messages.js';
 import type { StreamId } from './protocol/ids.js';
 import type { Value } from './protocol/value.js';
 import { SlotLostError } from './storage/store.js';
+import { WallClock } from './tabs/clock.js';
 import type { Tenancy, Tenure } from './tabs/tenancy.js';
 import type { Link, Transport } from './transport/transport.js';
 
@@ -73,6 +74,7 @@ export class Runner {
   #running = false;
   /** Why nothing is taken any more. */
   #stopped: Error | undefined;
+  readonly #clock: WallClock;
   #now = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #link: Link | undefined;
@@ -82,6 +84,7 @@ export class Runner {
   constructor(options: RunnerOptions) {
     this.#options = options;
     const { slot, stored } = options.tenure;
+    this.#clock = new WallClock(options.tenancy.environment);
     this.core = new Core({ deviceUuid: slot, stream: options.stream, stored, online: options.online });
   }
 
@@ -146,9 +149,8 @@ export class Runner {
   }
 
   #handle(input: Input): Output[] {
-    const { environment } = this.#options.tenancy;
-    this.#now = Math.max(this.#now, environment.now());
-    return this.core.handle(this.#now, environment.chance(), input);
+    this.#now = this.#clock.now();
+    return this.core.handle(this.#now, this.#options.tenancy.environment.chance(), input);
   }
 
   #carryOut(outputs: readonly Output[]): void {
@@ -190,13 +192,18 @@ export class Runner {
     const owns = await tenancy.store.owns(tenure.slot, tenure.owner).catch(() => true);
     if (this.#link !== attempt) return;
     if (!owns) return this.#lose();
-    const link: Link = transport.connect(deviceUuid, {
-      connected: (limits) => this.#ifCurrent(link, () => this.#onConnected(link, limits)),
-      message: (topic, payload) => this.#ifCurrent(link, () => this.#onMessage(topic, payload)),
-      disconnected: (reason, takenOver) =>
-        this.#ifCurrent(link, () => this.#onDisconnected(reason, takenOver)),
-    });
-    this.#link = link;
+    try {
+      const link: Link = transport.connect(deviceUuid, {
+        connected: (limits) => this.#ifCurrent(link, () => this.#onConnected(link, limits)),
+        message: (topic, payload) => this.#ifCurrent(link, () => this.#onMessage(topic, payload)),
+        disconnected: (reason, takenOver) =>
+          this.#ifCurrent(link, () => this.#onDisconnected(reason, takenOver)),
+      });
+      this.#link = link;
+    } catch (error) {
+      // A page may not open every address: none without TLS from a page that has it.
+      this.#onDisconnected(error instanceof Error ? error.message : String(error), false);
+    }
   }
 
   #ifCurrent(link: Link, then: () => void): void {

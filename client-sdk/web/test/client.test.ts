@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Client } from '../src/client.js';
+import { openSyncline } from '../src/index.js';
 import type { SyncEvent } from '../src/protocol/event.js';
 import { MemoryStore } from '../src/storage/memory.js';
 import { FakeBroker } from './broker.js';
@@ -138,6 +139,33 @@ describe('a client', () => {
     await saved(page);
   });
 
+  it('retry_1 comes back although the clock was set back', async () => {
+    const page = await open(browser);
+    await saved(page);
+    page.environment.clockIsOffBy = -3_600_000;
+    page.environment.luck = 0.2;
+    broker.cut();
+    await until(() => page.client.status.state === 'offline');
+    await saved(page);
+  });
+
+  it('retry_1 tells why no connection could even be tried, and tries again', async () => {
+    const connect = vi.spyOn(broker, 'transport').mockImplementationOnce(() => ({
+      connect: () => {
+        throw new Error('insecure');
+      },
+    }));
+    const page = await open(browser);
+    await until(() => page.client.status.state === 'offline' || page.client.status.state === 'connecting');
+    const reasons: (string | null)[] = [];
+    page.client.addEventListener('status', ({ detail }) => {
+      if (detail.state === 'offline') reasons.push(detail.reason);
+    });
+    await until(() => reasons.length > 1);
+    expect(reasons[0]).toBe('insecure');
+    connect.mockRestore();
+  });
+
   it('outbox_9 does not repeat what was accepted without an answer', async () => {
     const page = await open(browser);
     await saved(page);
@@ -246,6 +274,28 @@ describe('a client', () => {
       reason: expect.stringContaining('quota') as string,
     });
     await expect(star(page.client, 'a2')).rejects.toThrow('quota');
+    expect(page.client.devices()).toEqual([]);
+  });
+
+  it('says so where the browser gives no storage', async () => {
+    vi.spyOn(indexedDB, 'open').mockImplementationOnce(() => {
+      throw new DOMException('denied', 'SecurityError');
+    });
+    const opening = openSyncline({ url: 'ws://127.0.0.1:1/mqtt', syncId: 'music', storage: 'indexeddb' });
+    await expect(opening).rejects.toThrow(
+      'this browser gives no storage to keep changes in (SecurityError: denied)',
+    );
+  });
+
+  it('is closed for everybody who closes it, once everything is durable', async () => {
+    const store = new MemoryStore();
+    const page = await open(browser, undefined, store);
+    await saved(page);
+    const closed = vi.spyOn(store, 'close');
+    void page.client.close();
+    await page.client.close();
+    expect(closed).toHaveBeenCalledTimes(1);
+    await expect(star(page.client, 'a1')).rejects.toThrow('the client is closed');
   });
 });
 
@@ -268,6 +318,17 @@ describe.each([{ locks: true }, { locks: false }])('tabs of one browser, $locks 
     const second = await open(browser, first.memory);
     expect(second.client.deviceUuid).toBe(device);
     expect(stars(second)).toEqual(['a1']);
+  });
+
+  it('store_3 the first change takes the schema along, without which a reloaded page could not show it', async () => {
+    const first = await open(browser);
+    await saved(first);
+    await star(first.client, 'a1');
+    const store = await browser.openStore();
+    const [slot] = await store.slots();
+    const stored = await store.take(slot?.slot ?? '', slot?.owner ?? '', 'another page', Date.now());
+    store.close();
+    expect(stored).toMatchObject({ intents: [{ eventType: 'star_album' }], schema: { strict: false } });
   });
 
   it('g11_web_3 a page that was closed and opened again delivers everything once, in order', async () => {
@@ -319,6 +380,19 @@ describe.each([{ locks: true }, { locks: false }])('tabs of one browser, $locks 
     await until(() => page.client.deviceUuid !== device);
     await saved(page);
     expect(broker.joined).toEqual([device, page.client.deviceUuid]);
+  });
+
+  it('web_4 says so when there is no other device to move to', async () => {
+    const store = await browser.openStore();
+    const page = await open(browser, undefined, store);
+    await saved(page);
+    await steal(browser);
+    store.slots = () => Promise.reject(new Error('no storage'));
+    await expect(star(page.client, 'a1')).rejects.toThrow('another tab has taken over this device');
+    expect(page.client.status).toMatchObject({
+      state: 'offline',
+      reason: expect.stringContaining('no storage') as string,
+    });
   });
 
   it('web_4 a device that another client took over is left to it', async () => {

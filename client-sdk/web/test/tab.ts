@@ -40,7 +40,7 @@ export class Browser {
 export class Page {
   constructor(
     readonly client: Client,
-    private readonly environment: PageEnvironment,
+    readonly environment: PageEnvironment,
     readonly memory: Map<string, string>,
   ) {}
 
@@ -55,7 +55,11 @@ export class Page {
 class PageEnvironment implements Environment {
   readonly #page = pageEnvironment();
   readonly #leaving = new Set<() => void>();
-  readonly now = this.#page.now;
+  /** What somebody has set this machine's clock by, in ms. */
+  clockIsOffBy = 0;
+  /** Retries are at once. */
+  luck = 0;
+  readonly steady = this.#page.steady;
   readonly random = this.#page.random;
   readonly openChannel = this.#page.openChannel;
 
@@ -64,9 +68,12 @@ class PageEnvironment implements Environment {
     readonly locks: LockManager | undefined,
   ) {}
 
-  /** Retries are at once. */
+  now(): number {
+    return this.#page.now() + this.clockIsOffBy;
+  }
+
   chance(): number {
-    return 0;
+    return this.luck;
   }
 
   get memory(): Environment['memory'] {

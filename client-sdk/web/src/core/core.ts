@@ -108,7 +108,8 @@ export class Core {
 
   /** OPEN-2. */
   #restore(turn: Turn, stored: StoredRows): void {
-    const { replica, outbox, device, view } = this.#parts;
+    const { replica, outbox, device, view, saves } = this.#parts;
+    saves.schemaIsStored = stored.schema !== undefined;
     if (!replica.restore(stored.schema, stored.replica))
       fault(turn, 'storage', 'the stored replica is not usable');
     for (const row of stored.intents ?? []) {
@@ -161,7 +162,8 @@ export class Core {
   #saveReplica(turn: Turn): void {
     const { saves, replica, outbox } = this.#parts;
     if (!saves.isDue(turn.now)) return;
-    turn.putReplica(replica.row(), saves.schemaIsNew ? replica.schema?.map : undefined);
+    turn.putReplica(replica.row());
+    if (saves.schemaIsNew) turn.putSchema(replica.schema?.map);
     turn.deleteIntents(outbox.takeDeletable());
     saves.started(turn.write);
   }

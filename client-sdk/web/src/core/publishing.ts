@@ -34,6 +34,14 @@ export function publish(parts: Parts, turn: Turn, eventType: string, eventData: 
   parts.view.show(pending);
   turn.putDevice();
   turn.putIntent(pending);
+  putFirstSchema(parts, turn);
+}
+
+/** STORE-3: without any schema a restarted client could not show what it has published. */
+function putFirstSchema({ replica, saves }: Parts, turn: Turn): void {
+  if (!saves.schemaIsNew || saves.schemaIsStored) return;
+  turn.putSchema(replica.schema?.map);
+  saves.schemaStored();
 }
 
 /** OUTBOX-3; and the broker would refuse as `bad_data` what lacks its collection's key. */

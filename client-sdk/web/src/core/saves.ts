@@ -8,6 +8,8 @@ export class Saves {
   #onItsWay: number | undefined;
   /** Whether the schema is not stored yet. */
   schemaIsNew = false;
+  /** Whether there is a schema in the store, be it an older one. */
+  schemaIsStored = false;
 
   /** Something changed that no replica write has. */
   changed(now: number): void {
@@ -35,6 +37,12 @@ export class Saves {
   started(write: number): void {
     this.#due = undefined;
     this.#onItsWay = write;
+    this.schemaStored();
+  }
+
+  /** A write has the schema at hand. */
+  schemaStored(): void {
+    this.schemaIsStored ||= this.schemaIsNew;
     this.schemaIsNew = false;
   }
 }

@@ -31,8 +31,11 @@ export class Turn {
     this.#intents.add(pending);
   }
 
-  putReplica(replica: Uint8Array | undefined, schema: ValueMap | undefined): void {
+  putReplica(replica: Uint8Array | undefined): void {
     this.#replica = replica;
+  }
+
+  putSchema(schema: ValueMap | undefined): void {
     this.#schema = schema;
   }
 

@@ -17,6 +17,8 @@ export interface Environment {
   random(bytes: number): Uint8Array;
   /** Unix milliseconds. */
   now(): number;
+  /** Milliseconds since some moment; nobody sets this clock. */
+  steady(): number;
   /** A number in [0, 1). */
   chance(): number;
   /** Calls back when this page goes away, at the last moment. Returns how to stop that. */
@@ -33,6 +35,7 @@ export function pageEnvironment(): Environment {
     openChannel,
     random: (bytes) => crypto.getRandomValues(new Uint8Array(bytes)),
     now: () => Date.now(),
+    steady: () => performance.now(),
     chance: () => Math.random(),
     onLeave: (listener) => listen('pagehide', listener),
     onWake: (listener) => {
