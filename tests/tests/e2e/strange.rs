@@ -45,7 +45,10 @@ fn g10_topics_and_filters_outside_ascii_change_nothing_for_others() {
             ));
             let mut wire = Wire::connect(broker.mqtt(), &connect).unwrap();
             let code = wire.subscribe(name).unwrap();
-            assert!([0, 1, 0x80, 0x87, 0x8f].contains(&code), "{name}: {code:#x}");
+            assert!(
+                [0, 1, 0x80, 0x87, 0x8f].contains(&code),
+                "{name}: {code:#x}"
+            );
             wire.subscribe(&format!("{name}/#")).unwrap();
             wire.subscribe(&format!("$json/{name}")).unwrap();
             wire.subscribe(&format!("$share/{name}/{name}")).unwrap();
