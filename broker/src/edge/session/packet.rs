@@ -113,6 +113,31 @@ impl From<Packet> for Received {
     }
 }
 
+impl Connect {
+    /// What both versions say; the rest is what a client means that says nothing of it.
+    fn without_properties(
+        version: Version,
+        client_id: &str,
+        clean: bool,
+        keep_alive_s: u16,
+        will: Option<Publish>,
+    ) -> Self {
+        Self {
+            version,
+            client_id: client_id.to_owned(),
+            clean,
+            keep_alive_s,
+            will,
+            device: None,
+            name: None,
+            receive_maximum: None,
+            packet_bytes_max: None,
+            problem_information: true,
+            extended_authentication: false,
+        }
+    }
+}
+
 fn connect_3(packet: &v3_1_1::Connect) -> Connect {
     let will = packet.will_topic().map(|topic| Publish {
         topic: topic.to_owned(),
@@ -120,19 +145,8 @@ fn connect_3(packet: &v3_1_1::Connect) -> Connect {
         qos: packet.will_qos(),
         packet_id: None,
     });
-    Connect {
-        version: Version::V3_1_1,
-        client_id: packet.client_id().to_owned(),
-        clean: packet.clean_session(),
-        keep_alive_s: packet.keep_alive(),
-        will,
-        device: None,
-        name: None,
-        receive_maximum: None,
-        packet_bytes_max: None,
-        problem_information: true,
-        extended_authentication: false,
-    }
+    let (client_id, clean) = (packet.client_id(), packet.clean_session());
+    Connect::without_properties(Version::V3_1_1, client_id, clean, packet.keep_alive(), will)
 }
 
 fn connect_5(packet: &v5_0::Connect) -> Connect {
@@ -142,19 +156,9 @@ fn connect_5(packet: &v5_0::Connect) -> Connect {
         qos: packet.will_qos(),
         packet_id: None,
     });
-    let mut connect = Connect {
-        version: Version::V5_0,
-        client_id: packet.client_id().to_owned(),
-        clean: packet.clean_start(),
-        keep_alive_s: packet.keep_alive(),
-        will,
-        device: None,
-        name: None,
-        receive_maximum: None,
-        packet_bytes_max: None,
-        problem_information: true,
-        extended_authentication: false,
-    };
+    let (client_id, clean) = (packet.client_id(), packet.clean_start());
+    let mut connect =
+        Connect::without_properties(Version::V5_0, client_id, clean, packet.keep_alive(), will);
     packet
         .props()
         .iter()
