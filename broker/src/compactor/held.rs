@@ -6,6 +6,7 @@ use std::sync::Arc;
 use syncline_protocol::schema::Kind;
 use syncline_protocol::{Digest, Epoch, Schema, Seq, Snapshot, State, StreamId};
 
+use super::recent::Recent;
 use super::replay::{self, Follower};
 use super::{EncodedSnapshot, StatesError, Want};
 use crate::store::{Committed, EventStore, StreamHead};
@@ -15,7 +16,7 @@ pub(super) struct Held {
     state: State,
     /// Of this state: tombstones that changed up to here may be missing in it (SNAP-3).
     removed_floor: Seq,
-    recent: super::recent::Recent,
+    recent: Recent,
     full: Option<Arc<EncodedSnapshot>>,
 }
 
@@ -48,14 +49,15 @@ impl Held {
     fn at(state: State) -> Held {
         Held {
             removed_floor: Seq::ZERO,
-            recent: super::recent::Recent::of(&state),
+            recent: Recent::of(&state),
             full: None,
             state,
         }
     }
 
-    pub(super) fn state(&self) -> &State {
-        &self.state
+    /// Up to where it is.
+    pub(super) fn at_seq(&self) -> Seq {
+        self.state.seq()
     }
 
     /// Brings it to a seq that is kept: from the horizon to the head.
@@ -76,7 +78,7 @@ impl Held {
         }
         replay::follow(store, stream, self, to)?;
         // EPOCH-2: what is kept above the horizon is of the head's epoch, and so is the state at the horizon.
-        if self.state.epoch() != head.epoch {
+        if self.state.seq() == to && self.state.epoch() != head.epoch {
             self.state.begin_epoch(head.epoch);
         }
         Ok(())
@@ -129,40 +131,31 @@ impl Held {
         seq: Seq,
         epoch: Epoch,
     ) -> Option<Snapshot> {
-        let is_known = epoch == self.state.epoch() && seq <= self.state.seq();
-        if !is_known || seq == Seq::ZERO {
+        let at = self.state.seq();
+        if epoch != self.state.epoch() || seq > at || seq == Seq::ZERO {
             return None;
         }
         let is_kept = seq >= head.horizon;
-        let empty = is_kept
-            .then(|| self.recent.bytes_after(seq, self.state.seq()))
-            .flatten();
-        if empty == Some(0) {
+        let events = is_kept.then(|| self.recent.bytes_after(seq, at)).flatten();
+        if events == Some(0) {
             return self.empty_at(stream, seq);
         }
-        let delta = (seq >= self.removed_floor).then(|| self.delta(stream, seq));
-        match (empty, delta) {
-            (Some(events), Some((delta, cost))) if cost <= events => delta,
-            (Some(_), _) => self.empty_at(stream, seq),
-            (None, Some((delta, _))) => delta,
-            (None, None) => None,
+        if seq < self.removed_floor {
+            return events.and_then(|_| self.empty_at(stream, seq));
         }
-    }
-
-    /// What changed after a seq, `None` if that is everything, and roughly its bytes beside those that every `state` has.
-    fn delta(&self, stream: &StreamId, since: Seq) -> (Option<Snapshot>, usize) {
-        let delta = Snapshot::of(&self.state, stream.clone(), since);
-        let entries = delta.collections.values().map(BTreeMap::len).sum::<usize>();
-        let cost = delta.collections.values().flatten();
-        let cost = cost.map(|(key, entry)| key.len() + 3 + entry.encode().len());
-        let cost = cost.sum();
-        let is_everything = entries == self.state.entry_count();
-        ((!is_everything).then_some(delta), cost)
+        let delta = Snapshot::of(&self.state, stream.clone(), seq);
+        if events.is_some_and(|events| events < cost(&delta)) {
+            return self.empty_at(stream, seq);
+        }
+        // One with everything in it is the full state, which is encoded once for all.
+        let entries: usize = delta.collections.values().map(BTreeMap::len).sum();
+        (entries < self.state.entry_count()).then_some(delta)
     }
 
     /// An opening at the client's own seq: the events follow.
     fn empty_at(&self, stream: &StreamId, seq: Seq) -> Option<Snapshot> {
-        let digests = self.recent.digests_at(&self.state, seq)?;
+        let head = self.state.seq();
+        let digests = self.recent.digests_at(seq, head)?;
         let mut digest = Digest::default();
         digests.values().for_each(|of_one| digest.add(*of_one));
         let none = digests.keys().map(|name| (name.clone(), BTreeMap::new()));
@@ -171,7 +164,7 @@ impl Held {
             epoch: self.state.epoch(),
             seq,
             since: seq,
-            head: self.state.seq(),
+            head,
             digest,
             schema: self.state.schema().hash(),
             part: 1,
@@ -209,4 +202,12 @@ impl Held {
         let values = entries.filter_map(|(_, entry)| entry.value()?.as_i64());
         values.map(i64::unsigned_abs).max().unwrap_or(0)
     }
+}
+
+/// The bytes of a snapshot's entries; every `state` has the rest.
+fn cost(snapshot: &Snapshot) -> usize {
+    let entries = snapshot.collections.values().flatten();
+    entries
+        .map(|(key, entry)| key.len() + 3 + entry.encode().len())
+        .sum()
 }

@@ -14,8 +14,8 @@ const MESSAGE_BYTES: usize = 64;
 /// Of one state, up to its seq.
 #[derive(Debug)]
 pub(super) struct Recent {
-    /// The collections' digests as they are now, in the order of their names.
-    digests: Vec<Digest>,
+    /// The collections with their digests as they are now.
+    digests: Vec<(String, Digest)>,
     steps: VecDeque<Step>,
 }
 
@@ -29,7 +29,7 @@ struct Step {
 impl Recent {
     pub(super) fn of(state: &State) -> Recent {
         Recent {
-            digests: state.digests().into_values().collect(),
+            digests: state.digests().into_iter().collect(),
             steps: VecDeque::new(),
         }
     }
@@ -44,9 +44,9 @@ impl Recent {
     }
 
     fn change(&mut self, state: &State, collection: &str) -> Option<(usize, Digest)> {
-        let digests = state.digests();
-        let place = digests.keys().position(|name| name == collection)?;
-        let before = std::mem::replace(&mut self.digests[place], digests[collection]);
+        let place = self.digests.iter().position(|(name, _)| name == collection)?;
+        let digest = &mut self.digests[place].1;
+        let before = std::mem::replace(digest, state.digest_of(collection));
         Some((place, before))
     }
 
@@ -56,15 +56,15 @@ impl Recent {
         Some(steps.map(|step| step.bytes + MESSAGE_BYTES).sum())
     }
 
-    /// The digests as of a seq, by collection, if they are remembered.
-    pub(super) fn digests_at(&self, state: &State, seq: Seq) -> Option<BTreeMap<String, Digest>> {
+    /// The digests as of a seq, by collection, if they are remembered of a state at `head`.
+    pub(super) fn digests_at(&self, seq: Seq, head: Seq) -> Option<BTreeMap<String, Digest>> {
         let mut digests = self.digests.clone();
-        for step in self.after(seq, state.seq())?.rev() {
+        for step in self.after(seq, head)?.rev() {
             if let Some((place, before)) = step.changed {
-                digests[place] = before;
+                digests[place].1 = before;
             }
         }
-        Some(state.digests().into_keys().zip(digests).collect())
+        Some(digests.into_iter().collect())
     }
 
     fn after(&self, seq: Seq, head: Seq) -> Option<impl DoubleEndedIterator<Item = &Step>> {
@@ -75,6 +75,6 @@ impl Recent {
 
     /// What it takes in memory.
     pub(super) fn bytes(&self) -> usize {
-        size_of::<Step>() * self.steps.capacity() + size_of::<Digest>() * self.digests.len()
+        size_of::<Step>() * self.steps.capacity() + size_of::<(String, Digest)>() * self.digests.len()
     }
 }

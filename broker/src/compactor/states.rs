@@ -7,7 +7,7 @@ use syncline_protocol::{Schema, Seq, StreamId};
 
 use super::held::Held;
 use super::{EncodedSnapshot, Want};
-use crate::store::{EventStore, StoreError};
+use crate::store::{EventStore, StoreError, StreamHead};
 
 /// Why a state could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -76,26 +76,22 @@ impl States {
         stream: &StreamId,
         want: Want,
     ) -> Result<Arc<EncodedSnapshot>, StatesError> {
-        let head = self.store.head(stream)?;
-        self.with_held(stream, |held| {
-            held.bring_to(&*self.store, stream, &head, head.seq)?;
-            Ok(held.snapshot(stream, &head, want))
-        })
+        self.at_head(stream, |held, head| held.snapshot(stream, head, want))
     }
 
     /// The full state as of a seq from the horizon to the head (VIEW-7).
     pub fn at(&self, stream: &StreamId, seq: Seq) -> Result<Arc<EncodedSnapshot>, StatesError> {
         let head = self.store.head(stream)?;
         if seq < head.horizon || seq > head.seq {
-            return Err(StatesError::NotKept {
-                stream: stream.clone(),
-                first: head.horizon,
-                last: head.seq,
-            });
+            return Err(not_kept(stream, &head));
         }
         // Of its own, so that whoever looks at the past does not throw the present out.
         let mut held = Held::new(Arc::clone(&self.schema));
         held.bring_to(&*self.store, stream, &head, seq)?;
+        if held.at_seq() != seq {
+            // The horizon overtook it meanwhile.
+            return Err(not_kept(stream, &self.store.head(stream)?));
+        }
         Ok(held.snapshot(stream, &head, Want::Full))
     }
 
@@ -116,12 +112,12 @@ impl States {
         collection: &str,
         key: &str,
     ) -> Result<i64, StatesError> {
-        self.at_head(stream, |held| held.counter(collection, key))
+        self.at_head(stream, |held, _| held.counter(collection, key))
     }
 
     /// How far a stream's farthest counter is from 0 at the store's head.
     pub fn farthest_counter(&self, stream: &StreamId) -> Result<u64, StatesError> {
-        self.at_head(stream, |held| held.farthest_counter())
+        self.at_head(stream, |held, _| held.farthest_counter())
     }
 
     /// The store has collected the tombstones up to `floor`; the last of them changed at `removed_floor`.
@@ -141,31 +137,24 @@ impl States {
         }
     }
 
+    /// The head is asked for under the lock, so that it is never behind what others brought the state to.
     fn at_head<T>(
         &self,
         stream: &StreamId,
-        ask: impl FnOnce(&Held) -> T,
-    ) -> Result<T, StatesError> {
-        let head = self.store.head(stream)?;
-        self.with_held(stream, |held| {
-            held.bring_to(&*self.store, stream, &head, head.seq)?;
-            Ok(ask(held))
-        })
-    }
-
-    fn with_held<T>(
-        &self,
-        stream: &StreamId,
-        work: impl FnOnce(&mut Held) -> Result<T, StatesError>,
+        ask: impl FnOnce(&mut Held, &StreamHead) -> T,
     ) -> Result<T, StatesError> {
         let held = self.held(stream);
-        let (worked, bytes) = {
+        let (answer, bytes) = {
             let mut held = lock(&held);
-            let worked = work(&mut held);
-            (worked, held.bytes())
+            let answer = self.store.head(stream).map_err(StatesError::from);
+            let answer = answer.and_then(|head| {
+                held.bring_to(&*self.store, stream, &head, head.seq)?;
+                Ok(ask(&mut held, &head))
+            });
+            (answer, held.bytes())
         };
         self.weigh(stream, bytes);
-        worked
+        answer
     }
 
     #[cfg(test)]
@@ -230,6 +219,14 @@ impl Cache {
         if let Some(cached) = self.streams.remove(stream) {
             self.bytes -= cached.bytes;
         }
+    }
+}
+
+fn not_kept(stream: &StreamId, head: &StreamHead) -> StatesError {
+    StatesError::NotKept {
+        stream: stream.clone(),
+        first: head.horizon,
+        last: head.seq,
     }
 }
 
