@@ -101,8 +101,8 @@ impl Held {
             return 0;
         }
         let state = self.state.bytes();
-        // A full snapshot holds every entry once more.
-        let full = self.full.as_ref().map(|full| state + full.encoded_bytes());
+        // A full snapshot holds every entry once more, and its encodings, which come later, about as much.
+        let full = self.full.as_ref().map(|full| state + full.encoded_bytes().max(state));
         size_of::<Held>() + state + self.recent.bytes() + full.unwrap_or(0)
     }
 

@@ -30,6 +30,4 @@ pub use thread::CompactorThread;
 pub use written::Written;
 
 #[cfg(test)]
-mod fold_tests;
-#[cfg(test)]
 mod tests;

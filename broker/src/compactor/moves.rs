@@ -13,9 +13,10 @@ const MOVES_MAX: usize = 64;
 
 /// The highest seq up to which tombstones may go, if they may.
 pub(super) fn floor(base: &Base, tombstone_retention_ms: u64, now: UnixMillis) -> Option<Seq> {
-    let ripe = base.moves.iter().filter(|it| {
-        it.at <= base.seq && it.accepted_at.plus(tombstone_retention_ms) <= now
-    });
+    let ripe = base
+        .moves
+        .iter()
+        .filter(|it| it.at <= base.seq && it.accepted_at.plus(tombstone_retention_ms) <= now);
     ripe.map(|it| it.horizon).max()
 }
 
@@ -89,7 +90,11 @@ mod tests {
             assert!(base.moves.len() <= MOVES_MAX);
         }
         assert!(base.moves.is_sorted_by_key(|it| it.horizon));
-        assert!(base.moves.iter().all(|it| it.at == at(it.horizon.get() + 5)));
+        assert!(
+            base.moves
+                .iter()
+                .all(|it| it.at == at(it.horizon.get() + 5))
+        );
     }
 
     #[test]

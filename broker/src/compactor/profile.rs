@@ -48,8 +48,7 @@ impl Profile {
     ) -> Result<(), StatesError> {
         for committed in events {
             let event = Event::decode(committed.payload());
-            let event =
-                event.map_err(|error| damaged(stream, self.through, &error.to_string()))?;
+            let event = event.map_err(|error| damaged(stream, self.through, &error.to_string()))?;
             self.push(&event, committed.payload().len() as u64, limits);
         }
         Ok(())
@@ -129,6 +128,7 @@ pub(super) fn accepted_at(
         return Ok(None);
     };
     let event = Event::decode(first.payload());
-    let event = event.map_err(|error| damaged(stream, first.seq().previous(), &error.to_string()))?;
+    let event =
+        event.map_err(|error| damaged(stream, first.seq().previous(), &error.to_string()))?;
     Ok(Some(event.accepted_at))
 }

@@ -44,7 +44,10 @@ impl Recent {
     }
 
     fn change(&mut self, state: &State, collection: &str) -> Option<(usize, Digest)> {
-        let place = self.digests.iter().position(|(name, _)| name == collection)?;
+        let place = self
+            .digests
+            .iter()
+            .position(|(name, _)| name == collection)?;
         let digest = &mut self.digests[place].1;
         let before = std::mem::replace(digest, state.digest_of(collection));
         Some((place, before))
@@ -75,6 +78,7 @@ impl Recent {
 
     /// What it takes in memory.
     pub(super) fn bytes(&self) -> usize {
-        size_of::<Step>() * self.steps.capacity() + size_of::<(String, Digest)>() * self.digests.len()
+        size_of::<Step>() * self.steps.capacity()
+            + size_of::<(String, Digest)>() * self.digests.len()
     }
 }

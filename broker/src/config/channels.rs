@@ -70,8 +70,9 @@ fn channel(layers: &Layers, name: &str) -> Result<Channel, ConfigError> {
         ConfigError::BadValue {
             origin: origin.unwrap_or(super::Origin::Default),
             key: format!("{PREFIX}{name}"),
-            expected: "a channel: 1 to 64 of A-Z a-z 0-9 . _ -, and not events, state, presence or errors"
-                .to_owned(),
+            expected:
+                "a channel: 1 to 64 of A-Z a-z 0-9 . _ -, and not events, state, presence or errors"
+                    .to_owned(),
         }
     })
 }
@@ -83,7 +84,12 @@ fn check(
     own: &HistoryChannel,
     general: &Limits,
 ) -> Result<(), ConfigError> {
-    let values = [own.max_age_ms, own.max_events, own.max_bytes, own.min_age_ms];
+    let values = [
+        own.max_age_ms,
+        own.max_events,
+        own.max_bytes,
+        own.min_age_ms,
+    ];
     for (key, value) in KEYS.iter().zip(values) {
         let Some(value) = value else { continue };
         let key = format!("{PREFIX}{name}.{key}");

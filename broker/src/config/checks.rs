@@ -41,8 +41,7 @@ pub(super) const WHY_MIN_AGE: &str =
     "events younger than the one stay, events older than the other go";
 pub(super) const WHY_TOMBSTONES: &str =
     "a deletion must be remembered as long as events that it must be compared with can come";
-pub(super) const WHY_DEVICES: &str =
-    "a device must be remembered as long as its events are kept, or it could have one accepted twice";
+pub(super) const WHY_DEVICES: &str = "a device must be remembered as long as its events are kept, or it could have one accepted twice";
 
 const RELATIONS: &[Relation] = &[
     at_most(

@@ -67,10 +67,7 @@ impl Case<'_> {
     }
 
     fn is_forgotten(&self) -> bool {
-        let until = self
-            .mark
-            .accepted_at
-            .plus(self.rules.device_retention_ms);
+        let until = self.mark.accepted_at.plus(self.rules.device_retention_ms);
         self.mark.device_seq.is_none() || until <= self.at.now
     }
 

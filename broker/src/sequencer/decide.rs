@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use syncline_protocol::schema::Kind;
-use syncline_protocol::{DeviceId, Epoch, Event, Intent, Refused, Schema, Seq, StreamId, UnixMillis};
+use syncline_protocol::{
+    DeviceId, Epoch, Event, Intent, Refused, Schema, Seq, StreamId, UnixMillis,
+};
 
 use super::checks::{Case, Verdict, counted};
 use super::counters::{Ask, CounterKey, Counters};
@@ -170,7 +172,7 @@ impl Stream {
         let event = complete(&self.id, &case);
         let hash = number.map(|(_, hash)| hash);
         let footprint = Footprint::of(&event, hash);
-        self.head.advance(&footprint, self.head.position);
+        self.head.advance(&footprint);
         mark.absorb(&footprint, rules.mark_window);
         if let Some((key, amount)) = count {
             self.counters.absorb(key, amount);
