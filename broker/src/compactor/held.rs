@@ -102,7 +102,10 @@ impl Held {
         }
         let state = self.state.bytes();
         // A full snapshot holds every entry once more, and its encodings, which come later, about as much.
-        let full = self.full.as_ref().map(|full| state + full.encoded_bytes().max(state));
+        let full = self
+            .full
+            .as_ref()
+            .map(|full| state + full.encoded_bytes().max(state));
         size_of::<Held>() + state + self.recent.bytes() + full.unwrap_or(0)
     }
 
