@@ -1,6 +1,7 @@
 //! The connection: when to make one, what to subscribe on it, when to give up on it (LINK, RETRY).
 
-use syncline_protocol::{Filter, Start, Subscription, Topic, UnixMillis};
+use syncline_protocol::snapshot::Assembler;
+use syncline_protocol::{DeviceSeq, Filter, Seq, Start, Subscription, Topic, UnixMillis};
 
 use crate::core::Core;
 use crate::fork::Fork;
@@ -42,6 +43,18 @@ pub(crate) struct Up {
     pub(crate) healed: bool,
     /// Whether an event was applied since the last gap (REPLICA-4).
     pub(crate) progressed: bool,
+    /// A state whose first parts have come (REPLICA-8).
+    pub(crate) parts: Assembler,
+    /// An opening that is not reached yet (OVERLAY-2).
+    pub(crate) unreached: Option<Unreached>,
+}
+
+/// What an opening says of everything up to its head.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unreached {
+    pub(crate) head: Seq,
+    /// Of this device's, up to here all are in the replica then.
+    pub(crate) mark: Option<DeviceSeq>,
 }
 
 /// What must come before events are taken.
@@ -204,6 +217,8 @@ impl Core {
             open: false,
             healed: false,
             progressed: true,
+            parts: Assembler::default(),
+            unreached: None,
         });
     }
 
@@ -272,6 +287,15 @@ impl Core {
         }
     }
 
+    /// LINK-4: a large opening may take its time as long as it comes.
+    pub(crate) fn await_further_parts(&mut self, now: UnixMillis) {
+        if let Some(up) = self.link.up_mut()
+            && let Awaits::Opening { deadline } = &mut up.awaits
+        {
+            *deadline = now.plus(OPENING_MS_MAX);
+        }
+    }
+
     /// SCHEMA-10.
     pub(crate) fn await_schema(&mut self, now: UnixMillis) {
         if let Some(up) = self.link.up_mut() {
@@ -336,7 +360,8 @@ impl Core {
 
     fn whose_turn(&self) -> Option<(IntentId, &Entry)> {
         let (id, entry) = match (self.holding, self.fork) {
-            (false, _) => self.outbox.next()?,
+            // What is behind it has a higher number, and must not be accepted before (REFUSE-5).
+            (false, _) => self.outbox.next().filter(|(_, it)| !it.overtaken)?,
             (true, Fork::Draining) => self.outbox.next_doubtful()?,
             (true, _) => return None,
         };
