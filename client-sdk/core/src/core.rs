@@ -276,7 +276,7 @@ impl Core {
     }
 
     /// What every input ends with: send what may be sent, write what changed, tell what differs.
-    fn finish(&mut self, now: UnixMillis) -> Vec<Output> {
+    pub(crate) fn finish(&mut self, now: UnixMillis) -> Vec<Output> {
         self.send_what_may_be();
         if self.outbox.has_deletable() {
             self.saves.changed(now);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use model::Broker;
 use proptest::prelude::*;
 use syncline_client_core::{
-    Answer, Core, DeviceRow, Input, IntentId, OpenOptions, Output, Phase, Row, Stored, Write,
+    Answer, Core, DeviceRow, Input, IntentId, OpenOptions, Output, Phase, Row, Saw, Stored, Write,
 };
 use syncline_protocol::{
     DeviceId, DeviceSeq, Epoch, Intent, Schema, Seq, Snapshot, Start, StreamId, Subscription,
@@ -37,7 +37,7 @@ impl Chance {
 #[derive(Debug, Clone, Default)]
 struct Disk {
     device: Option<DeviceRow>,
-    intents: BTreeMap<IntentId, Intent>,
+    intents: BTreeMap<IntentId, (Intent, Option<Saw>)>,
     replica: Option<Snapshot>,
     schema: Option<Arc<Schema>>,
 }
@@ -47,17 +47,19 @@ impl Disk {
         for id in write.delete {
             self.intents.remove(&id);
         }
+        let rows = write.intents.into_iter();
         self.intents
-            .extend(write.intents.into_iter().map(|row| (row.id, row.intent)));
+            .extend(rows.map(|row| (row.id, (row.intent, row.saw))));
         self.device = write.device.or(self.device);
         self.replica = write.replica.or(self.replica.take());
         self.schema = write.schema.or(self.schema.take());
     }
 
     fn stored(&self) -> Option<Stored> {
-        let row = |(id, intent): (&IntentId, &Intent)| Row {
+        let row = |(id, (intent, saw)): (&IntentId, &(Intent, Option<Saw>))| Row {
             id: *id,
             intent: intent.clone(),
+            saw: *saw,
         };
         Some(Stored {
             device: self.device?,
