@@ -47,49 +47,16 @@ impl Core {
                 self.outbox.requeue(id);
                 self.forked();
             }
-            Some(RefusalName::Overtaken) => self.overtaken(now, id, refusal),
+            Some(RefusalName::Overtaken) => self.overtaken(now, id),
             _ => self.set_aside(id, refusal),
         }
     }
 
-    /// REFUSE-5: it was never accepted, so it may have another number.
-    fn overtaken(&mut self, now: UnixMillis, id: IntentId, refusal: Refusal) {
-        let Some(entry) = self.outbox.get(id) else {
-            return;
-        };
-        let (number, beside) = (
-            entry.intent.device_seq,
-            self.view.shown_beside(&entry.intent),
-        );
-        let later = |id: &IntentId| {
-            let entry = self.outbox.get(*id);
-            let device = Some(self.device.device);
-            entry.is_some_and(|it| it.intent.device == device && it.intent.device_seq > number)
-        };
-        if beside.iter().any(later) {
-            return self.set_aside(id, refusal);
-        }
-        self.hide_for_now(id);
-        let device_seq = self.device.next_device_seq;
-        self.device.next_device_seq = device_seq.next();
-        self.outbox.requeue_as(id, device_seq);
-        self.show_again(id);
+    /// REFUSE-5: what happened on its entry shows at the next opening.
+    fn overtaken(&mut self, now: UnixMillis, id: IntentId) {
+        self.outbox.set_overtaken(id);
         self.write_row(id);
-        self.write_device();
         self.resume_unless_awaiting(now);
-    }
-
-    fn hide_for_now(&mut self, id: IntentId) {
-        if let Some(entry) = self.outbox.get(id) {
-            self.view.hide(id, &entry.intent);
-        }
-    }
-
-    fn show_again(&mut self, id: IntentId) {
-        if let Some(entry) = self.outbox.get_mut(id) {
-            entry.shown = true;
-            self.view.show(id, &entry.intent);
-        }
     }
 
     fn resume_unless_awaiting(&mut self, now: UnixMillis) {

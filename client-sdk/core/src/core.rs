@@ -7,7 +7,7 @@ use syncline_protocol::{DeviceId, Event, Seq, StreamId, Topic, UnixMillis, Value
 use crate::fork::Fork;
 use crate::input::Input;
 use crate::link::Link;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Stage};
 use crate::output::{FaultKind, Output, Phase, Status};
 use crate::rows::{DeviceRow, IntentId, Row, Stored, Write, WriteId};
 use crate::saves::Saves;
@@ -325,8 +325,12 @@ impl Core {
 
     fn row(&self, id: IntentId) -> Option<Row> {
         let entry = self.outbox.get(id)?;
-        let (intent, saw) = (entry.intent.clone(), entry.saw);
-        Some(Row { id, intent, saw })
+        Some(Row {
+            id,
+            intent: entry.intent.clone(),
+            saw: entry.saw,
+            overtaken: entry.stage == Stage::Overtaken,
+        })
     }
 
     pub(crate) fn next_write(&self) -> WriteId {

@@ -28,7 +28,7 @@ pub(crate) enum Link {
     /// The driver is at it.
     Connecting { deadline: UnixMillis },
     /// It stands.
-    Up(Up),
+    Up(Box<Up>),
 }
 
 /// A connection that stands.
@@ -210,7 +210,7 @@ impl Core {
             Topic::Schema.to_string()
         };
         self.out.push(Output::Subscribe(filter));
-        self.link = Link::Up(Up {
+        self.link = Link::Up(Box::new(Up {
             window: usize::from(receive_maximum).min(WINDOW_MAX),
             maximum_packet_size,
             awaits,
@@ -219,7 +219,7 @@ impl Core {
             progressed: true,
             parts: Assembler::default(),
             unreached: None,
-        });
+        }));
     }
 
     pub(crate) fn disconnected(&mut self, now: UnixMillis, random: f64, reason: String) {
@@ -360,8 +360,7 @@ impl Core {
 
     fn whose_turn(&self) -> Option<(IntentId, &Entry)> {
         let (id, entry) = match (self.holding, self.fork) {
-            // What is behind it has a higher number, and must not be accepted before (REFUSE-5).
-            (false, _) => self.outbox.next().filter(|(_, it)| !it.overtaken)?,
+            (false, _) => self.outbox.next()?,
             (true, Fork::Draining) => self.outbox.next_doubtful()?,
             (true, _) => return None,
         };

@@ -5,7 +5,7 @@ use syncline_protocol::{DeviceSeq, Epoch, Seq, Snapshot, UnixMillis};
 
 use crate::core::Core;
 use crate::link::{Awaits, Unreached};
-use crate::outbox::{Entry, WINDOW_MAX};
+use crate::outbox::{Entry, Stage, WINDOW_MAX};
 use crate::output::FaultKind;
 use crate::rows::IntentId;
 
@@ -116,8 +116,8 @@ impl Core {
         self.reach();
         self.set_aside_doubted();
         self.rebase();
-        if mark.is_none() {
-            self.rebase_never_seen();
+        if mark.is_none() && self.device.offered.is_none() {
+            self.renew_never_seen();
         }
         self.judge_overtaken();
         self.offer();
@@ -149,7 +149,10 @@ impl Core {
             return;
         };
         let device = Some(self.device.device);
-        self.hide_where(|it| it.intent.device == device && it.intent.device_seq <= reached.mark);
+        self.hide_where(|it| {
+            let covered = it.intent.device == device && it.intent.device_seq <= reached.mark;
+            covered && it.stage != Stage::Overtaken
+        });
         self.let_go_of_acknowledged();
     }
 

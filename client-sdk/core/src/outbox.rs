@@ -1,6 +1,6 @@
 //! The intents of this client until the broker has them and the replica shows them.
 //!
-//! An entry is pending (queued or sent) until it is acknowledged, and shown until the replica has its event.
+//! An entry is pending (queued, sent or overtaken) until it is acknowledged, and shown until the replica has its event.
 //! When it is neither, its row is deletable. Whatever is pending is of the present device, and has its turn by its
 //! `device_seq`.
 
@@ -28,8 +28,6 @@ pub(crate) struct Entry {
     pub(crate) seen: Option<Seq>,
     /// Refused as `wrong_epoch` under the epoch that it carries (REFUSE-3).
     pub(crate) doubted: bool,
-    /// Refused as `overtaken`, and not judged yet (REFUSE-5).
-    pub(crate) overtaken: bool,
     /// Of one that is acknowledged: under which epoch of the replica, and where, if that is known.
     pub(crate) acknowledged: (Option<Epoch>, Option<Seq>),
 }
@@ -43,6 +41,8 @@ pub(crate) enum Stage {
     Queued,
     /// On its way on this connection, with the epoch that it carried.
     Sent(Option<Epoch>),
+    /// Refused as such, and not judged yet (REFUSE-5).
+    Overtaken,
     Acknowledged,
 }
 
@@ -56,7 +56,6 @@ impl Entry {
             shown: true,
             seen: None,
             doubted: false,
-            overtaken: false,
             acknowledged: (None, None),
         }
     }
@@ -89,6 +88,7 @@ pub(crate) struct Outbox {
     sent: BTreeSet<IntentId>,
     /// Of the queued ones, those that the broker may have (OUTBOX-9).
     doubtful: BTreeSet<Turn>,
+    overtaken: BTreeSet<Turn>,
     places: HashMap<(DeviceId, DeviceSeq), IntentId>,
     deletable: BTreeSet<IntentId>,
     next_id: IntentId,
@@ -102,12 +102,17 @@ impl Outbox {
             queue: BTreeSet::new(),
             sent: BTreeSet::new(),
             doubtful: BTreeSet::new(),
+            overtaken: BTreeSet::new(),
             places: HashMap::new(),
             deletable: BTreeSet::new(),
             next_id,
         };
         for row in rows {
-            outbox.insert(row.id, Entry::new(row.intent, row.saw));
+            let mut entry = Entry::new(row.intent, row.saw);
+            if row.overtaken {
+                entry.stage = Stage::Overtaken;
+            }
+            outbox.insert(row.id, entry);
         }
         outbox
     }
@@ -135,12 +140,16 @@ impl Outbox {
         if let Some(place) = entry.place() {
             self.places.insert(place, id);
         }
-        self.queue.insert(entry.turn(id));
+        let waiting = match entry.stage {
+            Stage::Overtaken => &mut self.overtaken,
+            _ => &mut self.queue,
+        };
+        waiting.insert(entry.turn(id));
         self.entries.insert(id, entry);
     }
 
     pub(crate) fn pending(&self) -> usize {
-        self.queue.len() + self.sent.len()
+        self.queue.len() + self.sent.len() + self.overtaken.len()
     }
 
     pub(crate) fn sent(&self) -> usize {
@@ -158,6 +167,14 @@ impl Outbox {
         let mut turns: Vec<(bool, Turn)> = turns.collect();
         turns.sort_unstable();
         turns.into_iter().map(|(_, turn)| turn.1).collect()
+    }
+
+    /// All that is pending, in its order.
+    pub(crate) fn pending_in_order(&self) -> Vec<IntentId> {
+        let pending = self.entries.iter().filter(|(_, it)| it.is_pending());
+        let mut turns: Vec<Turn> = pending.map(|(id, it)| it.turn(*id)).collect();
+        turns.sort_unstable();
+        turns.into_iter().map(|turn| turn.1).collect()
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (IntentId, &mut Entry)> {
@@ -192,6 +209,10 @@ impl Outbox {
         self.sent.contains(&id)
     }
 
+    pub(crate) fn overtaken(&self) -> Vec<IntentId> {
+        self.overtaken.iter().map(|turn| turn.1).collect()
+    }
+
     /// The next of those that the broker may have.
     pub(crate) fn next_doubtful(&self) -> Option<(IntentId, &Entry)> {
         let id = self.doubtful.first()?.1;
@@ -199,7 +220,9 @@ impl Outbox {
     }
 
     pub(crate) fn set_doubtful(&mut self, ids: &[IntentId]) {
-        let entries = ids.iter().filter_map(|id| Some((id, self.entries.get(id)?)));
+        let entries = ids
+            .iter()
+            .filter_map(|id| Some((id, self.entries.get(id)?)));
         self.doubtful = entries.map(|(id, entry)| entry.turn(*id)).collect();
     }
 
@@ -226,14 +249,28 @@ impl Outbox {
         }
     }
 
-    /// REFUSE-5: queues what was refused as `overtaken` again, with another number.
-    pub(crate) fn requeue_as(&mut self, id: IntentId, device_seq: DeviceSeq) {
-        let Some(mut entry) = self.remove(id) else {
-            return;
-        };
-        entry.intent.device_seq = Some(device_seq);
-        (entry.stage, entry.overtaken) = (Stage::Queued, true);
-        self.insert(id, entry);
+    /// REFUSE-5: until the next opening.
+    pub(crate) fn set_overtaken(&mut self, id: IntentId) {
+        if let Some(mut entry) = self.remove(id) {
+            entry.stage = Stage::Overtaken;
+            self.insert(id, entry);
+        }
+    }
+
+    /// OUTBOX-12: queues an intent as a new one that has seen all up to `base_seq`.
+    pub(crate) fn renew(
+        &mut self,
+        id: IntentId,
+        device_seq: DeviceSeq,
+        (epoch, base_seq): (Option<Epoch>, Seq),
+    ) {
+        if let Some(mut entry) = self.remove(id) {
+            entry.intent.device_seq = Some(device_seq);
+            entry.intent.base_seq = Some(base_seq);
+            entry.intent.epoch = epoch;
+            (entry.stage, entry.shown) = (Stage::Queued, true);
+            self.insert(id, entry);
+        }
     }
 
     /// OUTBOX-7.
@@ -250,6 +287,7 @@ impl Outbox {
             self.queue.remove(&turn);
             self.sent.remove(&id);
             self.doubtful.remove(&turn);
+            self.overtaken.remove(&turn);
         }
         self.settle(id);
     }
@@ -276,6 +314,7 @@ impl Outbox {
         self.queue.remove(&turn);
         self.sent.remove(&id);
         self.doubtful.remove(&turn);
+        self.overtaken.remove(&turn);
         if let Some(place) = entry.place() {
             self.places.remove(&place);
         }
@@ -286,7 +325,7 @@ impl Outbox {
     /// their order, and the number after the last.
     pub(crate) fn renumber(&mut self, device: DeviceId) -> (Vec<IntentId>, DeviceSeq) {
         let mut next = DeviceSeq::FIRST;
-        let ids: Vec<IntentId> = self.queue.iter().map(|turn| turn.1).collect();
+        let ids = self.pending_in_order();
         for id in &ids {
             let Some(mut entry) = self.remove(*id) else {
                 continue;

@@ -37,7 +37,7 @@ impl Core {
         Ok((id, self.finish(now)))
     }
 
-    /// OUTBOX-10: a later intent on the entry beats and has seen what these would.
+    /// OUTBOX-10: of what was certainly not accepted. A later intent beats what it beats, and has seen what it has.
     fn superseded_by(&self, operation: &Operation) -> Vec<IntentId> {
         let definition = self.view.definition(&operation.collection);
         let last_one_wins = definition.is_some_and(|it| {
@@ -49,8 +49,9 @@ impl Core {
         let mut earlier = self.view.shown_on(operation);
         earlier.retain(|id| {
             let entry = self.outbox.get(*id);
-            entry.is_some_and(|it| {
-                it.stage == Stage::Queued && it.intent.device_seq > self.device.offered
+            entry.is_some_and(|it| match it.stage {
+                Stage::Queued => it.intent.device_seq > self.device.offered,
+                stage => stage == Stage::Overtaken,
             })
         });
         earlier.sort_unstable();

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use syncline_protocol::state::NotNext;
-use syncline_protocol::{
-    DeviceSeq, Event, Notice, Schema, Snapshot, StreamId, Topic, UnixMillis,
-};
+use syncline_protocol::{DeviceSeq, Event, Notice, Schema, Snapshot, StreamId, Topic, UnixMillis};
 
 use crate::core::Core;
 use crate::input::{Answer, Refusal};

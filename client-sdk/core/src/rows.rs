@@ -95,6 +95,8 @@ pub struct Row {
     pub intent: Intent,
     /// What its author saw of its entry; `None`: that is not known (STORE-5).
     pub saw: Option<Saw>,
+    /// Whether it was refused as such, and not judged yet (REFUSE-5).
+    pub overtaken: bool,
 }
 
 /// All that a storage holds.

@@ -30,7 +30,7 @@ pub struct OpenValue {
 }
 
 /// A collection and a key in it.
-type Key = (String, String);
+pub(crate) type Key = (String, String);
 
 /// A collection and a key in it; `None`: all of it.
 type Scope = (String, Option<String>);
@@ -183,7 +183,9 @@ impl View {
         let operation = self.operation(&event.event_type, &event.event_data);
         let operation = operation.ok().flatten();
         let scope = operation.as_ref().map(|it| self.scope_of(it));
-        let expected = scope.as_ref().is_some_and(|it| self.expects(it, event, own));
+        let expected = scope
+            .as_ref()
+            .is_some_and(|it| self.expects(it, event, own));
         if let Some(operation) = &operation {
             self.remember(&operation.collection, &operation.key);
         }
@@ -202,7 +204,10 @@ impl View {
 
     /// Whether an event does to the replica just what the first intent of a scope did to the view.
     fn expects(&self, scope: &Scope, event: &Event, own: Option<IntentId>) -> bool {
-        let pending = self.pending.get(scope).filter(|_| !self.stale.contains(scope));
+        let pending = self
+            .pending
+            .get(scope)
+            .filter(|_| !self.stale.contains(scope));
         let first = pending.and_then(|it| it.intents.front());
         first.is_some_and(|shown| {
             let act = shown.act(event.seq, self.epoch());
@@ -296,10 +301,10 @@ impl View {
         same.map(|shown| shown.id).collect()
     }
 
-    /// The intents of the overlay on the entry of another one.
-    pub(crate) fn shown_beside(&self, intent: &Intent) -> Vec<IntentId> {
-        let operation = self.operation_of(intent);
-        operation.map_or_else(Vec::new, |operation| self.shown_on(&operation))
+    /// The entry of an intent.
+    pub(crate) fn key_of(&self, intent: &Intent) -> Option<Key> {
+        let operation = self.operation_of(intent)?;
+        Some((operation.collection, operation.key))
     }
 
     fn scope_of(&self, operation: &Operation) -> Scope {

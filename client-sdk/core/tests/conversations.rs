@@ -116,7 +116,9 @@ fn view_differs(core: &Core, step: &Json) -> Option<(Json, Json)> {
         found["open_values"] = open_values(core, written);
     }
     let names = found.as_object().unwrap().keys();
-    let written: Json = names.map(|name| (name.clone(), step[name].clone())).collect();
+    let written: Json = names
+        .map(|name| (name.clone(), step[name].clone()))
+        .collect();
     (found != written).then_some((found, written))
 }
 

@@ -60,11 +60,13 @@ fn read_device(row: &Json) -> DeviceRow {
 fn read_row(mut row: Json) -> Row {
     let id = row.as_object_mut().unwrap().remove("id").unwrap();
     let saw = row.as_object_mut().unwrap().remove("saw");
+    let overtaken = row.as_object_mut().unwrap().remove("overtaken").is_some();
     let intent = Intent::decode(row.to_string().as_bytes()).unwrap();
     Row {
         id: IntentId::new(number(&id)),
         intent,
         saw: saw.map(|saw| Saw::from_value(&read_value(&saw)).unwrap()),
+        overtaken,
     }
 }
 
@@ -237,6 +239,9 @@ fn write_row(row: &Row) -> Json {
     json["id"] = row.id.get().into();
     if let Some(saw) = row.saw {
         json["saw"] = serde_json::from_str(&saw.to_value().to_json()).unwrap();
+    }
+    if row.overtaken {
+        json["overtaken"] = true.into();
     }
     json
 }
