@@ -29,6 +29,12 @@ pub mod memory;
 mod piece;
 mod redb;
 
+/// The store on a simulated disk.
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulated {
+    pub use super::redb::simulated::{Failure, SimDisk};
+}
+
 #[cfg(test)]
 pub(crate) mod contract;
 

@@ -75,6 +75,9 @@ impl DbFile {
         settings: Settings,
         migrate: Migrate,
     ) -> Result<DbFile, StoreError> {
+        if !media.exists(name) {
+            create(media, name)?;
+        }
         let file = DbFile {
             db: RwLock::new(Open::Closed),
             refuses: AtomicBool::new(true),
@@ -250,6 +253,28 @@ impl DbFile {
             _ => StoreError::Io { file, cause },
         }
     }
+}
+
+/// Makes a file under another name first: redb cannot open what a crash leaves of the making.
+fn create(media: &dyn Media, name: &str) -> Result<(), StoreError> {
+    let unfinished = format!("{name}.new");
+    let path = media.path(&unfinished);
+    if media.exists(&unfinished) {
+        let removed = media.remove(&unfinished);
+        removed.map_err(|error| io(&path, &error))?;
+    }
+    let backend = media.open(&unfinished);
+    let backend = backend.map_err(|error| io(&path, &error))?;
+    let syncs = SyncWatch::default();
+    let opened = Database::builder().create_with_backend(Disk::new(backend, syncs));
+    let made = opened.map_err(redb::Error::from).and_then(|db| {
+        let txn = db.begin_write()?;
+        set_meta(&txn, FORMAT, FORMAT_VERSION)?;
+        Ok(txn.commit()?)
+    });
+    made.map_err(|error| io(&path, &error))?;
+    let renamed = media.rename(&unfinished, name);
+    renamed.map_err(|error| io(&path, &error))
 }
 
 fn begin_read(db: &Open) -> Result<ReadTransaction, redb::Error> {

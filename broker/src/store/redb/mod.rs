@@ -21,10 +21,12 @@ mod tail;
 mod turns;
 
 #[cfg(any(test, feature = "simulation"))]
-pub mod simulated;
+pub(in crate::store) mod simulated;
 
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod failure_tests;
 #[cfg(test)]
 mod tests;
 
