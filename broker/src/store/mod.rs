@@ -44,7 +44,7 @@ pub use error::StoreError;
 pub use fold::{Base, Erased, Fold, Folded, Move, StoredEntry};
 pub(crate) use head::{Control, Footprint};
 pub use head::{Mark, Recent, StreamHead};
-pub use redb::{RedbOptions, RedbStore};
+pub use redb::{Compacted, RedbOptions, RedbStore, Restored};
 
 use syncline_protocol::{DeviceId, Seq, StreamId, SyncId, UnixMillis};
 
