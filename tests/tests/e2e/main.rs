@@ -6,6 +6,7 @@ mod answers;
 mod bus;
 mod differential;
 mod faults;
+mod history;
 mod inside;
 mod instruments;
 mod presence;
