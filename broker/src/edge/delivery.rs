@@ -40,7 +40,7 @@ use subscriptions::{Sub, Subscriptions, copies};
 
 pub(crate) use cursors::Hole;
 pub(crate) use needs::{Form, Ground, Need, SCAN_PAGE, Scanned, Want};
-pub(crate) use parts::{Insert, MARK_BYTES, Parts, Rendered};
+pub(crate) use parts::{Parts, Rendered};
 pub(crate) use subscriptions::Outgoing;
 
 /// The limits of a delivery.
@@ -209,6 +209,13 @@ impl Delivery {
         } else {
             self.outgoing.pop_front()
         }
+    }
+
+    /// The scan's need that is open, to tell it once more: its answer was of no use.
+    pub(crate) fn open_scan(&self) -> Option<Need> {
+        matches!(self.waiting, Some(Waiting::Streams(_))).then(|| Need::Streams {
+            after: self.scans.front().and_then(|scan| scan.after.clone()),
+        })
     }
 
     /// Events as they were needed.

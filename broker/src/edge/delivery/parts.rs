@@ -16,7 +16,7 @@ const PACKET_OVERHEAD: usize = 5 + 2 + 2 + 4;
 const IDENTIFIER_BYTES: usize = 5;
 
 /// The longest `mark`, in JSON: `"mark":9007199254740991,`.
-pub(crate) const MARK_BYTES: usize = 24;
+const MARK_BYTES: usize = 24;
 
 /// A snapshot in the encodings that were asked for.
 #[derive(Debug, Clone)]
@@ -32,12 +32,27 @@ pub(crate) struct Rendered {
 pub(crate) struct Parts {
     pub(crate) bodies: Arc<[Bytes]>,
     /// What goes into each of them.
-    pub(crate) marks: Option<Arc<[Insert]>>,
+    pub(super) marks: Option<Arc<[Insert]>>,
+}
+
+impl Parts {
+    /// The parts of `snapshot`, as `encode` writes them, with the mark of a device in each.
+    pub(crate) fn with_mark(
+        self,
+        snapshot: &Snapshot,
+        mark: Option<DeviceSeq>,
+        encode: impl Fn(&Snapshot) -> Bytes,
+    ) -> Self {
+        let count = u32::try_from(self.bodies.len()).unwrap_or(u32::MAX);
+        let insert = |part| Insert::mark(snapshot, (part, count), mark, &encode);
+        let marks = Some((1..=count).map(insert).collect());
+        Self { marks, ..self }
+    }
 }
 
 /// What an encoded map gets in addition. So a large state that opens many subscriptions is in memory once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Insert {
+pub(super) struct Insert {
     /// The first byte of the whole: a MessagePack map begins with its size.
     first: u8,
     bytes: Bytes,
@@ -46,14 +61,15 @@ pub(crate) struct Insert {
 }
 
 impl Insert {
-    /// What makes of a part, encoded by `encode`, the same with the mark of a device.
-    pub(crate) fn mark(
-        part: &Snapshot,
+    /// What makes of a part of a snapshot, encoded by `encode`, the same with the mark of a device.
+    fn mark(
+        snapshot: &Snapshot,
+        part: (u32, u32),
         mark: Option<DeviceSeq>,
         encode: impl Fn(&Snapshot) -> Bytes,
     ) -> Self {
         // The collections stand in front of `mark`, so they need not be there to see what comes in and what comes behind.
-        let mut bare = without_entries(part);
+        let mut bare = without_entries(snapshot, part);
         let without = encode(&bare);
         bare.mark = Some(mark);
         let with = encode(&bare);
@@ -70,7 +86,7 @@ impl Insert {
     }
 
     /// The whole.
-    pub(crate) fn apply(&self, body: &[u8]) -> Bytes {
+    pub(super) fn apply(&self, body: &[u8]) -> Bytes {
         let mut whole = BytesMut::with_capacity(body.len() + self.bytes.len());
         let at = body.len().saturating_sub(self.behind);
         whole.put_slice(&body[..at]);
@@ -83,19 +99,19 @@ impl Insert {
     }
 }
 
-/// Everything of a snapshot but its entries.
-fn without_entries(part: &Snapshot) -> Snapshot {
+/// Everything of a part of a snapshot but its entries.
+fn without_entries(of: &Snapshot, (part, parts): (u32, u32)) -> Snapshot {
     Snapshot {
-        stream: part.stream.clone(),
-        epoch: part.epoch,
-        seq: part.seq,
-        since: part.since,
-        head: part.head,
-        digest: part.digest,
-        digests: part.digests.clone(),
-        schema: part.schema,
-        part: part.part,
-        parts: part.parts,
+        stream: of.stream.clone(),
+        epoch: of.epoch,
+        seq: of.seq,
+        since: of.since,
+        head: of.head,
+        digest: of.digest,
+        digests: of.digests.clone(),
+        schema: of.schema,
+        part,
+        parts,
         collections: Default::default(),
         mark: None,
     }
@@ -180,10 +196,10 @@ mod tests {
             };
             let msgpack = |it: &Snapshot| Bytes::from(it.encode());
             let json = |it: &Snapshot| Bytes::from(it.to_json());
-            let insert = Insert::mark(&part, mark, msgpack);
+            let insert = Insert::mark(&part, (n, 70_000), mark, msgpack);
             assert_eq!(insert.apply(&msgpack(&part)), msgpack(&marked), "{n} {mark:?}");
             assert!(insert.bytes.len() <= MARK_BYTES);
-            let insert = Insert::mark(&part, mark, json);
+            let insert = Insert::mark(&part, (n, 70_000), mark, json);
             assert_eq!(insert.apply(&json(&part)), json(&marked), "{n} {mark:?}");
             assert!(insert.bytes.len() <= MARK_BYTES);
         }
