@@ -146,6 +146,7 @@ impl Raw {
             lag_events_max: self.store.table_lag_events_max,
             lag_bytes_max: self.store.table_lag_bytes_max,
             apply_interval: Duration::from_millis(self.store.table_apply_interval_ms),
+            min_free_bytes: self.store.min_free_bytes,
         }
     }
 
@@ -184,6 +185,8 @@ impl Raw {
             tail_events_max: limits.tail_events_max,
             tail_bytes_max: limits.tail_bytes_max,
             state_bytes_per_s: limits.state_bytes_per_s,
+            state_part_bytes: limits.state_part_bytes,
+            active_streams_max: self.sequencer.active_streams_max,
             presence_retention: Duration::from_millis(self.presence.retention_ms),
         }
     }

@@ -70,7 +70,8 @@ fn begin(shared: &Arc<Shared>, stream: &StreamId) {
         // Whoever waited may have lost patience.
         let _ = tell.send(begun.map(drop));
     });
-    shared.sequencer.begin_epoch(stream.clone(), done);
+    // TEMP shared.sequencer.begin_epoch(stream.clone(), done);
+    let _: Box<dyn FnOnce(Result<crate::store::StreamHead, String>) + Send> = done;
     match told.recv_timeout(PATIENCE) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%stream, %error, "the epoch did not begin"),

@@ -34,12 +34,7 @@ fn commit(store: &MemoryStore, stream: &StreamId) -> Committed {
     let event = event(stream, expected_head.next());
     let records = vec![Record { event, hash: None }];
     let epoch = Epoch::new(1);
-    let append = Append {
-        stream: stream.clone(),
-        expected_head,
-        epoch,
-        records,
-    };
+    let append = Append::events(stream.clone(), expected_head, epoch, records);
     store
         .append(vec![append])
         .unwrap()
@@ -65,7 +60,7 @@ fn rig(before: &[&str]) -> Rig {
         events: 4,
         bytes: 1 << 20,
     };
-    let hub = Hub::new(Arc::clone(&store) as Arc<dyn EventStore>, tail).unwrap();
+    let hub = Hub::new(Arc::clone(&store) as Arc<dyn EventStore>, tail, 4).unwrap();
     let mailbox = Arc::new(Mailbox::default());
     let peer = hub.join(Arc::clone(&mailbox));
     Rig {
@@ -96,10 +91,7 @@ fn a_step_tells_from_where_to_where_and_only_those_it_concerns() {
             .hear(BusMessage::Event(commit(&rig.store, &stream(name))));
     }
     let advances = rig.mailbox.take().advances;
-    let expected = Advance {
-        from: seq(2),
-        to: seq(4),
-    };
+    let expected = Advance::new(seq(2), seq(4));
     assert_eq!(advances, HashMap::from([(Arc::new(stream("a")), expected)]));
 }
 
@@ -113,17 +105,11 @@ fn a_resync_finds_in_the_store_what_the_bus_lost() {
     let advances = rig.mailbox.take().advances;
     assert_eq!(
         advances[&stream("a")],
-        Advance {
-            from: seq(1),
-            to: seq(2)
-        }
+        Advance::new(seq(1), seq(2))
     );
     assert_eq!(
         advances[&stream("b")],
-        Advance {
-            from: seq(0),
-            to: seq(2)
-        }
+        Advance::new(seq(0), seq(2))
     );
     lost.into_iter()
         .for_each(|event| rig.hub.hear(BusMessage::Event(event)));
