@@ -14,7 +14,7 @@ use super::rollback;
 use super::session::Request;
 use super::shared::Shared;
 use crate::compactor::{self, EncodedSnapshot, StatesError};
-use crate::store::{Committed, EventStore, ReadLimit, StoreError, StreamHead};
+use crate::store::{Committed, ReadLimit, StoreError, StreamHead};
 
 /// What one connection reads at a time.
 pub(crate) const PAGE: ReadLimit = ReadLimit {
@@ -144,7 +144,10 @@ fn plain(
     let states = &shared.states;
     let snapshot = match want {
         Want::Horizon => states.snapshot(stream, compactor::Want::Full)?,
-        Want::At(seq) => {let _ = seq; return Ok(Some(states.snapshot(stream, compactor::Want::Full)?))},
+        Want::At(seq) => {
+            let _ = seq;
+            return Ok(Some(states.snapshot(stream, compactor::Want::Full)?));
+        }
         Want::Full | Want::Opening { .. } => states.snapshot(stream, compactor::Want::Full)?,
     };
     // SNAP-6
@@ -172,17 +175,15 @@ fn opening(
 /// The encodings that were asked for, in parts that fit.
 fn render(snapshot: &EncodedSnapshot, form: Form) -> Rendered {
     let bytes_max = form.part_bytes_max;
-    let parts = |bodies| Parts {
-        bodies,
-        marks: None,
-    };
     Rendered {
         seq: snapshot.snapshot().seq,
         epoch: snapshot.snapshot().epoch,
         msgpack: form
             .msgpack
-            .then(|| parts(snapshot.msgpack_parts(bytes_max))),
-        json: form.json.then(|| parts(snapshot.json_parts(bytes_max))),
+            .then(|| Parts::new(snapshot.msgpack_parts(bytes_max))),
+        json: form
+            .json
+            .then(|| Parts::new(snapshot.json_parts(bytes_max))),
     }
 }
 

@@ -103,7 +103,10 @@ impl Hub {
 
     /// Treats whatever the store has beyond the known heads as arrived, if that is due. Reads the store.
     pub(crate) fn catch_up(&self) {
-        let _alone = self.comparing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self
+            .comparing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         loop {
             let losses = {
                 let state = self.lock();
@@ -138,7 +141,14 @@ impl Hub {
             // Nothing came of it since, or it would be known or forgotten by now.
             if state.heads.get(stream).is_none() && state.heads.reading() == reading {
                 let position = brought;
-                state.heads.set(stream, Known { epoch, seq, position });
+                state.heads.set(
+                    stream,
+                    Known {
+                        epoch,
+                        seq,
+                        position,
+                    },
+                );
                 return Ok(());
             }
         }
@@ -368,11 +378,7 @@ impl State {
         self.behind = self.losses != losses;
     }
 
-    fn places(
-        &self,
-        streams: &[(&StreamId, &StreamHead)],
-        reading: Reading,
-    ) -> Option<Vec<Seq>> {
+    fn places(&self, streams: &[(&StreamId, &StreamHead)], reading: Reading) -> Option<Vec<Seq>> {
         let of = |(stream, head): &(&StreamId, &StreamHead)| self.heads.of(stream, head, reading);
         streams.iter().map(of).collect()
     }

@@ -365,7 +365,9 @@ impl Peer {
             return;
         };
         let shared = Arc::clone(&self.shared);
-        fetch::spawn(self.mailbox(), move || fetch::need(&shared, &identity, need));
+        fetch::spawn(self.mailbox(), move || {
+            fetch::need(&shared, &identity, need)
+        });
     }
 
     fn fetched(&mut self, now: Instant, fetched: Fetched) {

@@ -101,11 +101,7 @@ impl Subscriptions {
             .iter()
             .filter(|sub| sub.filter.matches_text(topic));
         let exact = self.exact.get(topic).filter(|sub| !sub.once);
-        exact
-            .into_iter()
-            .chain(wild)
-            .cloned()
-            .collect()
+        exact.into_iter().chain(wild).cloned().collect()
     }
 }
 

@@ -67,7 +67,9 @@ pub(crate) enum Retained {
 /// What a filter of a SUBSCRIBE is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    Granted { at_least_once: bool },
+    Granted {
+        at_least_once: bool,
+    },
     BadFilter,
     NotAllowed,
     TooMany,
@@ -141,9 +143,7 @@ pub(super) fn suback_code(verdict: Verdict) -> SubackReasonCode {
 /// What a client is told about its verdicts, where a code does not say it.
 pub(super) fn suback_reason(verdicts: &[Verdict]) -> Option<String> {
     verdicts.iter().find_map(|verdict| match verdict {
-        Verdict::NotKept { from, to } => {
-            Some(format!("the states of seq {from} to {to} are kept"))
-        }
+        Verdict::NotKept { from, to } => Some(format!("the states of seq {from} to {to} are kept")),
         _ => None,
     })
 }
