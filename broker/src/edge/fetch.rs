@@ -143,11 +143,8 @@ fn plain(
 ) -> Result<Option<Arc<EncodedSnapshot>>, FetchError> {
     let states = &shared.states;
     let snapshot = match want {
-        Want::Horizon => states.snapshot(stream, compactor::Want::Full)?,
-        Want::At(seq) => {
-            let _ = seq;
-            return Ok(Some(states.snapshot(stream, compactor::Want::Full)?));
-        }
+        Want::Horizon => states.horizon_state(stream)?,
+        Want::At(seq) => return Ok(Some(states.at(stream, seq)?)),
         Want::Full | Want::Opening { .. } => states.snapshot(stream, compactor::Want::Full)?,
     };
     // SNAP-6

@@ -12,7 +12,6 @@ use super::ephemeral::Ephemeral;
 use super::hub::Hub;
 use super::identity::Principal;
 use super::presence::Attendance;
-use super::rollback::Rollbacks;
 use super::session::SessionOptions;
 use crate::compactor::States;
 use crate::sequencer::Sequencer;
@@ -62,7 +61,6 @@ pub(crate) struct Shared {
     pub(crate) states: Arc<States>,
     pub(crate) sequencer: Arc<Sequencer>,
     pub(crate) clients: Clients,
-    pub(crate) rollbacks: Rollbacks,
     pub(crate) now: WallClock,
     attendance: Mutex<Attendance>,
     places: Arc<Semaphore>,
@@ -98,7 +96,6 @@ impl Shared {
             states,
             sequencer,
             clients: Clients::default(),
-            rollbacks: Rollbacks::default(),
             now,
             attendance: Mutex::new(Attendance::new(retention_ms.unwrap_or(u64::MAX))),
             places: Arc::new(Semaphore::new(options.connections_max)),

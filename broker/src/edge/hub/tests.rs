@@ -180,7 +180,9 @@ fn the_tail_has_no_holes_and_a_budget() {
 fn a_peer_that_left_hears_nothing_and_leaves_nothing() {
     let rig = rig(&[]);
     let filters = [filter("sync/#"), filter("sync/a/events")];
-    filters.iter().for_each(|it| drop(rig.follow(it.as_str())));
+    for filter in &filters {
+        rig.follow(filter.as_str());
+    }
     rig.hub.leave(rig.peer, filters.iter());
     rig.hub
         .hear(BusMessage::Event(commit(&rig.store, &stream("a"))));
@@ -333,4 +335,15 @@ fn epoch_3_an_event_of_another_epoch_tells_of_it_where_nobody_else_has() {
     rig.hub.hear(BusMessage::Event(kept.committed[0].clone()));
     let turn = rig.advances()[&stream("a")].turn.unwrap();
     assert_eq!((turn.at, turn.epoch), (seq(1), Epoch::new(2)));
+}
+
+#[test]
+fn an_epoch_that_is_known_is_not_told_again() {
+    let rig = rig(&[]);
+    rig.follow("sync/a/events");
+    rig.publish("a");
+    rig.advances();
+    let head = rig.store.head(&stream("a")).unwrap();
+    rig.hub.turn(&stream("a"), &head);
+    assert!(rig.advances().is_empty());
 }
