@@ -4,6 +4,7 @@
  */
 import type { Answer } from '../src/core/messages.js';
 import { encodeCanonical, decodeMap } from '../src/protocol/canonical.js';
+import { isLive } from '../src/protocol/entry.js';
 import { decodeEvent, encodeEvent, type SyncEvent } from '../src/protocol/event.js';
 import { eventsTopic, SCHEMA_TOPIC, stateTopic, streamId, uuidText } from '../src/protocol/ids.js';
 import { encodeSnapshot, snapshotOf } from '../src/protocol/snapshot.js';
@@ -68,7 +69,7 @@ export class FakeBroker {
     const collections = new Map(
       [...full.collections].map(([name, entries]) => [
         name,
-        new Map([...entries].filter(([, { seq }]) => seq > since)),
+        new Map([...entries].filter(([, { changed }]) => changed > since)),
       ]),
     );
     return encodeSnapshot({ ...full, since, collections, mark: this.#marks.get(device) ?? null });
@@ -112,7 +113,7 @@ export class FakeBroker {
 
   /** Live keys of a collection. */
   live(collection: string): string[] {
-    const entries = [...this.#state.entries(collection)].filter(([, { value }]) => value !== undefined);
+    const entries = [...this.#state.entries(collection)].filter(([, { shown }]) => isLive(shown));
     return entries.map(([key]) => key).sort();
   }
 }

@@ -5,6 +5,7 @@
  * `new_device` follows `mint_device`. After `disconnect` nothing is reported of that connection. After each input the
  * driver arranges a `timeout` at `nextTimeout()`.
  */
+import type { Entries, Item } from '../protocol/list.js';
 import type { Value } from '../protocol/value.js';
 import { mintWhenQuiet, onAcked, onNewDevice } from './answers.js';
 import { Device } from './device.js';
@@ -50,6 +51,16 @@ export class Core {
   /** The live values of a collection, own changes included. */
   values(collection: string): ReadonlyMap<string, Value> {
     return this.#parts.view.values(collection);
+  }
+
+  /** The entries of a collection, own changes included, removed ones too. */
+  entries(collection: string): Entries {
+    return this.#parts.view.entries(collection);
+  }
+
+  /** The items of one list in their order, own changes included; null: of a collection that has only one. */
+  list(collection: string, list: string | null): Item[] {
+    return this.#parts.view.list(collection, list);
   }
 
   /** Whether an own change of an entry waits for the broker. */

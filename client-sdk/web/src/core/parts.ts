@@ -37,7 +37,9 @@ export class Parts {
   /** Moves the clock to the highest of the replica's entries (OUTBOX-2). */
   seeClocks(): void {
     for (const collection of this.replica.schema?.collections ?? []) {
-      for (const entry of this.replica.state?.entries(collection).values() ?? []) this.device.see(entry);
+      const entries = this.replica.state?.entries(collection).values() ?? [];
+      for (const { shown, conflicts } of entries)
+        [shown, ...conflicts].forEach((act) => this.device.see(act));
     }
   }
 }

@@ -1,6 +1,5 @@
 /** From `publish` to the wire (client SPEC, "Outbox"). */
 import { EPOCH_NONE, eventsTopic } from '../protocol/ids.js';
-import { targetOf } from '../protocol/state.js';
 import type { Value } from '../protocol/value.js';
 import { setAside } from './answers.js';
 import type { Connection } from './link.js';
@@ -48,8 +47,7 @@ function putFirstSchema({ replica, saves }: Parts, turn: Turn): void {
 function whyNot(parts: Parts, eventType: string, eventData: Value): string | undefined {
   const { schema } = parts.replica;
   if (parts.outbox.unackedCount >= parts.outboxLimit) return 'outbox_full';
-  const mapped = schema?.operation(eventType) !== undefined;
-  return mapped && targetOf(schema, eventType, eventData) === undefined ? 'bad_data' : undefined;
+  return schema?.operation(eventType, eventData) === 'bad_data' ? 'bad_data' : undefined;
 }
 
 /** An opening has made everything that waits ready to be sent, once the device row says so (OUTBOX-5). */

@@ -9,14 +9,14 @@ import {
   snapshotOf,
   type Snapshot,
 } from '../protocol/snapshot.js';
-import { State, type Place } from '../protocol/state.js';
+import { State, type Target } from '../protocol/state.js';
 import type { ValueMap } from '../protocol/value.js';
 
 /** What became of a `state` message: taken, older than what is here, or not usable (REPLICA-1, REPLICA-2). */
 export type Taken = 'taken' | 'stale' | 'delta' | 'digest';
 
 /** What became of an event (REPLICA-3, REPLICA-4). */
-export type Applied = { readonly place: Place | undefined } | 'known' | 'gap';
+export type Applied = { readonly place: Target | undefined } | 'known' | 'gap';
 
 /** Schema and state; neither is there before the broker gave a schema. */
 export class Replica {
