@@ -134,6 +134,13 @@ describe('positions', () => {
     expect(between(below.slice(0, 31), below)).toHaveLength(32);
   });
 
+  it('list_5 beyond the integers a place is taken twice', () => {
+    const most = Number.MAX_SAFE_INTEGER;
+    expect(between([most], undefined)).toEqual([most]);
+    expect(between(undefined, [-most])).toEqual([-most]);
+    expect(between([3], [3, -most])).toEqual([3]);
+  });
+
   it('list_1 a beginning of another is the lower, equal ones go by key', () => {
     expect(comparePositions([1], [1, -5])).toBeLessThan(0);
     expect(comparePositions([1, 0], [1])).toBeGreaterThan(0);

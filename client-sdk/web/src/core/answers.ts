@@ -29,6 +29,7 @@ export function onErrorMessage(parts: Parts, turn: Turn, payload: Uint8Array): v
 export function acknowledge(parts: Parts, turn: Turn, pending: Pending, seq: number | undefined): void {
   pending.ackedUnder = parts.replica.epoch;
   parts.outbox.stand(pending, 'acked');
+  pending.seq = seq;
   parts.outbox.forgetIfDone(pending);
   turn.emit({ type: 'receipt', id: pending.id, outcome: 'saved', ...(seq === undefined ? {} : { seq }) });
 }
@@ -45,6 +46,7 @@ export function setAside(parts: Parts, turn: Turn, pending: Pending, refusal: Re
 function onRefused(parts: Parts, turn: Turn, pending: Pending, refusal: Refusal): void {
   if (refusal.name === 'wrong_epoch') onWrongEpoch(parts, turn, pending);
   else if (refusal.name === 'device_forked') onForked(parts, pending);
+  else if (refusal.name === 'overtaken') onOvertaken(parts, turn, pending, refusal);
   else setAside(parts, turn, pending, refusal);
 }
 
@@ -54,6 +56,31 @@ function onWrongEpoch(parts: Parts, turn: Turn, pending: Pending): void {
   parts.holding = true;
   pending.doubted = pending.sentEpoch === pending.intent.epoch;
   if (pending.doubted) resubscribe(parts, turn);
+}
+
+/** REFUSE-5: it was never accepted; the next opening shows whether what it acted on is still as its author saw it. */
+function onOvertaken(parts: Parts, turn: Turn, pending: Pending, refusal: Refusal): void {
+  if (hasLaterOnEntry(parts, pending)) return setAside(parts, turn, pending, refusal);
+  const { outbox, device } = parts;
+  pending.intent = { ...pending.intent, deviceSeq: device.takeSeq() };
+  pending.overtaken = true;
+  pending.sendableBy = null;
+  outbox.stand(pending, 'queued');
+  outbox.moveToEnd(pending);
+  parts.view.refresh(pending);
+  turn.putDevice();
+  turn.putIntent(pending);
+  resubscribe(parts, turn);
+}
+
+function hasLaterOnEntry({ outbox, view }: Parts, pending: Pending): boolean {
+  const entry = view.operationOf(pending);
+  if (entry === undefined) return false;
+  for (const other of outbox.all()) {
+    const { collection, key } = other.order > pending.order ? (view.operationOf(other) ?? {}) : {};
+    if (collection === entry.collection && key === entry.key) return true;
+  }
+  return false;
 }
 
 /** Subscribes the `$since` of the cursor again, unless something is awaited already. */

@@ -1,6 +1,6 @@
 /** The outbox: this device's intents until the broker has them, and a little longer while they are shown. */
 import { encodeIntent, type Intent } from '../protocol/event.js';
-import type { IntentRow } from './messages.js';
+import type { IntentRow, Saw } from './messages.js';
 
 /** Where an intent stands with the broker. */
 export type Standing =
@@ -15,11 +15,13 @@ export type Standing =
 export interface Pending {
   readonly id: number;
   intent: Intent;
+  /** STORE-5; undefined: not known. */
+  readonly saw: Saw | undefined;
+  /** Its place among all: later ones are higher. */
+  order: number;
   standing: Standing;
   /** Whether the overlay holds it (OVERLAY-2). */
   shown: boolean;
-  /** The write that first makes its row durable; its publisher waits for that one. */
-  readonly storedBy: number;
   /** The write that must be durable before it is sent (OUTBOX-4, OUTBOX-5); null: the link has not opened since. */
   sendableBy: number | null;
   /** Its seq, once answered or seen as an event. */
@@ -28,13 +30,16 @@ export interface Pending {
   sentEpoch: string | null;
   /** Refused as `wrong_epoch` with the epoch that it has; the next opening decides (REFUSE-3). */
   doubted: boolean;
+  /** Refused as `overtaken`; the next opening decides (REFUSE-5). */
+  overtaken: boolean;
   /** The epoch of the replica when it was acknowledged (OVERLAY-2). */
   ackedUnder: string | null;
 }
 
 /** The row that is stored for an intent. */
 export function rowOf(pending: Pending): IntentRow {
-  return { id: pending.id, ...pending.intent };
+  const { id, intent, saw } = pending;
+  return { id, ...intent, ...(saw === undefined ? {} : { saw }) };
 }
 
 /** The payload that is sent for an intent. */
@@ -42,44 +47,64 @@ export function payloadOf(pending: Pending): Uint8Array {
   return encodeIntent(pending.intent);
 }
 
-/** Intents in the order in which they were made, which is `device_seq` order. */
+/** Intents in `device_seq` order, those of an earlier device first. */
 export class Outbox {
   readonly #all = new Map<number, Pending>();
   readonly #deletable: number[] = [];
   /** Queued ones that the broker may have (OUTBOX-9). */
   readonly #doubtful = new Set<Pending>();
+  /** Ids of intents whose publishers wait, and the write that makes each durable. */
+  readonly #unstored = new Map<number, number>();
   #nextId = 1;
+  #nextOrder = 1;
   #unacked = 0;
   #sent = 0;
 
   /** Puts a new intent at the end. */
-  add(intent: Intent, storedBy: number, sendableBy: number | null): Pending {
-    return this.#insert(this.#nextId, intent, storedBy, sendableBy);
+  add(intent: Intent, saw: Saw | undefined, storedBy: number, sendableBy: number | null): Pending {
+    this.#unstored.set(this.#nextId, storedBy);
+    return this.#insert(this.#nextId, intent, saw, sendableBy);
   }
 
-  /** Puts a stored intent back, in order of ids. */
+  /** Puts a stored intent back, behind those that are here. */
   restore(row: IntentRow, sendable: boolean): Pending {
-    const { id, ...intent } = row;
-    return this.#insert(id, intent, 0, sendable ? 0 : null);
+    const { id, saw, ...intent } = row;
+    return this.#insert(id, intent, saw, sendable ? 0 : null);
   }
 
-  #insert(id: number, intent: Intent, storedBy: number, sendableBy: number | null): Pending {
+  #insert(id: number, intent: Intent, saw: Saw | undefined, sendableBy: number | null): Pending {
     const pending: Pending = {
       id,
       intent,
+      saw,
+      order: this.#nextOrder++,
       standing: 'queued',
       shown: true,
-      storedBy,
       sendableBy,
       seq: undefined,
       sentEpoch: null,
       doubted: false,
+      overtaken: false,
       ackedUnder: null,
     };
     this.#all.set(id, pending);
     this.#nextId = Math.max(this.#nextId, id + 1);
     this.#unacked += 1;
     return pending;
+  }
+
+  /** Moves an intent behind all others: its `device_seq` is the last one now. */
+  moveToEnd(pending: Pending): void {
+    this.#all.delete(pending.id);
+    this.#all.set(pending.id, pending);
+    pending.order = this.#nextOrder++;
+  }
+
+  /** Ids of the intents that a write has made durable, in the order in which they were made. */
+  takeStored(write: number): number[] {
+    const stored = [...this.#unstored].filter(([, storedBy]) => storedBy <= write).map(([id]) => id);
+    for (const id of stored) this.#unstored.delete(id);
+    return stored;
   }
 
   get(id: number): Pending | undefined {

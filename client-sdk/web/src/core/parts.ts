@@ -1,5 +1,6 @@
 /** The parts of a core, which the chapters of its rules share. */
 import type { StreamId } from '../protocol/ids.js';
+import { Assembler } from '../protocol/snapshot.js';
 import type { Device } from './device.js';
 import { Link } from './link.js';
 import type { FaultKind } from './messages.js';
@@ -17,6 +18,8 @@ export class Parts {
   readonly outbox = new Outbox();
   readonly link = new Link();
   readonly saves = new Saves();
+  /** A `state` that travels in parts (REPLICA-8). */
+  readonly assembler = new Assembler();
   readonly replica: Replica;
   readonly view: View;
   /** All writes up to this one are durable. */
@@ -60,6 +63,7 @@ export function connect(parts: Parts, turn: Turn): void {
 /** OUTBOX-7; and whether there is a fork shows again at the next opening (FORK-2). */
 export function connectionEnded(parts: Parts): void {
   parts.outbox.requeueSent();
+  parts.assembler.clear();
   if (parts.fork === 'known') parts.fork = 'none';
 }
 

@@ -1,10 +1,12 @@
 /** From `publish` to the wire (client SPEC, "Outbox"). */
 import { EPOCH_NONE, eventsTopic } from '../protocol/ids.js';
+import type { Operation } from '../protocol/schema.js';
 import type { Value } from '../protocol/value.js';
 import { setAside } from './answers.js';
 import type { Connection } from './link.js';
 import { payloadOf, type Pending } from './outbox.js';
 import type { Parts } from './parts.js';
+import { sawOf } from './saw.js';
 import type { Turn } from './turn.js';
 
 /** What a PUBLISH has besides topic and payload, at most (REFUSE-4). */
@@ -15,6 +17,8 @@ export function publish(parts: Parts, turn: Turn, eventType: string, eventData: 
   const { device, outbox, replica, link } = parts;
   const reason = whyNot(parts, eventType, eventData);
   if (reason !== undefined) return turn.emit({ type: 'rejected', reason });
+  const operation = parts.view.operation(eventType, eventData);
+  const superseded = operation === undefined ? [] : supersededBy(parts, operation);
   const deviceSeq = device.takeSeq();
   const epoch = replica.epoch === EPOCH_NONE ? null : replica.epoch;
   const clock = device.tick(turn.now);
@@ -29,11 +33,31 @@ export function publish(parts: Parts, turn: Turn, eventType: string, eventData: 
   };
   const open = link.open !== undefined && parts.fork === 'none';
   if (open) device.offerAll();
-  const pending = outbox.add(intent, turn.write, open ? turn.write : null);
+  const saw = operation === undefined ? undefined : sawOf(replica.entry(operation));
+  const pending = outbox.add(intent, saw, turn.write, open ? turn.write : null);
+  for (const old of superseded) supersede(parts, turn, old, pending);
   parts.view.show(pending);
   turn.putDevice();
   turn.putIntent(pending);
   putFirstSchema(parts, turn);
+}
+
+/** OUTBOX-10: what was never offered, and says nothing any more once an intent acts on the same entry. */
+function supersededBy({ device, view }: Parts, { collection, key }: Operation): Pending[] {
+  if (!view.isSuperseding(collection)) return [];
+  return view
+    .over(collection, key)
+    .filter(
+      ({ standing, intent }) =>
+        standing === 'queued' && intent.deviceUuid === device.uuid && intent.deviceSeq > device.offered,
+    );
+}
+
+function supersede({ outbox, view }: Parts, turn: Turn, old: Pending, by: Pending): void {
+  view.hide(old);
+  outbox.remove(old);
+  turn.deleteIntents([old.id]);
+  turn.emit({ type: 'receipt', id: old.id, outcome: 'superseded', by: by.id });
 }
 
 /** STORE-3: without any schema a restarted client could not show what it has published. */
@@ -61,9 +85,7 @@ export function offerAll(parts: Parts, turn: Turn): void {
 
 /** Tells the publishers whose intents have become durable. */
 export function onPersisted(parts: Parts, turn: Turn, write: number): void {
-  for (const { id, storedBy } of parts.outbox.all()) {
-    if (storedBy > parts.persisted && storedBy <= write) turn.emit({ type: 'stored', id });
-  }
+  for (const id of parts.outbox.takeStored(write)) turn.emit({ type: 'stored', id });
   parts.persisted = Math.max(parts.persisted, write);
   parts.saves.persisted(write);
 }

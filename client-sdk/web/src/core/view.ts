@@ -3,7 +3,7 @@ import { encodeCanonical, sameBytes } from '../protocol/canonical.js';
 import { isLive, type Judged, type OpenAct, type StateEntry } from '../protocol/entry.js';
 import { itemsOf, type Entries, type Item } from '../protocol/list.js';
 import { entryAfter } from '../protocol/merge.js';
-import type { Operation } from '../protocol/schema.js';
+import type { CollectionSchema, Operation } from '../protocol/schema.js';
 import type { Target } from '../protocol/state.js';
 import { compareUtf8, type Value } from '../protocol/value.js';
 import type { Output } from './messages.js';
@@ -35,10 +35,36 @@ export class View {
     return itemsOf(this.entries(collection), list);
   }
 
+  /** The open acts of an entry that is in open conflict, the shown one first; else none (OVERLAY-5). */
+  openValues(collection: string, key: string): readonly OpenAct[] {
+    return openActs(this.entries(collection).get(key), this.#keepsBoth(collection));
+  }
+
+  /** The shown intents on an entry, in order. */
+  over(collection: string, key: string): readonly Pending[] {
+    return this.#overlay.get(collection)?.get(key) ?? [];
+  }
+
+  /** Whether a later event on an entry of this collection leaves nothing of those that its author saw (OUTBOX-10). */
+  isSuperseding(collection: string): boolean {
+    const { kind, conflict } = this.#schemaOf(collection) ?? {};
+    return conflict === 'last_write_wins' && (kind === 'set' || kind === 'map');
+  }
+
+  /** What an intent does; undefined: nothing that is shown. */
+  operation(eventType: string, eventData: Value): Operation | undefined {
+    const operation = this.replica.schema?.operation(eventType, eventData);
+    return operation === 'bad_data' ? undefined : operation;
+  }
+
+  /** What an intent does, by the schema at hand. */
+  operationOf({ intent }: Pending): Operation | undefined {
+    return this.operation(intent.eventType, intent.eventData);
+  }
+
   /** Whether a shown intent on this entry waits for the broker. */
   isPending(collection: string, key: string): boolean {
-    const over = this.#overlay.get(collection)?.get(key) ?? [];
-    return over.some(({ standing }) => standing !== 'acked');
+    return this.over(collection, key).some(({ standing }) => standing !== 'acked');
   }
 
   /** Names an entry that may differ after this input. */
@@ -49,22 +75,22 @@ export class View {
 
   /** Shows an intent, after those that are shown already. */
   show(pending: Pending): void {
-    const operation = this.#operation(pending);
+    const operation = this.operationOf(pending);
     if (operation === undefined) return;
     this.#insert(operation, pending);
     this.touch(operation);
   }
 
-  /** A shown intent has other fields now; what it is about stays. */
+  /** A shown intent has other fields or another place now; what it is about stays. */
   refresh(pending: Pending): void {
-    const operation = this.#operation(pending);
+    const operation = this.operationOf(pending);
     if (operation !== undefined) this.touch(operation);
   }
 
   /** Shows an intent no more (OVERLAY-2). */
   hide(pending: Pending): void {
     pending.shown = false;
-    const operation = this.#operation(pending);
+    const operation = this.operationOf(pending);
     const keys = operation && this.#overlay.get(operation.collection);
     if (operation === undefined || keys === undefined) return;
     const left = (keys.get(operation.key) ?? []).filter((other) => other !== pending);
@@ -96,8 +122,9 @@ export class View {
     const entries = this.#entries.get(collection) ?? new Map<string, StateEntry>();
     this.#entries.set(collection, entries);
     const keys: string[] = [];
+    const keepsBoth = this.#keepsBoth(collection);
     for (const [key, entry] of this.#compute(collection)) {
-      if (!looksTheSame(entries.get(key), entry)) keys.push(key);
+      if (!looksTheSame(entries.get(key), entry, keepsBoth)) keys.push(key);
       if (entry === undefined) entries.delete(key);
       else entries.set(key, entry);
     }
@@ -109,24 +136,23 @@ export class View {
     const overlay = this.#overlay.get(collection) ?? new Map<string, Pending[]>();
     const keys = new Set(this.#touched.get(collection));
     // Where an item of a list stands depends on the others.
-    if (this.replica.schema?.collection(collection)?.kind === 'list') addAll(keys, overlay.keys());
+    if (this.#schemaOf(collection)?.kind === 'list') addAll(keys, overlay.keys());
     const intents = [...keys].flatMap((key) => overlay.get(key) ?? []);
     const entries = this.#over(
       collection,
-      intents.sort((a, b) => a.id - b.id),
+      intents.sort((a, b) => a.order - b.order),
     );
     return [...keys].map((key) => [key, entries.get(key)]);
   }
 
   /** OVERLAY-1: the replica's entries with these intents applied in order. */
   #over(collection: string, intents: readonly Pending[]): Entries {
-    const { schema, state } = this.replica;
-    const layer = new Layer(state?.entries(collection) ?? new Map<string, StateEntry>());
-    const spec = schema?.collection(collection);
+    const layer = new Layer(this.replica.state?.entries(collection) ?? new Map<string, StateEntry>());
+    const schema = this.#schemaOf(collection);
     intents.forEach((pending, place) => {
-      const operation = this.#operation(pending);
-      if (spec === undefined || operation === undefined) return;
-      const entry = entryAfter(spec, layer, this.#judged(pending, place), operation);
+      const operation = this.operationOf(pending);
+      if (schema === undefined || operation === undefined) return;
+      const entry = entryAfter(schema, layer, this.#judged(pending, place), operation);
       if (entry !== undefined) layer.set(operation.key, entry);
     });
     return layer;
@@ -142,9 +168,12 @@ export class View {
     };
   }
 
-  #operation({ intent }: Pending): Operation | undefined {
-    const operation = this.replica.schema?.operation(intent.eventType, intent.eventData);
-    return operation === 'bad_data' ? undefined : operation;
+  #schemaOf(collection: string): CollectionSchema | undefined {
+    return this.replica.schema?.collection(collection);
+  }
+
+  #keepsBoth(collection: string): boolean {
+    return this.#schemaOf(collection)?.conflict === 'keep_both';
   }
 
   #insert({ collection, key }: Target, pending: Pending): void {
@@ -186,17 +215,23 @@ function addAll<T>(into: Set<T>, from: Iterable<T>): void {
   for (const one of from) into.add(one);
 }
 
-/** Whether an app sees no difference: live value, place in a list, further open acts (OVERLAY-3). */
-function looksTheSame(a: StateEntry | undefined, b: StateEntry | undefined): boolean {
-  if (a === b) return true;
-  return sameBytes(encodeCanonical(look(a)), encodeCanonical(look(b)));
+/** OVERLAY-5. */
+function openActs(entry: StateEntry | undefined, keepsBoth: boolean): readonly OpenAct[] {
+  if (entry === undefined || !keepsBoth || entry.conflicts.length === 0) return [];
+  return [entry.shown, ...entry.conflicts];
 }
 
-/** What of an entry an app sees. */
-function look(entry: StateEntry | undefined): Value {
-  if (entry === undefined) return null;
-  const conflicts = entry.conflicts.map(lookOfAct);
-  return isLive(entry.shown) || conflicts.length > 0 ? [lookOfAct(entry.shown), conflicts] : null;
+/** Whether an app sees no difference (OVERLAY-3). */
+function looksTheSame(a: StateEntry | undefined, b: StateEntry | undefined, keepsBoth: boolean): boolean {
+  return a === b || sameBytes(encodeCanonical(look(a, keepsBoth)), encodeCanonical(look(b, keepsBoth)));
+}
+
+/** What of an entry an app sees: live value, place in a list, open values. */
+function look(entry: StateEntry | undefined, keepsBoth: boolean): Value {
+  const shown = isLive(entry?.shown) ? lookOfAct(entry.shown) : null;
+  const open = openActs(entry, keepsBoth);
+  const authors = open.map(({ deviceUuid, timestamp, counter }) => [deviceUuid, timestamp, counter]);
+  return [shown, open.map(lookOfAct), authors];
 }
 
 function lookOfAct({ value, place }: OpenAct): Value {

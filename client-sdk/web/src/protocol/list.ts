@@ -56,15 +56,17 @@ export function comparePositions(a: Position, b: Position): number {
   return a.length - b.length;
 }
 
-/** The position between two, of which either may be missing (LIST-5). */
+/** The position between two, of which either may be missing (LIST-5). Where there is no room, a place is taken twice. */
 export function between(below: Position | undefined, above: Position | undefined): Position {
-  if (below === undefined) return above === undefined ? [0] : [at(above, 0) - 1];
-  if (above === undefined) return [at(below, 0) + 1];
+  if (below === undefined && above === undefined) return [0];
   const middle = split(below, above);
-  return middle.length > POSITION_LENGTH_MAX ? below : middle;
+  const fits = middle.length <= POSITION_LENGTH_MAX && middle.every(Number.isSafeInteger);
+  return fits ? middle : (below ?? above ?? middle);
 }
 
-function split(below: Position, above: Position): Position {
+function split(below: Position | undefined, above: Position | undefined): Position {
+  if (below === undefined) return [at(above, 0) - 1];
+  if (above === undefined) return [at(below, 0) + 1];
   const differing = below.findIndex((element, i) => element !== above[i]);
   if (differing < 0) return [...below, at(above, below.length) - 1];
   const lower = at(below, differing);
@@ -105,6 +107,6 @@ function lowestAbove(positions: readonly Position[], below: Position | undefined
 }
 
 /** Positions are never empty, and where one is looked into it is long enough. */
-function at(position: Position, i: number): number {
-  return position[i] ?? 0;
+function at(position: Position | undefined, i: number): number {
+  return position?.[i] ?? 0;
 }

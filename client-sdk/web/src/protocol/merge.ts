@@ -29,7 +29,8 @@ function actOf(entries: Entries, event: Judged, { key, action }: Operation): Ope
     case 'put':
       return { value: action.value, ...said };
     case 'count': {
-      const sum = Number(entry?.shown.value ?? 0) + action.amount;
+      const counted = entry?.shown.value;
+      const sum = (typeof counted === 'number' ? counted : 0) + action.amount;
       return Number.isSafeInteger(sum) ? { value: sum, ...said } : undefined;
     }
     case 'place':

@@ -1,0 +1,193 @@
+/** Openings and bridges: what a `state` does to the replica and to the outbox (client SPEC, "Replica", "Overlay"). */
+import { EPOCH_NONE, SCHEMA_TOPIC, sinceFilter } from '../protocol/ids.js';
+import type { Snapshot } from '../protocol/snapshot.js';
+import { acknowledge, forkKnown, setAside } from './answers.js';
+import { WINDOW_MAX, type Connection } from './link.js';
+import type { Pending } from './outbox.js';
+import { breakOff, fault, hide, type Parts } from './parts.js';
+import { offerAll } from './publishing.js';
+import { isAsSeen } from './saw.js';
+import type { Turn } from './turn.js';
+
+/** LINK-2, REPLICA-9: an opening that is awaited, or a bridge while none is. */
+export function onState(parts: Parts, turn: Turn, connection: Connection, snapshot: Snapshot): void {
+  if (snapshot.mark !== undefined) {
+    if (connection.awaiting === 'opening') onOpening(parts, turn, connection, snapshot, snapshot.mark);
+  } else if (snapshot.since === 0 && parts.link.isSettled) onBridge(parts, turn, connection, snapshot);
+}
+
+function onOpening(
+  parts: Parts,
+  turn: Turn,
+  connection: Connection,
+  snapshot: Snapshot,
+  mark: number | null,
+): void {
+  const { epoch } = parts.replica;
+  if (!take(parts, turn, connection, snapshot)) return;
+  const known = Math.min(mark ?? 0, parts.device.offered);
+  const forked = mark !== null && mark > parts.device.offered;
+  parts.link.opened(connection, { head: snapshot.head, known: forked ? 0 : known });
+  if (forked) forkKnown(parts);
+  reach(parts, connection);
+  onMark(parts, turn, known);
+  setAsideDoubted(parts, turn);
+  if (isOther(parts, epoch)) parts.holding = true;
+  rebase(parts, turn);
+  if (mark === null && parts.device.offered === 0) catchUpUnseen(parts, turn, snapshot);
+  decideOvertaken(parts, turn);
+  if (parts.fork === 'none') offerAll(parts, turn);
+}
+
+/** REPLICA-9. */
+function onBridge(parts: Parts, turn: Turn, connection: Connection, snapshot: Snapshot): void {
+  const { epoch, seq } = parts.replica;
+  if (snapshot.epoch === epoch && snapshot.seq <= seq) return;
+  if (!take(parts, turn, connection, snapshot)) return;
+  connection.progressed = true;
+  if (isOther(parts, epoch)) {
+    parts.holding = true;
+    letGoOfAcked(parts);
+    rebase(parts, turn);
+  }
+  for (const pending of parts.outbox.all()) if (isThere(parts, pending)) hide(parts, pending);
+  reach(parts, connection);
+}
+
+/** REPLICA-1, REPLICA-2, SCHEMA-10: false if there is something else to wait for. */
+function take(parts: Parts, turn: Turn, connection: Connection, snapshot: Snapshot): boolean {
+  const { replica } = parts;
+  if (snapshot.schema !== replica.schema?.hash) {
+    askForOtherSchema(parts, turn, connection);
+    return false;
+  }
+  const { epoch, seq, isThere } = replica;
+  const taken = replica.take(snapshot);
+  if (taken === 'delta' || taken === 'digest') {
+    startOver(parts, turn, connection, taken);
+    return false;
+  }
+  if (taken === 'taken') parts.view.reset(parts.outbox.all());
+  if (!isThere || epoch !== replica.epoch || seq !== replica.seq) parts.saves.changed(turn.now);
+  parts.seeClocks();
+  return true;
+}
+
+/** Whether the replica was of another epoch before. An empty one had none. */
+function isOther({ replica }: Parts, before: string): boolean {
+  return before !== EPOCH_NONE && before !== replica.epoch;
+}
+
+/** Whether the replica has the event of an acknowledged intent. */
+function isThere({ replica }: Parts, { standing, seq }: Pending): boolean {
+  return standing === 'acked' && seq !== undefined && seq <= replica.seq;
+}
+
+/** REPLICA-2: asks for the whole state, once. */
+function startOver(parts: Parts, turn: Turn, connection: Connection, kind: 'delta' | 'digest'): void {
+  const detail =
+    kind === 'delta' ? 'a delta that does not follow the cursor' : 'a state without the digest that it names';
+  if (connection.restarted) return breakOff(parts, turn, kind, detail);
+  fault(turn, kind, detail);
+  connection.restarted = true;
+  parts.link.await(connection, 'opening', turn.now);
+  turn.emit({ type: 'subscribe', filter: sinceFilter(parts.stream, 0, EPOCH_NONE) });
+}
+
+/** OVERLAY-2: once the cursor is at the head of an opening, the replica has what that speaks of. */
+export function reach(parts: Parts, connection: Connection): void {
+  const { opening } = connection;
+  if (opening === undefined || parts.replica.seq < opening.head) return;
+  connection.opening = undefined;
+  for (const pending of covered(parts, opening.known)) hide(parts, pending);
+  letGoOfAcked(parts);
+}
+
+/**
+ * OUTBOX-9. Up to `known` the broker may have this device's intents, but it may have refused some. So the last window
+ * of them is sent again; before that all were answered, and only their deletion was lost.
+ */
+function onMark(parts: Parts, turn: Turn, known: number): void {
+  const queued = covered(parts, known).filter(({ standing }) => standing === 'queued');
+  const doubtful = queued.splice(Math.max(0, queued.length - WINDOW_MAX));
+  parts.outbox.setDoubtful(doubtful);
+  for (const pending of queued) acknowledge(parts, turn, pending, pending.seq);
+}
+
+/** This device's intents up to a `device_seq`. */
+function covered({ outbox, device }: Parts, known: number): Pending[] {
+  const isCovered = ({ intent }: Pending): boolean =>
+    intent.deviceUuid === device.uuid && intent.deviceSeq <= known;
+  return [...outbox.all()].filter(isCovered);
+}
+
+/** OVERLAY-2: what was acknowledged in another history, or as another device, has no event to wait for. */
+function letGoOfAcked(parts: Parts): void {
+  for (const pending of parts.outbox.all()) {
+    const ofOther = pending.intent.deviceUuid !== parts.device.uuid;
+    if (pending.standing === 'acked' && (ofOther || pending.ackedUnder !== parts.replica.epoch))
+      hide(parts, pending);
+  }
+}
+
+/** REFUSE-3: an epoch that was called wrong and is the broker's own cannot be put right. */
+function setAsideDoubted(parts: Parts, turn: Turn): void {
+  for (const pending of parts.outbox.unacked()) {
+    const contradicted = pending.doubted && pending.intent.epoch === parts.replica.epoch;
+    pending.doubted = false;
+    if (!contradicted) continue;
+    setAside(parts, turn, pending, { name: 'wrong_epoch', reason: 'the broker refused its own epoch' });
+  }
+}
+
+/** REPLICA-7: its author acted on another history. */
+function rebase(parts: Parts, turn: Turn): void {
+  const { epoch, seq } = parts.replica;
+  for (const pending of parts.outbox.unacked()) {
+    if (pending.intent.epoch === null || pending.intent.epoch === epoch) continue;
+    changeBase(parts, turn, pending, isEntryAsSeen(parts, pending) ? seq : 0, epoch);
+  }
+}
+
+/** OUTBOX-11: what was never seen by the broker may be late, and is put right where nothing has changed. */
+function catchUpUnseen(parts: Parts, turn: Turn, { seq, epoch }: Snapshot): void {
+  for (const pending of [...parts.outbox.queued()]) {
+    if (pending.intent.baseSeq < seq && isUntouched(parts, pending))
+      changeBase(parts, turn, pending, seq, epoch);
+  }
+}
+
+/** Whether an intent means the same as when its author acted. */
+function isUntouched(parts: Parts, pending: Pending): boolean {
+  const operation = parts.view.operationOf(pending);
+  return operation === undefined || operation.action.type === 'count' || isEntryAsSeen(parts, pending);
+}
+
+/** REFUSE-5. */
+function decideOvertaken(parts: Parts, turn: Turn): void {
+  const { epoch, seq } = parts.replica;
+  for (const pending of parts.outbox.unacked().filter(({ overtaken }) => overtaken)) {
+    pending.overtaken = false;
+    if (isEntryAsSeen(parts, pending)) changeBase(parts, turn, pending, seq, epoch);
+    else setAside(parts, turn, pending, { name: 'overtaken', reason: 'its entry has changed since' });
+  }
+}
+
+function isEntryAsSeen({ view, replica }: Parts, pending: Pending): boolean {
+  const operation = view.operationOf(pending);
+  return operation !== undefined && isAsSeen(replica.entry(operation), pending.saw);
+}
+
+/** The intent goes as if its author had acted on this state. */
+function changeBase(parts: Parts, turn: Turn, pending: Pending, baseSeq: number, epoch: string): void {
+  pending.intent = { ...pending.intent, baseSeq, epoch: epoch === EPOCH_NONE ? null : epoch };
+  if (pending.sendableBy !== null) pending.sendableBy = turn.write;
+  turn.putIntent(pending);
+  parts.view.refresh(pending);
+}
+
+/** SCHEMA-10. */
+function askForOtherSchema(parts: Parts, turn: Turn, connection: Connection): void {
+  parts.link.await(connection, 'other schema', turn.now);
+  turn.emit({ type: 'subscribe', filter: SCHEMA_TOPIC });
+}
