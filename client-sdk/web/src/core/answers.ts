@@ -64,23 +64,25 @@ function onOvertaken(parts: Parts, turn: Turn, pending: Pending, refusal: Refusa
   const { outbox, device } = parts;
   pending.intent = { ...pending.intent, deviceSeq: device.takeSeq() };
   pending.overtaken = true;
-  pending.sendableBy = null;
   outbox.stand(pending, 'queued');
   outbox.moveToEnd(pending);
-  parts.view.refresh(pending);
+  if (pending.shown) parts.view.refresh(pending);
+  else reshow(parts, pending);
   turn.putDevice();
   turn.putIntent(pending);
   resubscribe(parts, turn);
 }
 
-function hasLaterOnEntry({ outbox, view }: Parts, pending: Pending): boolean {
+function hasLaterOnEntry({ view }: Parts, pending: Pending): boolean {
   const entry = view.operationOf(pending);
   if (entry === undefined) return false;
-  for (const other of outbox.all()) {
-    const { collection, key } = other.order > pending.order ? (view.operationOf(other) ?? {}) : {};
-    if (collection === entry.collection && key === entry.key) return true;
-  }
-  return false;
+  return view.over(entry.collection, entry.key).some(({ order }) => order > pending.order);
+}
+
+/** Puts an intent into the overlay (again), behind all others. */
+function reshow({ view }: Parts, pending: Pending): void {
+  pending.shown = true;
+  view.show(pending);
 }
 
 /** Subscribes the `$since` of the cursor again, unless something is awaited already. */
@@ -128,9 +130,7 @@ function renumber(parts: Parts, turn: Turn, pending: Pending): void {
   const { device, view } = parts;
   if (pending.shown) view.hide(pending);
   pending.intent = { ...pending.intent, deviceUuid: device.uuid, deviceSeq: device.takeSeq() };
-  pending.sendableBy = null;
   pending.seq = undefined;
-  pending.shown = true;
-  view.show(pending);
+  reshow(parts, pending);
   turn.putIntent(pending);
 }

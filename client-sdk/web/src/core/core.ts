@@ -11,7 +11,7 @@ import type { Value } from '../protocol/value.js';
 import { mintWhenQuiet, onAcked, onNewDevice } from './answers.js';
 import { Device } from './device.js';
 import type { CoreOptions, CoreStatus, Input, IntentRow, Output, StoredRows } from './messages.js';
-import { connect, connectionEnded, drop, fault, Parts } from './parts.js';
+import { connect, connectionEnded, drop, fault, Parts, seeClocks } from './parts.js';
 import { onPersisted, publish, sendWhatMayGo } from './publishing.js';
 import { onConnected, onMessage } from './resuming.js';
 import { Turn } from './turn.js';
@@ -130,11 +130,12 @@ export class Core {
     if (!replica.restore(stored.schema, stored.replica))
       fault(turn, 'storage', 'the stored replica is not usable');
     for (const row of inOrder(stored.intents ?? [], device.uuid)) {
-      const pending = outbox.restore(row, row.deviceSeq <= device.offered);
+      const pending = outbox.restore(row);
       // A fork changes all others, so this was acknowledged before one.
       if (row.deviceUuid !== device.uuid) outbox.stand(pending, 'acked');
     }
-    this.#parts.seeClocks();
+    for (const name of replica.schema?.collections ?? [])
+      seeClocks(device, replica.state?.entries(name) ?? []);
     view.reset(outbox.all());
     // There was no view before, so nothing of it has changed.
     view.settle();

@@ -4,7 +4,7 @@ import type { Snapshot } from '../protocol/snapshot.js';
 import { acknowledge, forkKnown, setAside } from './answers.js';
 import { WINDOW_MAX, type Connection } from './link.js';
 import type { Pending } from './outbox.js';
-import { breakOff, fault, hide, type Parts } from './parts.js';
+import { breakOff, fault, hide, seeClocks, type Parts } from './parts.js';
 import { offerAll } from './publishing.js';
 import { isAsSeen } from './saw.js';
 import type { Turn } from './turn.js';
@@ -28,13 +28,13 @@ function onOpening(
   const known = Math.min(mark ?? 0, parts.device.offered);
   const forked = mark !== null && mark > parts.device.offered;
   parts.link.opened(connection, { head: snapshot.head, known: forked ? 0 : known });
+  onMark(parts, turn, known);
   if (forked) forkKnown(parts);
   reach(parts, connection);
-  onMark(parts, turn, known);
   setAsideDoubted(parts, turn);
   if (isOther(parts, epoch)) parts.holding = true;
   rebase(parts, turn);
-  if (mark === null && parts.device.offered === 0) catchUpUnseen(parts, turn, snapshot);
+  if (mark === null && parts.device.offered === 0) catchUpUnseen(parts, turn);
   decideOvertaken(parts, turn);
   if (parts.fork === 'none') offerAll(parts, turn);
 }
@@ -69,7 +69,7 @@ function take(parts: Parts, turn: Turn, connection: Connection, snapshot: Snapsh
   }
   if (taken === 'taken') parts.view.reset(parts.outbox.all());
   if (!isThere || epoch !== replica.epoch || seq !== replica.seq) parts.saves.changed(turn.now);
-  parts.seeClocks();
+  for (const entries of snapshot.collections.values()) seeClocks(parts.device, entries);
   return true;
 }
 
@@ -150,7 +150,8 @@ function rebase(parts: Parts, turn: Turn): void {
 }
 
 /** OUTBOX-11: what was never seen by the broker may be late, and is put right where nothing has changed. */
-function catchUpUnseen(parts: Parts, turn: Turn, { seq, epoch }: Snapshot): void {
+function catchUpUnseen(parts: Parts, turn: Turn): void {
+  const { epoch, seq } = parts.replica;
   for (const pending of [...parts.outbox.queued()]) {
     if (pending.intent.baseSeq < seq && isUntouched(parts, pending))
       changeBase(parts, turn, pending, seq, epoch);
@@ -181,7 +182,6 @@ function isEntryAsSeen({ view, replica }: Parts, pending: Pending): boolean {
 /** The intent goes as if its author had acted on this state. */
 function changeBase(parts: Parts, turn: Turn, pending: Pending, baseSeq: number, epoch: string): void {
   pending.intent = { ...pending.intent, baseSeq, epoch: epoch === EPOCH_NONE ? null : epoch };
-  if (pending.sendableBy !== null) pending.sendableBy = turn.write;
   turn.putIntent(pending);
   parts.view.refresh(pending);
 }

@@ -22,8 +22,8 @@ export interface Pending {
   standing: Standing;
   /** Whether the overlay holds it (OVERLAY-2). */
   shown: boolean;
-  /** The write that must be durable before it is sent (OUTBOX-4, OUTBOX-5); null: the link has not opened since. */
-  sendableBy: number | null;
+  /** The write that must be durable before it is sent (OUTBOX-4, OUTBOX-5). */
+  needs: number;
   /** Its seq, once answered or seen as an event. */
   seq: number | undefined;
   /** The epoch that it was last sent with; differs from the intent's once REPLICA-7 changed that. */
@@ -61,18 +61,17 @@ export class Outbox {
   #sent = 0;
 
   /** Puts a new intent at the end. */
-  add(intent: Intent, saw: Saw | undefined, storedBy: number, sendableBy: number | null): Pending {
+  add(intent: Intent, saw: Saw | undefined, storedBy: number): Pending {
     this.#unstored.set(this.#nextId, storedBy);
-    return this.#insert(this.#nextId, intent, saw, sendableBy);
+    return this.#insert(this.#nextId, intent, saw);
   }
 
   /** Puts a stored intent back, behind those that are here. */
-  restore(row: IntentRow, sendable: boolean): Pending {
-    const { id, saw, ...intent } = row;
-    return this.#insert(id, intent, saw, sendable ? 0 : null);
+  restore({ id, saw, ...intent }: IntentRow): Pending {
+    return this.#insert(id, intent, saw);
   }
 
-  #insert(id: number, intent: Intent, saw: Saw | undefined, sendableBy: number | null): Pending {
+  #insert(id: number, intent: Intent, saw: Saw | undefined): Pending {
     const pending: Pending = {
       id,
       intent,
@@ -80,7 +79,7 @@ export class Outbox {
       order: this.#nextOrder++,
       standing: 'queued',
       shown: true,
-      sendableBy,
+      needs: 0,
       seq: undefined,
       sentEpoch: null,
       doubted: false,

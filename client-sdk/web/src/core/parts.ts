@@ -1,4 +1,5 @@
 /** The parts of a core, which the chapters of its rules share. */
+import type { StateEntry } from '../protocol/entry.js';
 import type { StreamId } from '../protocol/ids.js';
 import { Assembler } from '../protocol/snapshot.js';
 import type { Device } from './device.js';
@@ -36,14 +37,13 @@ export class Parts {
     this.replica = new Replica(stream);
     this.view = new View(this.replica);
   }
+}
 
-  /** Moves the clock to the highest of the replica's entries (OUTBOX-2). */
-  seeClocks(): void {
-    for (const collection of this.replica.schema?.collections ?? []) {
-      const entries = this.replica.state?.entries(collection).values() ?? [];
-      for (const { shown, conflicts } of entries)
-        [shown, ...conflicts].forEach((act) => this.device.see(act));
-    }
+/** Moves the clock to the highest of some entries (OUTBOX-2). */
+export function seeClocks(device: Device, entries: Iterable<readonly [string, StateEntry]>): void {
+  for (const [, { shown, conflicts }] of entries) {
+    device.see(shown);
+    for (const act of conflicts) device.see(act);
   }
 }
 
