@@ -2,7 +2,8 @@
 //
 //   {"value": <value>}                           -> the hex of its canonical MessagePack
 //   {"collection": c, "key": k, "entry": <map>}  -> the entry's digest, 32 hex digits
-//   {"schema": <map of SCHEMA-2>, "events": [<event>…], "lists": [<list or null>…], "snapshots": [<hex>…]}
+//   {"schema": <map of SCHEMA-2>}                -> its hash; it holds for the lines that follow
+//   {"events": [<event>…], "lists": [<list or null>…], "snapshots": [<hex>…]}
 //     -> the hex of the full snapshot after these events, and [[collection, list, [key…]]…] of the lists with items
 //
 // `snapshots` are parts: of full states and of deltas, in order. They lead to a seq; from there the events lead to the
@@ -30,9 +31,12 @@ import {
 /** Room for the request around what it carries: a value may be 32 deep by itself. */
 const REQUEST_DEPTH = 36;
 
+let schema;
+
 function answer(line) {
   try {
     const request = fromJson(line, REQUEST_DEPTH);
+    if ('schema' in request) return adopt(Schema.fromMap(request.schema));
     if ('value' in request) return toHex(encodeCanonical(toValue(request.value)));
     if ('events' in request) return outcome(request);
     return digestText(entryDigest(request.collection, request.key, onWire(request.entry)));
@@ -41,11 +45,16 @@ function answer(line) {
   }
 }
 
+function adopt(given) {
+  schema = given;
+  return schema.hash;
+}
+
 /** What a log amounts to, if both ways lead to the same. */
-function outcome({ schema, events, lists, snapshots }) {
+function outcome({ events, lists, snapshots }) {
   const stream = { syncId: 'home', channel: null };
   const log = events.map((event) => decodeEvent(encodeCanonical(onWire(event))));
-  const [whole, resumed] = [new State(Schema.fromMap(schema)), reached(Schema.fromMap(schema), snapshots)];
+  const [whole, resumed] = [new State(schema), reached(snapshots)];
   for (const event of log) whole.apply(event);
   for (const event of log.slice(resumed.seq)) resumed.apply(event);
   const [bytes, again] = [whole, resumed].map((state) => toHex(encodeSnapshot(snapshotOf(stream, state))));
@@ -57,7 +66,7 @@ function outcome({ schema, events, lists, snapshots }) {
 }
 
 /** The state that snapshots lead to. */
-function reached(schema, snapshots) {
+function reached(snapshots) {
   const assembler = new Assembler();
   let state = new State(schema);
   for (const part of snapshots) {

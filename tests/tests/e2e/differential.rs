@@ -130,12 +130,12 @@ fn compare_logs(count: usize) {
     let mut changes: HashMap<String, usize> = HashMap::new();
     for _ in 0..count / LOGS_AT_ONCE {
         let batch: Vec<Log> = (0..LOGS_AT_ONCE).map(|_| logs.next()).collect();
-        let requests: Vec<String> = batch
-            .iter()
-            .map(|log| log.request(logs.splits(log)))
-            .collect();
+        let (schema, hash) = logs.schema();
+        let mut requests = vec![schema];
+        requests.extend(batch.iter().map(|log| log.request(logs.splits(log))));
         let answers = ask_node(&requests);
-        for (log, (request, answer)) in batch.iter().zip(requests.iter().zip(answers)) {
+        assert_eq!(answers[0], hash);
+        for (log, (request, answer)) in batch.iter().zip(requests.iter().zip(answers).skip(1)) {
             assert!(log.expected() == answer, "{request}\nNode: {answer}");
             for (collection, times) in log.changes() {
                 *changes.entry(collection).or_default() += times;

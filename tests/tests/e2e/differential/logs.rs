@@ -41,6 +41,13 @@ impl Logs {
         }
     }
 
+    /// What has to be said before the logs, and the answer.
+    pub(super) fn schema(&self) -> (String, String) {
+        let document: Json = serde_json::from_str(&self.schema.document()).unwrap();
+        let request = json!({ "schema": document["schema"] });
+        (request.to_string(), self.schema.hash().to_string())
+    }
+
     pub(super) fn next(&mut self) -> Log {
         let names: Vec<String> = self.schema.collections().keys().cloned().collect();
         let focus = (0..1 + self.dice.below(3)).map(|_| pick(&mut self.dice, &names).clone());
@@ -69,14 +76,12 @@ impl Logs {
 impl Log {
     /// The request of the other side's script: the log, and a way to the same state over snapshots.
     pub(super) fn request(&self, (first, second): (usize, usize)) -> String {
-        let document: Json = serde_json::from_str(&self.schema.document()).unwrap();
         let (from, to) = (self.state(first), self.state(second));
         let events: Vec<String> = self.events.iter().map(Event::to_json).collect();
         let snapshots = [parts(&from, Seq::ZERO), parts(&to, from.seq())].concat();
         let snapshots = if second == 0 { Vec::new() } else { snapshots };
         format!(
-            r#"{{"schema":{},"lists":{},"snapshots":{},"events":[{}]}}"#,
-            document["schema"],
+            r#"{{"lists":{},"snapshots":{},"events":[{}]}}"#,
             json!(LISTS),
             json!(snapshots),
             events.join(",")
