@@ -118,6 +118,7 @@ function readRow(row: ValueMap): IntentRow {
     baseSeq: row['base_seq'] as number,
     epoch: (row['epoch'] ?? null) as string | null,
     ...(row['saw'] === undefined ? {} : { saw: readSaw(row['saw'] as ValueMap) }),
+    ...(row['overtaken'] === true ? { overtaken: true } : {}),
   };
 }
 
@@ -197,8 +198,12 @@ function printPut({ device, intents, replica, schema }: Extract<Output, { type: 
   };
 }
 
-function printRow({ id, saw, ...intent }: IntentRow): Json {
-  return { id, ...printIntent(intent), ...(saw === undefined ? {} : { saw: printSaw(saw) }) };
+function printRow({ id, saw, overtaken, ...intent }: IntentRow): Json {
+  const judged = {
+    ...(saw === undefined ? {} : { saw: printSaw(saw) }),
+    ...(overtaken ? { overtaken } : {}),
+  };
+  return { id, ...printIntent(intent), ...judged };
 }
 
 function printDevice({ deviceUuid, nextDeviceSeq, offered, timestamp, counter }: StoredRows['device']): Json {

@@ -46,7 +46,7 @@ export function setAside(parts: Parts, turn: Turn, pending: Pending, refusal: Re
 function onRefused(parts: Parts, turn: Turn, pending: Pending, refusal: Refusal): void {
   if (refusal.name === 'wrong_epoch') onWrongEpoch(parts, turn, pending);
   else if (refusal.name === 'device_forked') onForked(parts, pending);
-  else if (refusal.name === 'overtaken') onOvertaken(parts, turn, pending, refusal);
+  else if (refusal.name === 'overtaken') onOvertaken(parts, turn, pending);
   else setAside(parts, turn, pending, refusal);
 }
 
@@ -58,31 +58,11 @@ function onWrongEpoch(parts: Parts, turn: Turn, pending: Pending): void {
   if (pending.doubted) resubscribe(parts, turn);
 }
 
-/** REFUSE-5: it was never accepted; the next opening shows whether what it acted on is still as its author saw it. */
-function onOvertaken(parts: Parts, turn: Turn, pending: Pending, refusal: Refusal): void {
-  if (hasLaterOnEntry(parts, pending)) return setAside(parts, turn, pending, refusal);
-  const { outbox, device } = parts;
-  pending.intent = { ...pending.intent, deviceSeq: device.takeSeq() };
-  pending.overtaken = true;
-  outbox.stand(pending, 'queued');
-  outbox.moveToEnd(pending);
-  if (pending.shown) parts.view.refresh(pending);
-  else reshow(parts, pending);
-  turn.putDevice();
+/** REFUSE-5: what happened on its entry shows at the next opening. */
+function onOvertaken(parts: Parts, turn: Turn, pending: Pending): void {
+  parts.outbox.stand(pending, 'overtaken');
   turn.putIntent(pending);
   resubscribe(parts, turn);
-}
-
-function hasLaterOnEntry({ view }: Parts, pending: Pending): boolean {
-  const entry = view.operationOf(pending);
-  if (entry === undefined) return false;
-  return view.over(entry.collection, entry.key).some(({ order }) => order > pending.order);
-}
-
-/** Puts an intent into the overlay (again), behind all others. */
-function reshow({ view }: Parts, pending: Pending): void {
-  pending.shown = true;
-  view.show(pending);
 }
 
 /** Subscribes the `$since` of the cursor again, unless something is awaited already. */
@@ -131,6 +111,7 @@ function renumber(parts: Parts, turn: Turn, pending: Pending): void {
   if (pending.shown) view.hide(pending);
   pending.intent = { ...pending.intent, deviceUuid: device.uuid, deviceSeq: device.takeSeq() };
   pending.seq = undefined;
-  reshow(parts, pending);
+  pending.shown = true;
+  view.show(pending);
   turn.putIntent(pending);
 }

@@ -41,6 +41,8 @@ export interface IntentRow extends Intent {
   readonly id: number;
   /** What the replica had at its entry when the user acted (STORE-5); absent: not known. */
   readonly saw?: Saw;
+  /** Refused as `overtaken`, and not judged yet (REFUSE-5). */
+  readonly overtaken?: true;
 }
 
 /** An entry by what tells it from a later one; empty: there was none. */

@@ -25,17 +25,17 @@ function onOpening(
 ): void {
   const { epoch } = parts.replica;
   if (!take(parts, turn, connection, snapshot)) return;
-  const known = Math.min(mark ?? 0, parts.device.offered);
+  const has = Math.min(mark ?? 0, parts.device.offered);
   const forked = mark !== null && mark > parts.device.offered;
-  parts.link.opened(connection, { head: snapshot.head, known: forked ? 0 : known });
-  onMark(parts, turn, known);
+  parts.link.opened(connection, { head: snapshot.head, known: forked ? 0 : has });
+  onMark(parts, turn, has);
   if (forked) forkKnown(parts);
   reach(parts, connection);
   setAsideDoubted(parts, turn);
   if (isOther(parts, epoch)) parts.holding = true;
   rebase(parts, turn);
-  if (mark === null && parts.device.offered === 0) catchUpUnseen(parts, turn);
-  decideOvertaken(parts, turn);
+  if (mark === null && parts.device.offered === 0) renewUnseen(parts, turn);
+  judgeOvertaken(parts, turn);
   if (parts.fork === 'none') offerAll(parts, turn);
 }
 
@@ -99,7 +99,8 @@ export function reach(parts: Parts, connection: Connection): void {
   const { opening } = connection;
   if (opening === undefined || parts.replica.seq < opening.head) return;
   connection.opening = undefined;
-  for (const pending of covered(parts, opening.known)) hide(parts, pending);
+  for (const pending of covered(parts, opening.known))
+    if (pending.standing !== 'overtaken') hide(parts, pending);
   letGoOfAcked(parts);
 }
 
@@ -142,20 +143,26 @@ function setAsideDoubted(parts: Parts, turn: Turn): void {
 
 /** REPLICA-7: its author acted on another history. */
 function rebase(parts: Parts, turn: Turn): void {
-  const { epoch, seq } = parts.replica;
+  const { epoch } = parts.replica;
   for (const pending of parts.outbox.unacked()) {
     if (pending.intent.epoch === null || pending.intent.epoch === epoch) continue;
-    changeBase(parts, turn, pending, isEntryAsSeen(parts, pending) ? seq : 0, epoch);
+    pending.intent = { ...pending.intent, baseSeq: 0, epoch: known(epoch) };
+    turn.putIntent(pending);
+    parts.view.refresh(pending);
   }
 }
 
-/** OUTBOX-11: what was never seen by the broker may be late, and is put right where nothing has changed. */
-function catchUpUnseen(parts: Parts, turn: Turn): void {
-  const { epoch, seq } = parts.replica;
-  for (const pending of [...parts.outbox.queued()]) {
-    if (pending.intent.baseSeq < seq && isUntouched(parts, pending))
-      changeBase(parts, turn, pending, seq, epoch);
+/** OUTBOX-11: the broker has accepted nothing of this device, and may find that too late. */
+function renewUnseen(parts: Parts, turn: Turn): void {
+  const renewed: Pending[] = [];
+  const passedOver = new Set<string>();
+  for (const pending of parts.outbox.unacked().reverse()) {
+    const entry = nameOfEntry(parts, pending);
+    const lacks = pending.standing === 'queued' && pending.intent.baseSeq < parts.replica.seq;
+    if (lacks && isUntouched(parts, pending) && !passedOver.has(entry)) renewed.push(pending);
+    else if (entry !== NO_ENTRY) passedOver.add(entry);
   }
+  for (const pending of renewed.reverse()) renew(parts, turn, pending);
 }
 
 /** Whether an intent means the same as when its author acted. */
@@ -165,13 +172,28 @@ function isUntouched(parts: Parts, pending: Pending): boolean {
 }
 
 /** REFUSE-5. */
-function decideOvertaken(parts: Parts, turn: Turn): void {
-  const { epoch, seq } = parts.replica;
-  for (const pending of parts.outbox.unacked().filter(({ overtaken }) => overtaken)) {
-    pending.overtaken = false;
-    if (isEntryAsSeen(parts, pending)) changeBase(parts, turn, pending, seq, epoch);
-    else setAside(parts, turn, pending, { name: 'overtaken', reason: 'its entry has changed since' });
+function judgeOvertaken(parts: Parts, turn: Turn): void {
+  const pending = parts.outbox.unacked();
+  const last = new Map(pending.map((one) => [nameOfEntry(parts, one), one]));
+  for (const one of pending.filter(({ standing }) => standing === 'overtaken')) {
+    const isLast = last.get(nameOfEntry(parts, one)) === one;
+    if (isLast && isEntryAsSeen(parts, one)) renew(parts, turn, one);
+    else setAside(parts, turn, one, { name: 'overtaken', reason: 'its entry has changed since' });
   }
+}
+
+/** OUTBOX-12: an intent that was certainly not accepted goes as one that has just been made. */
+function renew(parts: Parts, turn: Turn, pending: Pending): void {
+  const { outbox, view, device, replica } = parts;
+  const { epoch, seq } = replica;
+  if (pending.shown) view.hide(pending);
+  pending.intent = { ...pending.intent, deviceSeq: device.takeSeq(), baseSeq: seq, epoch: known(epoch) };
+  pending.shown = true;
+  outbox.stand(pending, 'queued');
+  outbox.moveToEnd(pending);
+  view.show(pending);
+  turn.putIntent(pending);
+  turn.putDevice();
 }
 
 function isEntryAsSeen({ view, replica }: Parts, pending: Pending): boolean {
@@ -179,11 +201,17 @@ function isEntryAsSeen({ view, replica }: Parts, pending: Pending): boolean {
   return operation !== undefined && isAsSeen(replica.entry(operation), pending.saw);
 }
 
-/** The intent goes as if its author had acted on this state. */
-function changeBase(parts: Parts, turn: Turn, pending: Pending, baseSeq: number, epoch: string): void {
-  pending.intent = { ...pending.intent, baseSeq, epoch: epoch === EPOCH_NONE ? null : epoch };
-  turn.putIntent(pending);
-  parts.view.refresh(pending);
+const NO_ENTRY = '';
+
+/** Tells entries apart; names of collections have no space. */
+function nameOfEntry({ view }: Parts, pending: Pending): string {
+  const operation = view.operationOf(pending);
+  return operation === undefined ? NO_ENTRY : `${operation.collection} ${operation.key}`;
+}
+
+/** The epoch that an intent carries. */
+function known(epoch: string): string | null {
+  return epoch === EPOCH_NONE ? null : epoch;
 }
 
 /** SCHEMA-10. */

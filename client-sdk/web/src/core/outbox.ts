@@ -8,6 +8,8 @@ export type Standing =
   | 'queued'
   /** Sent on this connection and not answered. */
   | 'sent'
+  /** Refused as `overtaken`; the next opening decides (REFUSE-5). */
+  | 'overtaken'
   /** On the broker's disk. */
   | 'acked';
 
@@ -30,16 +32,19 @@ export interface Pending {
   sentEpoch: string | null;
   /** Refused as `wrong_epoch` with the epoch that it has; the next opening decides (REFUSE-3). */
   doubted: boolean;
-  /** Refused as `overtaken`; the next opening decides (REFUSE-5). */
-  overtaken: boolean;
   /** The epoch of the replica when it was acknowledged (OVERLAY-2). */
   ackedUnder: string | null;
 }
 
 /** The row that is stored for an intent. */
 export function rowOf(pending: Pending): IntentRow {
-  const { id, intent, saw } = pending;
-  return { id, ...intent, ...(saw === undefined ? {} : { saw }) };
+  const { id, intent, saw, standing } = pending;
+  return {
+    id,
+    ...intent,
+    ...(saw === undefined ? {} : { saw }),
+    ...(standing === 'overtaken' ? { overtaken: true } : {}),
+  };
 }
 
 /** The payload that is sent for an intent. */
@@ -67,8 +72,10 @@ export class Outbox {
   }
 
   /** Puts a stored intent back, behind those that are here. */
-  restore({ id, saw, ...intent }: IntentRow): Pending {
-    return this.#insert(id, intent, saw);
+  restore({ id, saw, overtaken, ...intent }: IntentRow): Pending {
+    const pending = this.#insert(id, intent, saw);
+    if (overtaken === true) this.stand(pending, 'overtaken');
+    return pending;
   }
 
   #insert(id: number, intent: Intent, saw: Saw | undefined): Pending {
@@ -83,7 +90,6 @@ export class Outbox {
       seq: undefined,
       sentEpoch: null,
       doubted: false,
-      overtaken: false,
       ackedUnder: null,
     };
     this.#all.set(id, pending);

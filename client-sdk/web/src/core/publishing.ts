@@ -44,11 +44,11 @@ function newIntent({ device, replica }: Parts, turn: Turn, eventType: string, ev
   };
 }
 
-/** OUTBOX-10: what was never offered, and says nothing any more once an intent acts on the same entry. */
+/** OUTBOX-10: what was certainly not accepted, and says nothing any more once an intent acts on the same entry. */
 function supersededBy({ device, view }: Parts, { collection, key }: Operation): Pending[] {
   if (!view.isSuperseding(collection)) return [];
   const isNew = ({ standing, intent }: Pending): boolean =>
-    standing === 'queued' && intent.deviceUuid === device.uuid && intent.deviceSeq > device.offered;
+    standing === 'overtaken' || (standing === 'queued' && intent.deviceSeq > device.offered);
   const found = view.over(collection, key).filter(isNew);
   return found.sort((a, b) => a.id - b.id);
 }
@@ -99,8 +99,8 @@ function whoseTurn({ outbox, holding, fork }: Parts): Iterable<Pending> {
   return fork === 'known' ? outbox.doubtful() : [];
 }
 
-function isReady({ device, persisted }: Parts, { intent, needs, overtaken }: Pending): boolean {
-  return intent.deviceSeq <= device.offered && needs <= persisted && !overtaken;
+function isReady({ device, persisted }: Parts, { intent, needs }: Pending): boolean {
+  return intent.deviceSeq <= device.offered && needs <= persisted;
 }
 
 function send(parts: Parts, turn: Turn, connection: Connection, pending: Pending): void {
