@@ -9,7 +9,7 @@ export function golden<T>(name: string): T {
   return JSON.parse(readFileSync(new URL(`${name}.json`, FOLDER), 'utf8')) as T;
 }
 
-/** The music library's schema. */
+/** The schema of the golden states. */
 export function musicSchema(): Schema {
   const { schemas } = golden<{ schemas: { document: string }[] }>('schemas');
   return Schema.fromDocument(schemas[0]?.document ?? '');
