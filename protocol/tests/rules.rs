@@ -441,3 +441,14 @@ fn horizon_4_and_5_a_tombstone_goes_only_with_all_its_acts() {
     assert_eq!(gone, [("members".to_owned(), "Kim".to_owned(), seq(3))]);
     assert_eq!(talk.state.entry_count(), 0);
 }
+
+#[test]
+fn every_rule_of_the_spec_has_an_example() {
+    let spec = include_str!("../SPEC.md");
+    let rules: Vec<&str> = spec.split("\n- **").skip(1).collect();
+    let without = rules
+        .iter()
+        .filter(|rule| !rule.to_lowercase().contains("example:"));
+    let ids: Vec<&str> = without.filter_map(|rule| rule.split("**").next()).collect();
+    assert!(ids.is_empty() && rules.len() > 80, "{ids:?}");
+}
