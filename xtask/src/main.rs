@@ -3,6 +3,7 @@
 mod check_all;
 mod demo;
 mod failure;
+mod fuzz;
 mod project;
 mod proofs;
 mod step;
@@ -35,6 +36,8 @@ enum Chore {
     Tidy,
     /// Kill the real broker in mid-load, again and again, and count what it acknowledged
     Kill9(proofs::Kill9),
+    /// Hand every decoder bytes that nobody meant (nightly compiler, cargo-fuzz)
+    Fuzz(fuzz::Fuzz),
     /// Measure (release build)
     #[command(subcommand)]
     Bench(proofs::Bench),
@@ -57,6 +60,7 @@ fn run(chore: Chore) -> Result<(), Failure> {
         Chore::CheckAll => check_all::run(&project),
         Chore::Tidy => tidy::run(&project),
         Chore::Kill9(options) => proofs::kill9(&project, &options),
+        Chore::Fuzz(options) => fuzz::run(&project, &options),
         Chore::Bench(bench) => proofs::bench(&project, &bench),
     }
 }
