@@ -12,7 +12,8 @@ import { State } from '../src/protocol/state.js';
 import type { Refusal } from '../src/protocol/refusal.js';
 import type { Value } from '../src/protocol/value.js';
 import type { Link, LinkListener, Transport } from '../src/transport/transport.js';
-import { golden, musicSchema } from './golden.js';
+import { Schema } from '../src/protocol/schema.js';
+import { MUSIC, schemaDocument } from './golden.js';
 
 const STREAM = streamId('music', null);
 const EPOCH = '00c0ffee00c0ffee';
@@ -23,8 +24,8 @@ export class FakeBroker {
   /** Devices in the order in which they connected. */
   readonly joined: string[] = [];
   readonly #marks = new Map<string, number>();
-  readonly #state = new State(musicSchema());
-  readonly #schema = golden<{ schemas: { document: string }[] }>('schemas').schemas[0]?.document ?? '';
+  readonly #schema = schemaDocument(MUSIC);
+  readonly state = new State(Schema.fromDocument(this.#schema));
   /** Whether connections can be made. */
   reachable = true;
   /** Event types that are refused for ever. */
@@ -65,7 +66,7 @@ export class FakeBroker {
 
   /** A full state, or a delta that names only its entries. */
   #opening(device: string, since: number): Uint8Array {
-    const full = snapshotOf(STREAM, this.#state);
+    const full = snapshotOf(STREAM, this.state);
     const collections = new Map(
       [...full.collections].map(([name, entries]) => [
         name,
@@ -97,7 +98,7 @@ export class FakeBroker {
   #accept(map: Record<string, Value>): void {
     const event = decodeEvent(encodeCanonical(map));
     this.log.push(event);
-    this.#state.apply(event);
+    this.state.apply(event);
     for (const link of this.links.values())
       if (link.follows) link.deliver(eventsTopic(STREAM), encodeEvent(event));
   }
@@ -113,7 +114,7 @@ export class FakeBroker {
 
   /** Live keys of a collection. */
   live(collection: string): string[] {
-    const entries = [...this.#state.entries(collection)].filter(([, { shown }]) => isLive(shown));
+    const entries = [...this.state.entries(collection)].filter(([, { shown }]) => isLive(shown));
     return entries.map(([key]) => key).sort();
   }
 }

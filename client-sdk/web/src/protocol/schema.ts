@@ -1,6 +1,7 @@
 /** The schema: which event types mean what (SCHEMA-1 … SCHEMA-4). */
 import { valueHash } from './digest.js';
 import { boolean, integer, map, MalformedError, text } from './fields.js';
+import { isName } from './ids.js';
 import { isMap, isReservedKey, toValue, type Value, type ValueMap } from './value.js';
 
 /** What a collection is. */
@@ -168,6 +169,7 @@ const KINDS: Readonly<Record<Kind, KindRules>> = {
   },
 };
 
+const NAME_CHARACTERS_MAX = 64;
 const OPEN_VALUES_MIN = 2;
 const OPEN_VALUES_MAX = 64;
 
@@ -187,6 +189,7 @@ function parseJson(document: string): unknown {
 
 /** A collection that this client cannot apply would make it disagree silently, so everything unknown is refused. */
 function readCollection(name: string, specs: ValueMap): CollectionSchema {
+  if (!isName(name)) throw tooOld(name, 'its name');
   const spec = map(specs, name);
   const kind = text(spec, 'kind');
   if (!Object.hasOwn(KINDS, kind)) throw tooOld(name, `the kind ${kind}`);
@@ -197,7 +200,7 @@ function readCollection(name: string, specs: ValueMap): CollectionSchema {
   return {
     kind: kind as Kind,
     ...(conflicts.length > 0 ? readConflict(name, spec, conflicts) : {}),
-    ...Object.fromEntries(texts.map((one) => [one, text(spec, one)])),
+    ...Object.fromEntries(texts.map((one) => [one, shortText(spec, one)])),
   } as CollectionSchema;
 }
 
@@ -219,6 +222,14 @@ function readConflict(
   const openValuesMax = integer(spec, 'open_values_max', OPEN_VALUES_MIN);
   if (openValuesMax > OPEN_VALUES_MAX) throw tooOld(name, `${openValuesMax} open values`);
   return { conflict, openValuesMax };
+}
+
+/** A name in `event_data`, or an event type. */
+function shortText(spec: ValueMap, name: string): string {
+  const given = text(spec, name);
+  const characters = [...given].length;
+  if (characters >= 1 && characters <= NAME_CHARACTERS_MAX && !isReservedKey(given)) return given;
+  throw new MalformedError(`${name} is not 1 to ${NAME_CHARACTERS_MAX} characters`);
 }
 
 function expectNames(what: string, given: ValueMap, known: readonly string[]): void {

@@ -57,7 +57,11 @@ impl Logs {
             seen: HashMap::new(),
             grows: self.dice.below(8) == 0,
         };
-        let length = if author.grows { 120 } else { 1 + self.dice.below(50) };
+        let length = if author.grows {
+            120
+        } else {
+            1 + self.dice.below(50)
+        };
         let events = (1..=length).map(|seq| author.event(&mut self.dice, &self.schema, seq));
         Log {
             events: events.collect(),
@@ -128,13 +132,18 @@ fn keys(state: &State, collection: &str, list: Option<&str>) -> Vec<String> {
 
 /// The parts of a full snapshot or a delta, as they travel.
 fn parts(state: &State, since: Seq) -> Vec<String> {
-    let stream = "sync/home/events".parse::<syncline_protocol::Topic>().unwrap();
+    let stream = "sync/home/events"
+        .parse::<syncline_protocol::Topic>()
+        .unwrap();
     let syncline_protocol::Topic::Events(stream) = stream else {
         unreachable!("it is an events topic")
     };
     let snapshot = Snapshot::of(state, stream, since);
     let parts = snapshot.parts(PART_BYTES);
-    parts.iter().map(|part| super::hex(&part.encode())).collect()
+    parts
+        .iter()
+        .map(|part| super::hex(&part.encode()))
+        .collect()
 }
 
 /// Who writes one log.
@@ -152,9 +161,16 @@ impl Author {
     fn event(&mut self, dice: &mut Dice, schema: &Schema, seq: u64) -> Event {
         let name = pick(dice, &self.focus).clone();
         let definition = &schema.collections()[&name];
-        let removes = definition.remove.as_ref().filter(|_| dice.below(4) == 0 && !self.grows);
+        let removes = definition
+            .remove
+            .as_ref()
+            .filter(|_| dice.below(4) == 0 && !self.grows);
         let event_type = removes.unwrap_or(&definition.add).to_string();
-        let event_type = if dice.below(30) == 0 { "other".to_owned() } else { event_type };
+        let event_type = if dice.below(30) == 0 {
+            "other".to_owned()
+        } else {
+            event_type
+        };
         let data = self.data(dice, seq);
         let device = pick(dice, &self.devices).clone();
         let base_seq = self.base_seq(dice, &device, seq);
@@ -166,7 +182,11 @@ impl Author {
 
     /// EVENT-6: never less than its author had seen before.
     fn base_seq(&mut self, dice: &mut Dice, device: &str, seq: u64) -> u64 {
-        let given = if dice.below(3) == 0 { seq - 1 } else { dice.below(seq) };
+        let given = if dice.below(3) == 0 {
+            seq - 1
+        } else {
+            dice.below(seq)
+        };
         let seen = self.seen.entry(device.to_owned()).or_default();
         *seen = given.max(*seen);
         *seen
@@ -174,7 +194,11 @@ impl Author {
 
     /// Under names that all collections share; now and then something is missing or of a wrong type.
     fn data(&self, dice: &mut Dice, seq: u64) -> Json {
-        let key = if self.grows { format!("i{seq}") } else { pick(dice, &KEYS).to_string() };
+        let key = if self.grows {
+            format!("i{seq}")
+        } else {
+            pick(dice, &KEYS).to_string()
+        };
         let mut data = json!({ "key": key, "list": pick(dice, &["mix", "mix", "mix", "é"]) });
         if dice.below(15) > 0 {
             data["value"] = any_value(dice, seq);
