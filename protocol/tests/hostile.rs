@@ -33,7 +33,7 @@ impl Dice {
             match self.next(6) {
                 0 if at < bytes.len() => bytes[at] ^= 1 << self.next(8),
                 1 if at < bytes.len() => {
-                    bytes[at] = [0, 1, 0x7f, 0x80, 0xc1, 0xdd, 0xdf, 0xff][self.next(8)]
+                    bytes[at] = [0, 1, 0x7f, 0x80, 0xc1, 0xdd, 0xdf, 0xff][self.next(8)];
                 }
                 2 => drop(bytes.drain(at..end)),
                 3 => {
