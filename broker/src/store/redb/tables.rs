@@ -3,6 +3,8 @@
 mod apply;
 mod marks;
 mod migrate;
+mod notes;
+mod plant;
 mod remove;
 mod rows;
 
@@ -19,8 +21,8 @@ use crate::store::piece::Piece;
 use crate::store::{Base, Committed, StoreError, StoredEntry, StreamHead};
 pub(super) use marks::AppliedMark;
 use rows::{
-    BASES, BaseRow, ENTRIES, EVENTS, MARKS, RECENT, STREAMS, StreamRow, corrupted, entries_of, key,
-    load_base, stream_id, stream_row,
+    BASES, BaseRow, ENTRIES, EVENTS, MARKS, NOTES, RECENT, STREAMS, StreamRow, corrupted,
+    entries_of, key, load_base, stream_id, stream_row,
 };
 
 pub(super) const FILE: &str = "tables.redb";
@@ -182,13 +184,14 @@ impl Tables {
 type Copy = fn(&Target, &ReadTransaction) -> Result<(), CopyError>;
 
 /// Every table of this file but `meta`: what is not here is in no backup.
-pub(super) const COPIED: [Copy; 6] = [
+pub(super) const COPIED: [Copy; 7] = [
     |to, from| to.take(from, STREAMS),
     |to, from| to.take(from, EVENTS),
     |to, from| to.take(from, MARKS),
     |to, from| to.take(from, RECENT),
     |to, from| to.take(from, BASES),
     |to, from| to.take(from, ENTRIES),
+    |to, from| to.take(from, NOTES),
 ];
 
 /// Makes all tables, so that nobody has to ask whether there are any.
@@ -199,6 +202,7 @@ fn make(txn: &WriteTransaction) -> Result<(), redb::Error> {
     txn.open_table(RECENT)?;
     txn.open_table(BASES)?;
     txn.open_table(ENTRIES)?;
+    txn.open_table(NOTES)?;
     Ok(())
 }
 

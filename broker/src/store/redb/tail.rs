@@ -50,6 +50,11 @@ impl Tail {
         self.position
     }
 
+    /// Nothing up to this position comes any more.
+    pub(super) fn skip_to(&mut self, position: u64) {
+        self.position = self.position.max(position);
+    }
+
     /// Takes journaled records and the heads that they lead to.
     pub(super) fn push(
         &mut self,
@@ -143,6 +148,11 @@ impl Tail {
             .filter(|it| it.accepted_at >= since)
             .map(|it| it.device)
             .collect()
+    }
+
+    /// Devices with events here.
+    pub(super) fn devices(&self, stream: &StreamId) -> Vec<DeviceId> {
+        self.events(stream).map(|it| it.device).collect()
     }
 
     fn events(&self, stream: &StreamId) -> impl Iterator<Item = &Footprint> {
