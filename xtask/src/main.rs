@@ -36,6 +36,8 @@ enum Chore {
     Tidy,
     /// Kill the real broker in mid-load, again and again, and count what it acknowledged
     Kill9(proofs::Kill9),
+    /// Fill a small disk under the real broker: refusals, reading, nothing lost, recovery
+    Enospc,
     /// Hand every decoder bytes that nobody meant (nightly compiler, cargo-fuzz)
     Fuzz(fuzz::Fuzz),
     /// Measure (release build)
@@ -60,6 +62,7 @@ fn run(chore: Chore) -> Result<(), Failure> {
         Chore::CheckAll => check_all::run(&project),
         Chore::Tidy => tidy::run(&project),
         Chore::Kill9(options) => proofs::kill9(&project, &options),
+        Chore::Enospc => proofs::enospc(&project),
         Chore::Fuzz(options) => fuzz::run(&project, &options),
         Chore::Bench(bench) => proofs::bench(&project, &bench),
     }
