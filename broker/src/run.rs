@@ -241,6 +241,14 @@ impl Rooms {
         tell_fatal: watch::Sender<Option<String>>,
     ) -> Result<Self, RunError> {
         let now: WallClock = Arc::new(wall_clock);
+        let tell_fatal = Arc::new(tell_fatal);
+        // Not kept alive by the store: that the sequencer is gone must show.
+        let of_the_store = Arc::downgrade(&tell_fatal);
+        store.when_dead(Arc::new(move |error| {
+            if let Some(tell) = of_the_store.upgrade() {
+                tell.send_replace(Some(error.to_string()));
+            }
+        }));
         let schema = Arc::new(options.schema);
         let states = Arc::new(States::new(
             Arc::clone(&store),

@@ -14,7 +14,7 @@ use super::copy::Target;
 use super::disk::{Disk, Media, SyncWatch};
 use super::turns::Turns;
 use super::{journal, tables};
-use crate::store::StoreError;
+use crate::store::{StoreError, Tell};
 
 /// In both files, in every version of their formats, for ever.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
@@ -86,7 +86,7 @@ impl DbFile {
             name,
             settings,
             path: media.path(name),
-            syncs: SyncWatch::default(),
+            syncs: SyncWatch::new(media.path(name)),
             turns: Turns::default(),
             reopened: Default::default(),
         };
@@ -234,6 +234,11 @@ impl DbFile {
         let lock = lock.unwrap_or_else(PoisonError::into_inner);
         let waited = self.reopened.1.wait_timeout(lock, READ_PAUSE);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Tells of a failed sync, after which nothing of this file counts.
+    pub(super) fn tell_of_failed_sync(&self, tell: Tell) {
+        self.syncs.tell(tell);
     }
 
     /// What this file holds does not add up.

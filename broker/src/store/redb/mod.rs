@@ -48,7 +48,7 @@ use syncline_protocol::{DeviceId, Seq, StreamId, SyncId, UnixMillis};
 use super::piece::Piece;
 use super::{
     Append, Appended, Base, Committed, Conflict, Erased, EventStore, Fold, Folded, Kept, Mark,
-    Planted, ReadLimit, Receipt, StoreError, StoredEntry, StreamHead, Watch,
+    Planted, ReadLimit, Receipt, StoreError, StoredEntry, StreamHead, Tell, Watch,
 };
 use applier::Applier;
 pub use backup::{Compacted, Restored};
@@ -403,6 +403,11 @@ impl EventStore for RedbStore {
         let trimmer = self.applier.trimmer();
         trimmer.trim_durably(self.tables.applied_to()?)?;
         self.tables.erase(sync_id)
+    }
+
+    fn when_dead(&self, tell: Tell) {
+        self.journal().file().tell_of_failed_sync(Arc::clone(&tell));
+        self.tables.file().tell_of_failed_sync(tell);
     }
 
     fn watch(&self) -> Watch {
