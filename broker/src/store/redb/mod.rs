@@ -57,6 +57,7 @@ pub(in crate::store) use file::DbFile;
 use journal::Journal;
 use pending::Pending;
 use tables::{ReadEnd, Tables};
+use tail::Tail;
 
 /// The limits of a [`RedbStore`].
 #[derive(Debug, Clone)]
@@ -313,7 +314,7 @@ impl EventStore for RedbStore {
 
     fn position(&self) -> Result<u64, StoreError> {
         self.look_for_doubt()?;
-        Ok(self.applier.tail(|tail| tail.position()))
+        Ok(self.applier.tail(Tail::position))
     }
 
     fn seq_at(&self, stream: &StreamId, position: u64) -> Result<Seq, StoreError> {
