@@ -32,6 +32,8 @@ mod crash_tests;
 #[cfg(test)]
 mod failure_tests;
 #[cfg(test)]
+mod measures;
+#[cfg(test)]
 mod migration_tests;
 #[cfg(test)]
 mod tests;
