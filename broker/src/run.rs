@@ -6,9 +6,9 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use syncline_protocol::{Schema, SyncId, UnixMillis};
@@ -25,7 +25,7 @@ use crate::http::{self, HttpServices, Readiness};
 use crate::router::{Router, RouterError, RouterProbe};
 use crate::sequencer::{self, AskCounter, AskFarthestCounter, Hooks, Sequencer};
 use crate::startup::{self, DataDir, Port, StartupError};
-use crate::store::{Committed, EventStore, RedbStore, StoreError};
+use crate::store::{Committed, EventStore, RedbStore, StoreError, Tell};
 
 /// How long connections may take to say goodbye.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
@@ -255,6 +255,15 @@ impl Broker {
     }
 }
 
+/// Also while nobody appends.
+fn tell_of_failed_sync(fatal: Weak<watch::Sender<Option<String>>>) -> Tell {
+    Arc::new(move |error| {
+        if let Some(tell_fatal) = fatal.upgrade() {
+            tell_fatal.send_replace(Some(error.to_string()));
+        }
+    })
+}
+
 impl Rooms {
     /// From the back to the front. Blocks, inside a runtime.
     fn start(
@@ -275,6 +284,7 @@ impl Rooms {
         // The sequencer's hook alone keeps it, so that whoever waits learns when the sequencer is gone.
         let tell_fatal = Arc::new(tell_fatal);
         let fatal = Arc::downgrade(&tell_fatal);
+        store.when_dead(tell_of_failed_sync(fatal.clone()));
         let hooks = Hooks {
             now: Arc::clone(&now),
             random: Box::new(random_bits),

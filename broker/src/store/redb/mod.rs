@@ -32,6 +32,8 @@ mod crash_tests;
 #[cfg(test)]
 mod failure_tests;
 #[cfg(test)]
+mod measures;
+#[cfg(test)]
 mod migration_tests;
 #[cfg(test)]
 mod tests;
@@ -48,7 +50,7 @@ use syncline_protocol::{DeviceId, Seq, StreamId, SyncId, UnixMillis};
 use super::piece::Piece;
 use super::{
     Append, Appended, Base, Committed, Conflict, Erased, EventStore, Fold, Folded, Kept, Mark,
-    Planted, ReadLimit, Receipt, StoreError, StoredEntry, StreamHead, Watch,
+    Planted, ReadLimit, Receipt, StoreError, StoredEntry, StreamHead, Tell, Watch,
 };
 use applier::Applier;
 pub use backup::{Compacted, Restored};
@@ -57,6 +59,7 @@ pub(in crate::store) use file::DbFile;
 use journal::Journal;
 use pending::Pending;
 use tables::{ReadEnd, Tables};
+use tail::Tail;
 
 /// The limits of a [`RedbStore`].
 #[derive(Debug, Clone)]
@@ -313,7 +316,7 @@ impl EventStore for RedbStore {
 
     fn position(&self) -> Result<u64, StoreError> {
         self.look_for_doubt()?;
-        Ok(self.applier.tail(|tail| tail.position()))
+        Ok(self.applier.tail(Tail::position))
     }
 
     fn seq_at(&self, stream: &StreamId, position: u64) -> Result<Seq, StoreError> {
@@ -403,6 +406,11 @@ impl EventStore for RedbStore {
         let trimmer = self.applier.trimmer();
         trimmer.trim_durably(self.tables.applied_to()?)?;
         self.tables.erase(sync_id)
+    }
+
+    fn when_dead(&self, tell: Tell) {
+        self.journal().file().tell_of_failed_sync(Arc::clone(&tell));
+        self.tables.file().tell_of_failed_sync(tell);
     }
 
     fn watch(&self) -> Watch {
