@@ -30,6 +30,24 @@ pub(crate) enum Bench {
         #[arg(long, default_value_t = 2000)]
         events: u32,
     },
+    /// PUBLISH to PUBACK while histories are kept short all the time, beside a broker that keeps everything
+    Compaction {
+        /// Rounds per broker
+        #[arg(long, default_value_t = 7)]
+        rounds: u32,
+        /// Events per round
+        #[arg(long, default_value_t = 20_000)]
+        events: u32,
+    },
+    /// How long the files are while far more goes through them than they keep
+    Steady {
+        /// Megabytes of state and kept history
+        #[arg(long, default_value_t = 100)]
+        megabytes: u32,
+        /// How often that goes through
+        #[arg(long, default_value_t = 4)]
+        turns: u32,
+    },
 }
 
 pub(crate) fn kill9(project: &Project, options: &Kill9) -> Result<(), Failure> {
@@ -41,7 +59,20 @@ pub(crate) fn kill9(project: &Project, options: &Kill9) -> Result<(), Failure> {
 }
 
 pub(crate) fn bench(project: &Project, bench: &Bench) -> Result<(), Failure> {
-    let Bench::Latency { rounds, events } = bench;
+    match bench {
+        Bench::Latency { rounds, events } => latency(project, *rounds, *events),
+        Bench::Compaction { rounds, events } => {
+            let figures = [("--rounds", *rounds), ("--events", *events)];
+            measure(project, "bench-compaction", Some("latency"), &figures)
+        }
+        Bench::Steady { megabytes, turns } => {
+            let figures = [("--megabytes", *megabytes), ("--turns", *turns)];
+            measure(project, "bench-compaction", Some("steady"), &figures)
+        }
+    }
+}
+
+fn latency(project: &Project, rounds: u32, events: u32) -> Result<(), Failure> {
     if tools::find_program("mosquitto").is_none() {
         let remedy = "sudo apt-get install -y mosquitto";
         return Err(Failure::with_remedy(
@@ -49,18 +80,21 @@ pub(crate) fn bench(project: &Project, bench: &Bench) -> Result<(), Failure> {
             remedy,
         ));
     }
-    let arguments = [
-        "--rounds",
-        &rounds.to_string(),
-        "--events",
-        &events.to_string(),
-    ];
-    run(
-        project,
-        "bench-latency",
-        Profile::Release,
-        &arguments.map(str::to_owned),
-    )
+    let figures = [("--rounds", rounds), ("--events", events)];
+    measure(project, "bench-latency", None, &figures)
+}
+
+fn measure(
+    project: &Project,
+    program: &'static str,
+    what: Option<&str>,
+    figures: &[(&str, u32)],
+) -> Result<(), Failure> {
+    let figures = figures
+        .iter()
+        .flat_map(|(name, figure)| [(*name).to_owned(), figure.to_string()]);
+    let arguments: Vec<String> = what.map(str::to_owned).into_iter().chain(figures).collect();
+    run(project, program, Profile::Release, &arguments)
 }
 
 pub(crate) fn demo_check(project: &Project) -> Result<(), Failure> {
@@ -105,6 +139,10 @@ fn repeat_line(program: &str, arguments: &[String]) -> String {
     match program {
         "demo-check" => "cargo demo --check".to_owned(),
         "bench-latency" => format!("cargo xtask bench latency {}", arguments.join(" ")),
+        "bench-compaction" => {
+            let what = arguments.join(" ").replacen("latency", "compaction", 1);
+            format!("cargo xtask bench {what}")
+        }
         _ => format!("cargo xtask {program} {}", arguments.join(" ")),
     }
 }
