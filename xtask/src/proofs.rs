@@ -14,6 +14,9 @@ pub(crate) struct Kill9 {
     /// How often the broker is killed and started again
     #[arg(long, default_value_t = 20)]
     rounds: u32,
+    /// With a short history, so that it is killed in mid-compaction, and with backups, so that it is killed in one
+    #[arg(long)]
+    compacting: bool,
     /// Repeats the run that printed this seed
     #[arg(long)]
     seed: Option<u64>,
@@ -30,28 +33,26 @@ pub(crate) enum Bench {
         #[arg(long, default_value_t = 2000)]
         events: u32,
     },
-    /// PUBLISH to PUBACK while histories are kept short all the time, beside a broker that keeps everything
+    /// `latency`: PUBLISH to PUBACK while histories are kept short all the time, beside a broker that keeps everything;
+    /// `steady`: the files' length while far more goes through them than they keep
     Compaction {
-        /// Rounds per broker
-        #[arg(long, default_value_t = 7)]
-        rounds: u32,
-        /// Events per round
-        #[arg(long, default_value_t = 20_000)]
-        events: u32,
+        /// One of both, and options of the program (`--help` lists them)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
-    /// How long the files are while far more goes through them than they keep
-    Steady {
-        /// Megabytes of state and kept history
-        #[arg(long, default_value_t = 100)]
-        megabytes: u32,
-        /// How often that goes through
-        #[arg(long, default_value_t = 4)]
-        turns: u32,
+    /// Commits, catching up, start-up and memory with many streams, bytes on disk
+    Log {
+        /// `commit`, `catch-up`, `many` or `disk` alone, and options of the program (`--help` lists them)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
 }
 
 pub(crate) fn kill9(project: &Project, options: &Kill9) -> Result<(), Failure> {
     let mut arguments = vec!["--rounds".to_owned(), options.rounds.to_string()];
+    if options.compacting {
+        arguments.push("--compacting".to_owned());
+    }
     if let Some(seed) = options.seed {
         arguments.extend(["--seed".to_owned(), seed.to_string()]);
     }
@@ -60,19 +61,15 @@ pub(crate) fn kill9(project: &Project, options: &Kill9) -> Result<(), Failure> {
 
 pub(crate) fn bench(project: &Project, bench: &Bench) -> Result<(), Failure> {
     match bench {
-        Bench::Latency { rounds, events } => latency(project, *rounds, *events),
-        Bench::Compaction { rounds, events } => {
-            let figures = [("--rounds", *rounds), ("--events", *events)];
-            measure(project, "bench-compaction", Some("latency"), &figures)
+        Bench::Latency { rounds, events } => bench_latency(project, *rounds, *events),
+        Bench::Compaction { arguments } => {
+            run(project, "bench-compaction", Profile::Release, arguments)
         }
-        Bench::Steady { megabytes, turns } => {
-            let figures = [("--megabytes", *megabytes), ("--turns", *turns)];
-            measure(project, "bench-compaction", Some("steady"), &figures)
-        }
+        Bench::Log { arguments } => run(project, "bench-log", Profile::Release, arguments),
     }
 }
 
-fn latency(project: &Project, rounds: u32, events: u32) -> Result<(), Failure> {
+fn bench_latency(project: &Project, rounds: u32, events: u32) -> Result<(), Failure> {
     if tools::find_program("mosquitto").is_none() {
         let remedy = "sudo apt-get install -y mosquitto";
         return Err(Failure::with_remedy(
@@ -80,21 +77,23 @@ fn latency(project: &Project, rounds: u32, events: u32) -> Result<(), Failure> {
             remedy,
         ));
     }
-    let figures = [("--rounds", rounds), ("--events", events)];
-    measure(project, "bench-latency", None, &figures)
+    let arguments = [
+        "--rounds",
+        &rounds.to_string(),
+        "--events",
+        &events.to_string(),
+    ];
+    run(
+        project,
+        "bench-latency",
+        Profile::Release,
+        &arguments.map(str::to_owned),
+    )
 }
 
-fn measure(
-    project: &Project,
-    program: &'static str,
-    what: Option<&str>,
-    figures: &[(&str, u32)],
-) -> Result<(), Failure> {
-    let figures = figures
-        .iter()
-        .flat_map(|(name, figure)| [(*name).to_owned(), figure.to_string()]);
-    let arguments: Vec<String> = what.map(str::to_owned).into_iter().chain(figures).collect();
-    run(project, program, Profile::Release, &arguments)
+/// Fills a small disk under the broker.
+pub(crate) fn enospc(project: &Project) -> Result<(), Failure> {
+    run(project, "enospc", Profile::Debug, &[])
 }
 
 pub(crate) fn demo_check(project: &Project) -> Result<(), Failure> {
@@ -138,10 +137,9 @@ fn run(
 fn repeat_line(program: &str, arguments: &[String]) -> String {
     match program {
         "demo-check" => "cargo demo --check".to_owned(),
-        "bench-latency" => format!("cargo xtask bench latency {}", arguments.join(" ")),
-        "bench-compaction" => {
-            let what = arguments.join(" ").replacen("latency", "compaction", 1);
-            format!("cargo xtask bench {what}")
+        "bench-latency" | "bench-log" | "bench-compaction" => {
+            let what = program.trim_start_matches("bench-");
+            format!("cargo xtask bench {what} {}", arguments.join(" "))
         }
         _ => format!("cargo xtask {program} {}", arguments.join(" ")),
     }
