@@ -379,7 +379,13 @@ impl World {
     fn move_history(&mut self) {
         match self.chance.below(12) {
             0 => self.broker.begin_epoch(),
-            1 | 2 => self.broker.forget_marks(),
+            1 | 2 => {
+                // A device that waits for an answer for as long as marks are kept is beyond FORK-4.
+                let waits = |it: &&Client| !it.disk.is_settled() || it.core.status().pending > 0;
+                let waiting = self.clients.iter().filter(waits);
+                let waiting: Vec<DeviceId> = waiting.map(|it| it.core.device()).collect();
+                self.broker.forget_marks(&waiting);
+            }
             _ => {
                 let to = self.chance.below(self.broker.log.len() + 1);
                 self.broker.raise_horizon(seq(to));
