@@ -38,6 +38,8 @@ enum Chore {
     Kill9(proofs::Kill9),
     /// Hand every decoder bytes that nobody meant (nightly compiler, cargo-fuzz)
     Fuzz(fuzz::Fuzz),
+    /// Fill a small disk under the real broker: refusals, reading, nothing lost, recovery
+    Enospc,
     /// Measure (release build)
     #[command(subcommand)]
     Bench(proofs::Bench),
@@ -61,6 +63,7 @@ fn run(chore: Chore) -> Result<(), Failure> {
         Chore::Tidy => tidy::run(&project),
         Chore::Kill9(options) => proofs::kill9(&project, &options),
         Chore::Fuzz(options) => fuzz::run(&project, &options),
+        Chore::Enospc => proofs::enospc(&project),
         Chore::Bench(bench) => proofs::bench(&project, &bench),
     }
 }
