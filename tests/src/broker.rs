@@ -188,12 +188,6 @@ impl Broker {
         &self.setup.data
     }
 
-<<<<<<< HEAD
-    /// The process.
-    #[must_use]
-    pub fn id(&self) -> u32 {
-        self.child.id()
-=======
     /// Its resident memory.
     ///
     /// # Panics
@@ -205,7 +199,6 @@ impl Broker {
         let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"));
         let kib = line.and_then(|it| it.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         kib.expect("a size in kB") * 1_024
->>>>>>> edge
     }
 
     /// Everything it said since its first start.

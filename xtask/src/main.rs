@@ -40,10 +40,6 @@ enum Chore {
     Enospc,
     /// Hand every decoder bytes that nobody meant (nightly compiler, cargo-fuzz)
     Fuzz(fuzz::Fuzz),
-    /// Hand every decoder bytes that nobody meant (nightly compiler, cargo-fuzz)
-    Fuzz(fuzz::Fuzz),
-    /// Fill a small disk under the real broker: refusals, reading, nothing lost, recovery
-    Enospc,
     /// Measure (release build)
     #[command(subcommand)]
     Bench(proofs::Bench),
@@ -68,8 +64,6 @@ fn run(chore: Chore) -> Result<(), Failure> {
         Chore::Kill9(options) => proofs::kill9(&project, &options),
         Chore::Enospc => proofs::enospc(&project),
         Chore::Fuzz(options) => fuzz::run(&project, &options),
-        Chore::Fuzz(options) => fuzz::run(&project, &options),
-        Chore::Enospc => proofs::enospc(&project),
         Chore::Bench(bench) => proofs::bench(&project, &bench),
     }
 }
