@@ -25,6 +25,7 @@ mod head;
 pub mod memory;
 mod piece;
 mod redb;
+pub mod sessions;
 
 #[cfg(test)]
 pub(crate) mod contract;

@@ -15,6 +15,7 @@ mod codec;
 mod disk;
 mod file;
 mod journal;
+mod sessions;
 mod tables;
 mod tail;
 
@@ -97,6 +98,7 @@ impl RedbStore {
             options.cache_bytes,
             options.mark_window,
         )?);
+        sessions::make(tables.file())?;
         media.sync_names()?;
         let journal = journal.resume_after(tables.applied_to()?)?;
         apply_remainder(&journal, &tables)?;

@@ -27,7 +27,7 @@ const EVENTS: TableDefinition<'_, (u64, u64), (u64, &[u8])> = TableDefinition::n
 /// Stream number and device to [`write_mark`].
 const MARKS: TableDefinition<'_, MarkKey, &[u8]> = TableDefinition::new("marks");
 
-type StreamKey<'a> = (&'a str, &'a str);
+pub(super) type StreamKey<'a> = (&'a str, &'a str);
 type StreamColumns = (u64, u64, u64, u64, u64, u32);
 type MarkKey = (u64, [u8; 16]);
 
@@ -92,6 +92,11 @@ impl Tables {
             txn.open_table(MARKS)?;
             Ok(())
         })
+    }
+
+    /// For other tables in the same file.
+    pub(super) fn file(&self) -> &DbFile {
+        &self.file
     }
 
     /// The journal's position up to which everything is here.
@@ -249,14 +254,14 @@ fn load_mark(
     read.map_err(|_| corrupted("a mark"))
 }
 
-fn key(stream: &StreamId) -> StreamKey<'_> {
+pub(super) fn key(stream: &StreamId) -> StreamKey<'_> {
     (
         stream.sync_id.as_str(),
         stream.channel.as_ref().map_or("", Channel::as_str),
     )
 }
 
-fn stream_id((sync_id, channel): StreamKey<'_>) -> Option<StreamId> {
+pub(super) fn stream_id((sync_id, channel): StreamKey<'_>) -> Option<StreamId> {
     let channel = match channel {
         "" => None,
         name => Some(name.parse().ok()?),
@@ -268,7 +273,7 @@ fn stream_id((sync_id, channel): StreamKey<'_>) -> Option<StreamId> {
 }
 
 /// For what the checksums of redb let through although this program never wrote it.
-fn corrupted(what: &str) -> redb::Error {
+pub(super) fn corrupted(what: &str) -> redb::Error {
     redb::Error::Corrupted(format!("{what} is garbled"))
 }
 
