@@ -15,7 +15,7 @@ use crate::store::sessions::codec::{
 };
 use crate::store::sessions::message::QueueSum;
 use crate::store::sessions::{
-    Cursor, LoadedSession, Message, MqttVersion, PacketId, Progress, QueueLimit, QueueNumber,
+    Cursor, Lag, LoadedSession, Message, MqttVersion, PacketId, Progress, QueueLimit, QueueNumber,
     Queued, SessionChange, SessionKey, SessionStore, Side, StoredSession, StoredSubscription,
     Written, names_group,
 };
@@ -29,7 +29,8 @@ const SESSIONS: TableDefinition<'_, SessionNames<'_>, SessionColumns> =
 /// Number and filter to [`write_subscription`].
 const SUBSCRIPTIONS: TableDefinition<'_, (u64, &str), &[u8]> =
     TableDefinition::new("session_subscriptions");
-/// Number, filter, sync id and channel to epoch, seq, sent, and whether a state is due.
+/// Number, filter, sync id and channel to how it lags (0: not, 1: after a seq, 2: after a state), epoch, seq, sent, and
+/// whether a state is due.
 const CURSORS: TableDefinition<'_, CursorKey<'_>, CursorColumns> =
     TableDefinition::new("session_cursors");
 /// Number and place to [`write_message`].
@@ -44,7 +45,7 @@ const RETAINED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("retaine
 type SessionNames<'a> = (&'a str, &'a str);
 type SessionColumns = (u64, u8, u64, u64, u64);
 type CursorKey<'a> = (u64, &'a str, &'a str, &'a str);
-type CursorColumns = (u64, u64, u64, bool);
+type CursorColumns = (u8, u64, u64, u64, bool);
 
 /// Makes the tables if they are not there.
 pub(super) fn make(file: &DbFile) -> Result<(), StoreError> {
@@ -345,8 +346,8 @@ impl Writing<'_> {
         }
         for it in &progress.put {
             if subscriptions.get((number, it.filter.as_str()))?.is_some() {
-                let columns = (it.epoch.get(), it.seq.get(), it.sent.get(), it.state);
-                cursors.insert(cursor_key(number, &it.filter, &it.stream), columns)?;
+                let key = cursor_key(number, &it.filter, &it.stream);
+                cursors.insert(key, cursor_columns(it))?;
             }
         }
         Ok(())
@@ -423,13 +424,11 @@ fn load_cursors(txn: &ReadTransaction, number: u64) -> Result<Vec<Cursor>, redb:
     for entry in table.range((number, "", "", "")..(number + 1, "", "", ""))? {
         let (key, columns) = entry?;
         let (_, filter, sync_id, channel) = key.value();
-        let (epoch, seq, sent, state) = columns.value();
+        let (events, state) = read_cursor(columns.value())?;
         cursors.push(Cursor {
             filter: stored_filter(filter)?,
             stream: stream_id((sync_id, channel)).ok_or_else(|| corrupted("a stream's name"))?,
-            epoch: Epoch::new(epoch),
-            seq: stored_seq(seq)?,
-            sent: stored_seq(sent)?,
+            events,
             state,
         });
     }
@@ -482,6 +481,31 @@ fn names(key: &SessionKey) -> SessionNames<'_> {
 fn cursor_key<'a>(number: u64, filter: &'a Filter, stream: &'a StreamId) -> CursorKey<'a> {
     let (sync_id, channel) = stream_key(stream);
     (number, filter.as_str(), sync_id, channel)
+}
+
+fn cursor_columns(cursor: &Cursor) -> CursorColumns {
+    match cursor.events {
+        Lag::None => (0, 0, 0, 0, cursor.state),
+        Lag::After { epoch, seq, sent } => {
+            (1, epoch.get(), seq.get(), sent.get(), cursor.state)
+        }
+        Lag::State => (2, 0, 0, 0, cursor.state),
+    }
+}
+
+fn read_cursor(columns: CursorColumns) -> Result<(Lag, bool), redb::Error> {
+    let (kind, epoch, seq, sent, state) = columns;
+    let lag = match kind {
+        0 => Lag::None,
+        1 => Lag::After {
+            epoch: Epoch::new(epoch),
+            seq: stored_seq(seq)?,
+            sent: stored_seq(sent)?,
+        },
+        2 => Lag::State,
+        _ => return Err(corrupted("a cursor")),
+    };
+    Ok((lag, state))
 }
 
 fn side(side: Side) -> u8 {

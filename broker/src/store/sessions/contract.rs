@@ -75,10 +75,16 @@ fn cursor(filter: &str, name: &str, seq: u64) -> Cursor {
     Cursor {
         filter: filter.parse().unwrap(),
         stream: stream(name),
-        epoch: Epoch::new(9),
-        seq: at(seq),
-        sent: at(seq + 2),
-        state: seq == 3,
+        events: match seq {
+            3 => Lag::State,
+            8 => Lag::None,
+            _ => Lag::After {
+                epoch: Epoch::new(9),
+                seq: at(seq),
+                sent: at(seq + 2),
+            },
+        },
+        state: seq % 2 == 0,
     }
 }
 

@@ -106,14 +106,28 @@ pub struct Cursor {
     pub filter: Filter,
     /// The stream.
     pub stream: StreamId,
-    /// Of which history.
-    pub epoch: Epoch,
-    /// Up to here the subscription has everything.
-    pub seq: Seq,
-    /// Up to here it was sent; what is above `seq` was not acknowledged.
-    pub sent: Seq,
+    /// Where its events go on.
+    pub events: Lag,
     /// A state is due, too.
     pub state: bool,
+}
+
+/// Where the events of a stream go on for a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lag {
+    /// At the session's position: they do not lag.
+    None,
+    /// After a seq, up to which the subscription has everything.
+    After {
+        /// Of which history; [`Epoch::NONE`] if that is not known.
+        epoch: Epoch,
+        /// Up to here it has everything.
+        seq: Seq,
+        /// Up to here it was sent; what is above `seq` was not acknowledged.
+        sent: Seq,
+    },
+    /// After a state that comes first.
+    State,
 }
 
 /// A session with all that is read at once when its client comes again.
