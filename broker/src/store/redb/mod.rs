@@ -44,7 +44,6 @@ use super::{
 };
 use applier::Applier;
 use disk::{Directory, Media};
-pub(in crate::store) use file::DbFile;
 use journal::Journal;
 use pending::Pending;
 use tables::{ReadEnd, Tables};

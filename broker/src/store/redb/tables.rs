@@ -19,8 +19,8 @@ use crate::store::{Base, Committed, StoreError, StoredEntry, StreamHead};
 pub(super) use marks::AppliedMark;
 pub(super) use rows::{corrupted, key, stream_id};
 use rows::{
-    BASES, BaseRow, ENTRIES, EVENTS, MARKS, RECENT, STREAMS, StreamRow, entries_of, key,
-    load_base, stream_id, stream_row,
+    BASES, BaseRow, ENTRIES, EVENTS, MARKS, RECENT, STREAMS, StreamRow, entries_of, load_base,
+    stream_row,
 };
 
 pub(super) const FILE: &str = "tables.redb";

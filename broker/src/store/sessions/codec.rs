@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use syncline_protocol::{Filter, StreamId, UnixMillis};
 
-use super::{Message, Reach, Scans, StoredSubscription};
+use super::{Message, Reach, Reaches, StoredSubscription};
 
 const JSON: u8 = 1;
 const NO_LOCAL: u8 = 2;
@@ -46,7 +46,7 @@ pub(crate) fn read_subscription(filter: Filter, bytes: &[u8]) -> Option<StoredSu
         retain_as_published: flags & RETAIN_AS_PUBLISHED != 0,
         identifier,
         began,
-        scans: Scans { events, states },
+        scans: Reaches { events, states },
     })
 }
 
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn what_was_cut_off_is_not_read() {
         let written = StoredSubscription {
-            scans: Scans {
+            scans: Reaches {
                 events: Some(Reach::all(3).passed(&stream("home/x"), 9)),
                 states: None,
             },

@@ -67,7 +67,7 @@ pub(crate) fn subscription(filter: &str) -> StoredSubscription {
         retain_as_published: false,
         identifier: Some(300),
         began: 7,
-        scans: Scans::default(),
+        scans: Reaches::default(),
     }
 }
 
@@ -295,7 +295,7 @@ pub(crate) fn view_5_a_subscription_in_place_of_another_has_no_cursors(
     let other = StoredSubscription {
         json: false,
         began: 30,
-        scans: Scans {
+        scans: Reaches {
             events: Some(Reach::all(0)),
             states: Some(Reach::all(4).passed(&stream("m"), 9)),
         },
@@ -325,7 +325,7 @@ pub(crate) fn progress_puts_and_drops_cursors_and_moves_scans(harness: &mut dyn 
     begun(harness);
     let lags = vec![cursor("sync/#", "home", 1), cursor("sync/#", "home/x", 1)];
     let mut first = progress(lags, vec![]);
-    let scans = Scans {
+    let scans = Reaches {
         events: Some(Reach::all(2)),
         states: None,
     };
@@ -337,7 +337,7 @@ pub(crate) fn progress_puts_and_drops_cursors_and_moves_scans(harness: &mut dyn 
         vec![cursor("sync/#", "home", 5)],
         vec![(filter("sync/#"), stream("home/x"))],
     );
-    second.scans = vec![(filter("sync/#"), Scans::default())];
+    second.scans = vec![(filter("sync/#"), Reaches::default())];
     write(harness, &[SessionChange::Progress(key("a"), second)]);
     harness.reopen();
     let loaded = load(harness, "a").unwrap();
@@ -351,7 +351,7 @@ pub(crate) fn progress_of_what_is_not_followed_changes_nothing(harness: &mut dyn
         vec![cursor("sync/gone/events", "gone", 1)],
         vec![(filter("sync/#"), stream("never"))],
     );
-    late.scans = vec![(filter("sync/gone/events"), Scans::default())];
+    late.scans = vec![(filter("sync/gone/events"), Reaches::default())];
     write(harness, &[SessionChange::Progress(key("a"), late)]);
     let loaded = load(harness, "a").unwrap();
     assert_eq!((loaded.cursors.len(), loaded.subscriptions.len()), (0, 2));

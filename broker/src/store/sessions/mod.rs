@@ -87,12 +87,12 @@ pub struct StoredSubscription {
     /// The store's position when it began.
     pub began: u64,
     /// How far its unfinished scans are.
-    pub scans: Scans,
+    pub scans: Reaches,
 }
 
-/// Goings through all streams that are not finished. `None`: there is nothing to go through.
+/// Up to where something has gone through all streams. `None`: there is nothing to go through.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Scans {
+pub struct Reaches {
     /// For events.
     pub events: Option<Reach>,
     /// For states.
@@ -167,7 +167,7 @@ pub struct Progress {
     /// See [`StoredSession::position`].
     pub position: u64,
     /// Subscriptions whose scans changed.
-    pub scans: Vec<(Filter, Scans)>,
+    pub scans: Vec<(Filter, Reaches)>,
     /// Cursors to keep, in place of the same ones before.
     pub put: Vec<Cursor>,
     /// Cursors that do not lag any more.
