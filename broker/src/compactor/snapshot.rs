@@ -1,6 +1,6 @@
 //! A snapshot and its encodings, each made once however many subscribers get it.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use syncline_protocol::{DeviceSeq, Epoch, Seq, Snapshot};
@@ -53,6 +53,24 @@ impl EncodedSnapshot {
         self.json
             .get_or_init(|| self.snapshot.to_json().into())
             .clone()
+    }
+
+    /// SNAP-8: the same in parts of at most `bytes_max`, or of one entry where that alone is larger.
+    pub fn msgpack_parts(&self, bytes_max: usize) -> Arc<[Bytes]> {
+        if self.msgpack().len() <= bytes_max {
+            return Arc::from([self.msgpack()]);
+        }
+        let parts = self.snapshot.clone().parts(bytes_max);
+        parts.iter().map(|part| part.encode().into()).collect()
+    }
+
+    /// SNAP-8 in the `$json` view.
+    pub fn json_parts(&self, bytes_max: usize) -> Arc<[Bytes]> {
+        if self.json().len() <= bytes_max {
+            return Arc::from([self.json()]);
+        }
+        let parts = self.snapshot.clone().json_parts(bytes_max);
+        parts.iter().map(|part| part.to_json().into()).collect()
     }
 
     /// The opening of a VIEW-4 subscription: the same with the mark of the connection's device.

@@ -12,6 +12,7 @@ use super::ephemeral::Ephemeral;
 use super::hub::Hub;
 use super::identity::Principal;
 use super::presence::Attendance;
+use super::rollback::Rollbacks;
 use super::session::SessionOptions;
 use crate::compactor::States;
 use crate::sequencer::Sequencer;
@@ -43,6 +44,10 @@ pub struct EdgeOptions {
     pub tail_bytes_max: usize,
     /// Paces live `state` (SNAP-5).
     pub state_bytes_per_s: u64,
+    /// The largest part of a state (SNAP-8).
+    pub state_part_bytes: usize,
+    /// Streams that are known by name because they moved of late, about.
+    pub active_streams_max: usize,
     /// How long a device that left is remembered (PRESENCE-3).
     pub presence_retention: Duration,
 }
@@ -57,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) states: Arc<States>,
     pub(crate) sequencer: Arc<Sequencer>,
     pub(crate) clients: Clients,
+    pub(crate) rollbacks: Rollbacks,
     pub(crate) now: WallClock,
     attendance: Mutex<Attendance>,
     places: Arc<Semaphore>,
@@ -92,6 +98,7 @@ impl Shared {
             states,
             sequencer,
             clients: Clients::default(),
+            rollbacks: Rollbacks::default(),
             now,
             attendance: Mutex::new(Attendance::new(retention_ms.unwrap_or(u64::MAX))),
             places: Arc::new(Semaphore::new(options.connections_max)),
