@@ -22,6 +22,7 @@ use crate::http::{self, HttpServices, Readiness};
 use crate::router::{Router, RouterError, RouterProbe};
 use crate::sequencer::{self, Hooks, Sequencer};
 use crate::startup::{self, DataDir, Port, StartupError};
+use crate::store::sessions::SessionStore;
 use crate::store::{EventStore, RedbStore, StoreError};
 
 /// How long connections may take to say goodbye.
@@ -115,25 +116,31 @@ impl Broker {
         let redb = options.store.clone();
         let path = data.path().to_owned();
         let open = move || RedbStore::open(&path, &redb);
-        let store = tokio::task::spawn_blocking(open).await??;
+        let store = Arc::new(tokio::task::spawn_blocking(open).await??);
         tracing::info!("data in {}", shown(data.path()));
-        let broker = Self::start_behind(listeners, options, Arc::new(store)).await?;
+        let sessions = Arc::clone(&store) as Arc<dyn SessionStore>;
+        let broker = Self::start_behind(listeners, options, store, sessions).await?;
         Ok(Self {
             data: Some(data),
             ..broker
         })
     }
 
-    /// Starts a broker on a store of the caller's.
-    pub async fn start_on(options: Options, store: Arc<dyn EventStore>) -> Result<Self, RunError> {
+    /// Starts a broker on stores of the caller's.
+    pub async fn start_on(
+        options: Options,
+        store: Arc<dyn EventStore>,
+        sessions: Arc<dyn SessionStore>,
+    ) -> Result<Self, RunError> {
         let listeners = Listeners::bind(&options).await?;
-        Self::start_behind(listeners, options, store).await
+        Self::start_behind(listeners, options, store, sessions).await
     }
 
     async fn start_behind(
         Listeners { mqtt, http }: Listeners,
         options: Options,
         store: Arc<dyn EventStore>,
+        sessions: Arc<dyn SessionStore>,
     ) -> Result<Self, RunError> {
         startup::raise_file_limit(options.edge.connections_max);
         let (mqtt_address, http_address) = (
@@ -153,7 +160,7 @@ impl Broker {
         let (tell_fatal, fatal) = watch::channel(None);
         let start = move || {
             let _inside = runtime.enter();
-            Rooms::start(options, store, tell_fatal)
+            Rooms::start(options, store, sessions, tell_fatal)
         };
         let rooms = tokio::task::spawn_blocking(start).await??;
         let draining = Arc::new(AtomicBool::new(false));
@@ -234,6 +241,7 @@ impl Rooms {
     fn start(
         options: Options,
         store: Arc<dyn EventStore>,
+        sessions: Arc<dyn SessionStore>,
         tell_fatal: watch::Sender<Option<String>>,
     ) -> Result<Self, RunError> {
         let now: WallClock = Arc::new(wall_clock);
@@ -243,7 +251,7 @@ impl Rooms {
             Arc::clone(&schema),
             options.states.cache_bytes_max,
         ));
-        let edge = Edge::prepare(options.edge, Arc::clone(&store), &schema)?;
+        let edge = Edge::prepare(options.edge, Arc::clone(&store), sessions, &schema)?;
         let router = Arc::new(Router::start(options.router, edge.consumer())?);
         let bus = Arc::clone(&router);
         let hooks = Hooks {
@@ -260,7 +268,7 @@ impl Rooms {
             schema,
             hooks,
         )?);
-        let edge = edge.start(Arc::clone(&sequencer), states, now);
+        let edge = edge.start(Arc::clone(&sequencer), states, now)?;
         Ok(Self {
             edge,
             sequencer,
@@ -296,6 +304,7 @@ impl Rooms {
             store,
         } = self;
         sequencer.drain();
+        edge.close();
         drop((edge, sequencer));
         if let Ok(router) = Arc::try_unwrap(router) {
             router.close();
@@ -336,6 +345,7 @@ mod tests {
     use crate::sequencer::Lane;
     use crate::store::faults::{Faults, FaultyStore};
     use crate::store::memory::MemoryStore;
+    use crate::store::sessions::memory::MemorySessions;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_dead_sequencer_ends_the_broker() {
@@ -348,7 +358,13 @@ mod tests {
         let options = config::load(&flags, &BTreeMap::new()).unwrap();
         let faults = Faults::default();
         let store = FaultyStore::new(MemoryStore::new(options.store.mark_window), faults.clone());
-        let mut broker = Broker::start_on(options, Arc::new(store)).await.unwrap();
+        let mut broker = Broker::start_on(
+            options,
+            Arc::new(store),
+            Arc::new(MemorySessions::default()),
+        )
+        .await
+        .unwrap();
         faults.panic(1);
         let stream = syncline_protocol::StreamId {
             sync_id: "home".parse().unwrap(),

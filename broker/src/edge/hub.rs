@@ -103,7 +103,10 @@ impl Hub {
 
     /// Treats whatever the store has beyond the known heads as arrived, if that is due. Reads the store.
     pub(crate) fn catch_up(&self) {
-        let _alone = self.comparing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self
+            .comparing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         loop {
             let losses = {
                 let state = self.lock();
@@ -138,7 +141,14 @@ impl Hub {
             // Nothing came of it since, or it would be known or forgotten by now.
             if state.heads.get(stream).is_none() && state.heads.reading() == reading {
                 let position = brought;
-                state.heads.set(stream, Known { epoch, seq, position });
+                state.heads.set(
+                    stream,
+                    Known {
+                        epoch,
+                        seq,
+                        position,
+                    },
+                );
                 return Ok(());
             }
         }
@@ -251,6 +261,17 @@ impl Hub {
         let mut state = self.lock();
         filters.for_each(|filter| state.index.remove(filter, peer));
         state.peers.remove(&peer);
+    }
+
+    /// Every event up to this position was told to those who followed it.
+    pub(crate) fn brought(&self) -> u64 {
+        self.lock().heads.brought()
+    }
+
+    /// The steps so far, and the position up to which they and those before are all that there was to tell.
+    pub(crate) fn level(&self, peer: PeerId) -> (Advances, u64) {
+        let state = self.lock();
+        (state.advances(peer), state.heads.brought())
     }
 
     /// What is read of the store after this can tell where streams are.
@@ -368,11 +389,7 @@ impl State {
         self.behind = self.losses != losses;
     }
 
-    fn places(
-        &self,
-        streams: &[(&StreamId, &StreamHead)],
-        reading: Reading,
-    ) -> Option<Vec<Seq>> {
+    fn places(&self, streams: &[(&StreamId, &StreamHead)], reading: Reading) -> Option<Vec<Seq>> {
         let of = |(stream, head): &(&StreamId, &StreamHead)| self.heads.of(stream, head, reading);
         streams.iter().map(of).collect()
     }

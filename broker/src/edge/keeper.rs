@@ -58,13 +58,7 @@ impl Keeper {
     }
 
     /// Begins a session, with what was kept of it, unless the opening is clean or its time is over.
-    pub(crate) fn open(
-        &self,
-        key: SessionKey,
-        opening: Opening,
-        now: UnixMillis,
-        opened: Opened,
-    ) {
+    pub(crate) fn open(&self, key: SessionKey, opening: Opening, now: UnixMillis, opened: Opened) {
         self.ask(Job::Open(key, opening, now, opened));
     }
 
@@ -173,9 +167,7 @@ impl Commit {
         if let Err(error) = &written {
             tracing::warn!(%error, changes = changes.len(), "sessions were not kept");
         }
-        askers
-            .into_iter()
-            .for_each(|asker| asker(written.clone()));
+        askers.into_iter().for_each(|asker| asker(written.clone()));
     }
 }
 
@@ -262,7 +254,10 @@ mod tests {
             assert_eq!(opened(&store, opening(false, 9_000), now), present);
             let loaded = store.load(&key("a")).unwrap().unwrap();
             assert_eq!(loaded.subscriptions.len(), usize::from(present));
-            assert_eq!((loaded.session.expiry_ms, loaded.session.left_at), (9_000, None));
+            assert_eq!(
+                (loaded.session.expiry_ms, loaded.session.left_at),
+                (9_000, None)
+            );
         }
     }
 
@@ -273,18 +268,32 @@ mod tests {
         assert_eq!(store.load(&key("a")).unwrap(), None);
         let store = kept(None);
         assert!(!opened(&store, opening(true, 5), NOW));
-        assert!(store.load(&key("a")).unwrap().unwrap().subscriptions.is_empty());
+        assert!(
+            store
+                .load(&key("a"))
+                .unwrap()
+                .unwrap()
+                .subscriptions
+                .is_empty()
+        );
     }
 
     #[test]
     fn who_was_connected_when_the_broker_died_left_when_it_started_again() {
-        for (left_at, ends_at) in [(None, NOW.plus(60_000)), (Some(UnixMillis::new(5)), UnixMillis::new(60_005))] {
+        for (left_at, ends_at) in [
+            (None, NOW.plus(60_000)),
+            (Some(UnixMillis::new(5)), UnixMillis::new(60_005)),
+        ] {
             let store = kept(left_at);
             let mut found = Vec::new();
             take_over(&*store, NOW, |key, at| found.push((key, at))).unwrap();
             assert_eq!(found, [(key("a"), ends_at)]);
             let session = store.load(&key("a")).unwrap().unwrap().session;
-            assert_eq!(session.ends_at(), Some(ends_at), "and stays so at the next start");
+            assert_eq!(
+                session.ends_at(),
+                Some(ends_at),
+                "and stays so at the next start"
+            );
         }
     }
 
@@ -297,7 +306,10 @@ mod tests {
             keeper.write(vec![SessionChange::Subscribe(key("a"), follow)], None);
         }
         keeper.flush();
-        assert_eq!(store.load(&key("a")).unwrap().unwrap().subscriptions.len(), 51);
+        assert_eq!(
+            store.load(&key("a")).unwrap().unwrap().subscriptions.len(),
+            51
+        );
         keeper.write(vec![SessionChange::End(key("a"))], None);
         drop(keeper);
         assert_eq!(store.load(&key("a")).unwrap(), None);

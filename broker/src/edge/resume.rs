@@ -1,7 +1,5 @@
 //! Where the subscriptions of a kept session go on: read of the store, on a thread that may block.
 
-use std::sync::Arc;
-
 use syncline_protocol::{Epoch, Seq, StreamId, Topic};
 
 use super::delivery::GoOn;
@@ -188,9 +186,4 @@ fn scan_from(subscription: &StoredSubscription, position: u64, now: u64) -> Reac
         events: Some(events.unwrap_or_else(rest)),
         states: Some(states.unwrap_or_else(rest)),
     }
-}
-
-/// The heads are shared with the delivery.
-pub(crate) fn shared_stream(stream: &StreamId) -> Arc<StreamId> {
-    Arc::new(stream.clone())
 }

@@ -47,6 +47,15 @@ fn edge_options() -> EdgeOptions {
         state_bytes_per_s: 1 << 20,
         state_part_bytes: 1 << 20,
         active_streams_max: 1_000,
+        sessions: SessionsOptions {
+            sessions_max: 4,
+            expiry_max: Duration::from_secs(3_600),
+            save_interval: Duration::from_millis(20),
+            queue: QueueLimit {
+                messages_max: 10,
+                bytes_max: 1_000,
+            },
+        },
         presence_retention: Duration::from_secs(60),
     }
 }
@@ -75,7 +84,7 @@ impl Broker {
     fn with(options: EdgeOptions) -> Self {
         let store: Arc<dyn EventStore> = Arc::new(MemoryStore::new(64));
         let schema = Arc::new(Schema::parse(SCHEMA).unwrap());
-        let prepared = Edge::prepare(options, Arc::clone(&store), &schema).unwrap();
+        let prepared = Edge::prepare(options, Arc::clone(&store), sessions, &schema).unwrap();
         let router = Router::start(router_options(), prepared.consumer()).unwrap();
         let probe = router.probe();
         let router = Mutex::new(router);
@@ -97,7 +106,9 @@ impl Broker {
             Sequencer::start(&limits, Arc::clone(&store), Arc::clone(&schema), hooks).unwrap();
         let sequencer = Arc::new(sequencer);
         let states = Arc::new(States::new(store, schema, 1 << 20));
-        let edge = prepared.start(Arc::clone(&sequencer), states, wall_clock());
+        let edge = prepared
+            .start(Arc::clone(&sequencer), states, wall_clock())
+            .unwrap();
         Self {
             edge,
             sequencer,

@@ -189,7 +189,10 @@ impl Delivery {
         let Some(events) = it.events else {
             return;
         };
-        if !sub.filter.matches(&Topic::Events(StreamId::clone(&it.stream))) {
+        if !sub
+            .filter
+            .matches(&Topic::Events(StreamId::clone(&it.stream)))
+        {
             return;
         }
         let (place, epoch, sent) = match events {
@@ -215,13 +218,18 @@ impl Delivery {
             Some(Waiting::Snapshot { stream, purpose }) => Some((stream, purpose)),
             _ => None,
         };
-        let asked = self.snapshots.iter().map(|(stream, purpose)| (stream, purpose));
-        let opening = asked.chain(waiting).find_map(|(of, purpose)| match purpose {
-            Purpose::Opening(it, seq, epoch) if **of == *stream && it.id == sub.id => {
-                Some((*seq, *epoch))
-            }
-            _ => None,
-        });
+        let asked = self
+            .snapshots
+            .iter()
+            .map(|(stream, purpose)| (stream, purpose));
+        let opening = asked
+            .chain(waiting)
+            .find_map(|(of, purpose)| match purpose {
+                Purpose::Opening(it, seq, epoch) if **of == *stream && it.id == sub.id => {
+                    Some((*seq, *epoch))
+                }
+                _ => None,
+            });
         let (seq, epoch) = opening.unwrap_or((Seq::ZERO, Epoch::NONE));
         Lag::After {
             epoch,
@@ -253,7 +261,10 @@ impl Delivery {
             Some(Waiting::Snapshot { stream, purpose }) => Some((stream, purpose)),
             _ => None,
         };
-        let asked = self.snapshots.iter().map(|(stream, purpose)| (stream, purpose));
+        let asked = self
+            .snapshots
+            .iter()
+            .map(|(stream, purpose)| (stream, purpose));
         for (stream, purpose) in asked.chain(waiting) {
             if let Purpose::Retained(_) | Purpose::Live(_) = purpose {
                 let subs = purpose.subs().iter().filter(|sub| self.subs.holds(sub));

@@ -127,7 +127,11 @@ impl Rendered {
 }
 
 /// How large a payload on a topic may be for a client that takes packets of `packet_bytes_max`.
-pub(super) fn payload_bytes_max(packet_bytes_max: usize, topic: &str, subscriptions: usize) -> usize {
+pub(super) fn payload_bytes_max(
+    packet_bytes_max: usize,
+    topic: &str,
+    subscriptions: usize,
+) -> usize {
     let overhead = PACKET_OVERHEAD + topic.len() + IDENTIFIER_BYTES * subscriptions + MARK_BYTES;
     packet_bytes_max.saturating_sub(overhead).max(1)
 }
@@ -150,15 +154,23 @@ pub(super) fn state_copies(
     let mut messages = Vec::new();
     for (json, parts) in [(false, &rendered.msgpack), (true, &rendered.json)] {
         let Some(parts) = parts else { continue };
-        let subs: Vec<_> = subs.iter().filter(|sub| sub.json == json).cloned().collect();
+        let subs: Vec<_> = subs
+            .iter()
+            .filter(|sub| sub.json == json)
+            .cloned()
+            .collect();
         for (at, body) in parts.bodies.iter().enumerate() {
             let tag = (acknowledges && at + 1 == parts.bodies.len()).then(|| Tag {
                 stream: Arc::clone(stream),
                 seq: rendered.seq,
+                number: 0,
             });
             let mut like = Outgoing::on(Arc::clone(&topic), retain, tag);
             like.is_state = true;
-            like.insert = parts.marks.as_ref().and_then(|marks| marks.get(at).cloned());
+            like.insert = parts
+                .marks
+                .as_ref()
+                .and_then(|marks| marks.get(at).cloned());
             messages.extend(copies(&subs, &like, |_| Some(body.clone())));
         }
     }
@@ -187,8 +199,16 @@ mod tests {
 
     #[test]
     fn snap_7_a_mark_put_into_an_encoded_part_is_the_part_encoded_with_it() {
-        let marks = [None, DeviceSeq::new(1), DeviceSeq::new(0x6b72_616d), DeviceSeq::new((1 << 53) - 1)];
-        for (n, mark) in [1, 200, 69_999].into_iter().flat_map(|n| marks.map(|mark| (n, mark))) {
+        let marks = [
+            None,
+            DeviceSeq::new(1),
+            DeviceSeq::new(0x6b72_616d),
+            DeviceSeq::new((1 << 53) - 1),
+        ];
+        for (n, mark) in [1, 200, 69_999]
+            .into_iter()
+            .flat_map(|n| marks.map(|mark| (n, mark)))
+        {
             let part = part(n);
             let marked = Snapshot {
                 mark: Some(mark),
@@ -197,7 +217,11 @@ mod tests {
             let msgpack = |it: &Snapshot| Bytes::from(it.encode());
             let json = |it: &Snapshot| Bytes::from(it.to_json());
             let insert = Insert::mark(&part, (n, 70_000), mark, msgpack);
-            assert_eq!(insert.apply(&msgpack(&part)), msgpack(&marked), "{n} {mark:?}");
+            assert_eq!(
+                insert.apply(&msgpack(&part)),
+                msgpack(&marked),
+                "{n} {mark:?}"
+            );
             assert!(insert.bytes.len() <= MARK_BYTES);
             let insert = Insert::mark(&part, (n, 70_000), mark, json);
             assert_eq!(insert.apply(&json(&part)), json(&marked), "{n} {mark:?}");

@@ -269,12 +269,21 @@ fn view_3_below_the_horizon_a_state_at_the_horizon_comes_and_then_every_kept_eve
     world.raise(0, 3);
     world.subscribe("$json/$since/3/sync/a/events");
     world.settle();
-    assert_eq!(world.story(), "e4 e5 e6", "at the horizon nothing is missing");
+    assert_eq!(
+        world.story(),
+        "e4 e5 e6",
+        "at the horizon nothing is missing"
+    );
 }
 
 #[test]
 fn view_9_whom_the_horizon_overtakes_gets_one_state_and_goes_on() {
-    for filter in ["sync/a/events", "$json/$since/0/sync/a/events", "$since/0-0/sync/a/events", "sync/+/events"] {
+    for filter in [
+        "sync/a/events",
+        "$json/$since/0/sync/a/events",
+        "$since/0-0/sync/a/events",
+        "sync/+/events",
+    ] {
         let mut world = World::new();
         world.publish(0, 1);
         world.bring(0);
@@ -308,7 +317,12 @@ fn view_9_a_bridge_serves_all_who_wait_for_it_in_both_encodings() {
 
 #[test]
 fn epoch_3_a_new_epoch_begins_with_a_state_in_the_midst_of_a_subscription() {
-    for filter in ["sync/a/events", "$json/$since/0/sync/a/events", "$since/0-0/sync/a/events", "$since/0/sync/+/events"] {
+    for filter in [
+        "sync/a/events",
+        "$json/$since/0/sync/a/events",
+        "$since/0-0/sync/a/events",
+        "$since/0/sync/+/events",
+    ] {
         let mut world = World::new();
         world.publish(0, 2);
         world.bring(0);
@@ -351,7 +365,10 @@ fn epoch_3_events_of_another_epoch_are_noticed_without_being_told() {
     world.publish(0, 1);
     world.bring(0);
     world.drain();
-    assert!(matches!(world.delivery.need(world.now), Some(Need::Events { .. })));
+    assert!(matches!(
+        world.delivery.need(world.now),
+        Some(Need::Events { .. })
+    ));
     let other = committed(&world.streams[0], 3, Epoch::new(9));
     // It was level, so it knows nothing of epochs: one event tells it.
     world.delivery.events(vec![other]).unwrap();
@@ -366,7 +383,11 @@ fn view_7_a_state_of_long_ago_comes_once_and_others_are_refused() {
     world.raise(0, 2);
     let (from, to) = (seq(2), seq(6));
     for text in ["$at/1/sync/a/state", "$at/7/sync/a/state"] {
-        assert_eq!(world.subscribe(text), Verdict::NotKept { from, to }, "{text}");
+        assert_eq!(
+            world.subscribe(text),
+            Verdict::NotKept { from, to },
+            "{text}"
+        );
     }
     for text in ["$at/2/sync/a/state", "$json/$at/6/sync/a/state"] {
         world.received.clear();
@@ -390,7 +411,10 @@ fn snap_8_parts_follow_each_other_and_the_last_one_acknowledges() {
     world.subscribe("$json/sync/a/+");
     world.publish(0, 1);
     world.settle();
-    let states = world.received.iter().filter(|it| it.topic.ends_with("state"));
+    let states = world
+        .received
+        .iter()
+        .filter(|it| it.topic.ends_with("state"));
     assert!(states.count() >= 9);
     assert!(world.received.iter().any(|it| it.tag.is_some()));
 }
@@ -419,8 +443,13 @@ fn snap_6_live_changes_before_the_scan_has_come_there_are_not_sent_twice() {
     world.bring(2);
     world.now += Duration::from_secs(1);
     world.settle();
-    let of_b = world.received.iter().filter(|it| &*it.topic == "sync/b/state");
-    let of_b: Vec<_> = of_b.map(|it| (it.retain, it.tag.as_ref().unwrap().seq.get())).collect();
+    let of_b = world
+        .received
+        .iter()
+        .filter(|it| &*it.topic == "sync/b/state");
+    let of_b: Vec<_> = of_b
+        .map(|it| (it.retain, it.tag.as_ref().unwrap().seq.get()))
+        .collect();
     assert_eq!(of_b, [(true, 2)]);
 }
 
@@ -436,6 +465,10 @@ fn g10_a_long_scan_does_not_hold_up_events() {
     world.publish(0, 1);
     world.bring(0);
     world.run(2);
-    let topics: Vec<_> = world.received.iter().map(|it| it.topic.to_string()).collect();
+    let topics: Vec<_> = world
+        .received
+        .iter()
+        .map(|it| it.topic.to_string())
+        .collect();
     assert!(topics.contains(&"sync/a/events".to_owned()), "{topics:?}");
 }

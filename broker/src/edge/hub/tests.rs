@@ -103,14 +103,8 @@ fn a_resync_finds_in_the_store_what_the_bus_lost() {
     assert!(rig.mailbox.take().advances.is_empty());
     rig.hub.hear(BusMessage::Resync);
     let advances = rig.mailbox.take().advances;
-    assert_eq!(
-        advances[&stream("a")],
-        Advance::new(seq(1), seq(2))
-    );
-    assert_eq!(
-        advances[&stream("b")],
-        Advance::new(seq(0), seq(2))
-    );
+    assert_eq!(advances[&stream("a")], Advance::new(seq(1), seq(2)));
+    assert_eq!(advances[&stream("b")], Advance::new(seq(0), seq(2)));
     lost.into_iter()
         .for_each(|event| rig.hub.hear(BusMessage::Event(event)));
     assert!(

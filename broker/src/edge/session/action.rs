@@ -74,6 +74,10 @@ pub(crate) struct Wanted {
     /// QoS 1, else 0.
     pub(crate) at_least_once: bool,
     pub(crate) retained: Retained,
+    /// The v5 option No Local, which has no effect on `sync/`.
+    pub(crate) no_local: bool,
+    /// The v5 option Retain As Published, likewise.
+    pub(crate) retain_as_published: bool,
     /// The v5 Subscription Identifier.
     pub(crate) identifier: Option<u32>,
 }
@@ -89,7 +93,9 @@ pub(crate) enum Retained {
 /// What a filter of a SUBSCRIBE is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    Granted { at_least_once: bool },
+    Granted {
+        at_least_once: bool,
+    },
     BadFilter,
     NotAllowed,
     TooMany,
@@ -138,6 +144,8 @@ pub(super) fn wanted(entry: &Entry, identifier: Option<u32>) -> Request {
         subscription,
         at_least_once,
         retained,
+        no_local: entry.no_local,
+        retain_as_published: entry.retain_as_published,
         identifier,
     })
 }
@@ -167,9 +175,7 @@ pub(super) fn suback_code(verdict: Verdict) -> SubackReasonCode {
 /// What a client is told about its verdicts, where a code does not say it.
 pub(super) fn suback_reason(verdicts: &[Verdict]) -> Option<String> {
     verdicts.iter().find_map(|verdict| match verdict {
-        Verdict::NotKept { from, to } => {
-            Some(format!("the states of seq {from} to {to} are kept"))
-        }
+        Verdict::NotKept { from, to } => Some(format!("the states of seq {from} to {to} are kept")),
         _ => None,
     })
 }

@@ -60,7 +60,9 @@ impl Session {
             (false, true) => 0,
             (false, false) => self.options.expiry_ms_max,
         };
-        let client_id = assigned.clone().unwrap_or_else(|| connect.client_id.clone());
+        let client_id = assigned
+            .clone()
+            .unwrap_or_else(|| connect.client_id.clone());
         self.actions.push_back(Action::Open {
             client_id,
             identity: Arc::clone(&live.identity),

@@ -62,6 +62,8 @@ pub(super) struct Entry {
     pub(super) filter: String,
     pub(super) qos: Qos,
     pub(super) retained: RetainHandling,
+    pub(super) no_local: bool,
+    pub(super) retain_as_published: bool,
 }
 
 impl From<Packet> for Received {
@@ -205,6 +207,8 @@ fn subscribe(packet_id: u16, entries: &[SubEntry], identifier: Option<u32>) -> S
             filter: entry.topic_filter().to_owned(),
             qos: entry.sub_opts().qos(),
             retained: entry.sub_opts().rh(),
+            no_local: entry.sub_opts().nl(),
+            retain_as_published: entry.sub_opts().rap(),
         })
         .collect();
     Subscribe {

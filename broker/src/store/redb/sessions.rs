@@ -486,9 +486,7 @@ fn cursor_key<'a>(number: u64, filter: &'a Filter, stream: &'a StreamId) -> Curs
 fn cursor_columns(cursor: &Cursor) -> CursorColumns {
     match cursor.events {
         Lag::None => (0, 0, 0, 0, cursor.state),
-        Lag::After { epoch, seq, sent } => {
-            (1, epoch.get(), seq.get(), sent.get(), cursor.state)
-        }
+        Lag::After { epoch, seq, sent } => (1, epoch.get(), seq.get(), sent.get(), cursor.state),
         Lag::State => (2, 0, 0, 0, cursor.state),
     }
 }

@@ -17,11 +17,11 @@ use super::file::{DbFile, Settings, meta};
 use crate::store::piece::Piece;
 use crate::store::{Base, Committed, StoreError, StoredEntry, StreamHead};
 pub(super) use marks::AppliedMark;
-pub(super) use rows::{corrupted, key, stream_id};
 use rows::{
     BASES, BaseRow, ENTRIES, EVENTS, MARKS, RECENT, STREAMS, StreamRow, entries_of, load_base,
     stream_row,
 };
+pub(super) use rows::{corrupted, key, stream_id};
 
 pub(super) const FILE: &str = "tables.redb";
 

@@ -269,7 +269,9 @@ impl World {
         };
         let verdict = self.delivery.subscribe(&wanted, &ground);
         if let Verdict::Granted { .. } = verdict {
-            self.open.values_mut().for_each(|open| open.may_break = true);
+            self.open
+                .values_mut()
+                .for_each(|open| open.may_break = true);
             if let Some(old) = self.by_filter.insert(filter, id) {
                 self.subs.remove(&old);
             }
@@ -279,7 +281,9 @@ impl World {
     }
 
     pub(super) fn unsubscribe(&mut self, text: &str) -> bool {
-        self.open.values_mut().for_each(|open| open.may_break = true);
+        self.open
+            .values_mut()
+            .for_each(|open| open.may_break = true);
         let filter = text.parse::<Subscription>().unwrap().filter;
         let known = self.by_filter.remove(filter.as_str());
         known.and_then(|id| self.subs.remove(&id));
@@ -327,8 +331,7 @@ impl World {
         }
         let until = stored.head.min(after + 3);
         let events = after..until;
-        let events =
-            events.map(|n| committed(&self.streams[at], n + 1, stored.epoch_after(n)));
+        let events = events.map(|n| committed(&self.streams[at], n + 1, stored.epoch_after(n)));
         self.delivery.events(events.collect()).unwrap();
     }
 
@@ -446,7 +449,11 @@ impl World {
             for (at, upto) in &seen.upto {
                 let head = self.store[*at].head;
                 let done = *upto == head || seen.is_led_on(*at, head + 1);
-                assert!(done, "{} in {}: {upto}, not {head}", seen.filter, self.streams[*at]);
+                assert!(
+                    done,
+                    "{} in {}: {upto}, not {head}",
+                    seen.filter, self.streams[*at]
+                );
             }
             assert!(seen.once.is_none() || seen.states.len() == 1, "VIEW-7");
         }
