@@ -469,8 +469,7 @@ impl Delivery {
         retain: bool,
         rendered: &Rendered,
     ) {
-        let bytes = rendered.bytes();
-        let lacking = self.states.send(stream, subs, rendered.seq, bytes, now);
+        let lacking = self.states.send(stream, subs, rendered, now);
         self.send_state(stream, &lacking, retain, true, rendered);
     }
 

@@ -187,11 +187,8 @@ fn plain(
 ) -> Result<Option<Arc<EncodedSnapshot>>, FetchError> {
     let states = &shared.states;
     let snapshot = match want {
-        Want::Horizon => states.snapshot(stream, compactor::Want::Full)?,
-        Want::At(seq) => {
-            let _ = seq;
-            return Ok(Some(states.snapshot(stream, compactor::Want::Full)?));
-        }
+        Want::Horizon => states.horizon_state(stream)?,
+        Want::At(seq) => return Ok(Some(states.at(stream, seq)?)),
         Want::Full | Want::Opening { .. } => states.snapshot(stream, compactor::Want::Full)?,
     };
     // SNAP-6
@@ -219,17 +216,15 @@ fn opening(
 /// The encodings that were asked for, in parts that fit.
 fn render(snapshot: &EncodedSnapshot, form: Form) -> Rendered {
     let bytes_max = form.part_bytes_max;
-    let parts = |bodies| Parts {
-        bodies,
-        marks: None,
-    };
     Rendered {
         seq: snapshot.snapshot().seq,
         epoch: snapshot.snapshot().epoch,
         msgpack: form
             .msgpack
-            .then(|| parts(snapshot.msgpack_parts(bytes_max))),
-        json: form.json.then(|| parts(snapshot.json_parts(bytes_max))),
+            .then(|| Parts::new(snapshot.msgpack_parts(bytes_max))),
+        json: form
+            .json
+            .then(|| Parts::new(snapshot.json_parts(bytes_max))),
     }
 }
 

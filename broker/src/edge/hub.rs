@@ -157,7 +157,11 @@ impl Hub {
     /// An epoch began in a stream (EPOCH-1): whoever follows it hears so before its first event.
     pub(crate) fn turn(&self, stream: &StreamId, head: &StreamHead) {
         let mut state = self.lock();
-        let from = state.heads.get(stream).map_or(head.seq, |known| known.seq);
+        let before = state.heads.get(stream);
+        if before.is_some_and(|known| known.epoch == head.epoch) {
+            return;
+        }
+        let from = before.map_or(head.seq, |known| known.seq);
         let turn = Turn {
             at: head.seq,
             epoch: head.epoch,

@@ -13,7 +13,6 @@ use super::hub::Hub;
 use super::identity::Principal;
 use super::keeper::Keeper;
 use super::presence::Attendance;
-use super::rollback::Rollbacks;
 use super::session::SessionOptions;
 use crate::compactor::States;
 use crate::sequencer::Sequencer;
@@ -80,7 +79,6 @@ pub(crate) struct Shared {
     pub(crate) sequencer: Arc<Sequencer>,
     pub(crate) clients: Clients,
     pub(crate) keeper: Keeper,
-    pub(crate) rollbacks: Rollbacks,
     pub(crate) now: WallClock,
     attendance: Mutex<Attendance>,
     places: Arc<Semaphore>,
@@ -121,7 +119,6 @@ impl Shared {
             sequencer,
             clients,
             keeper,
-            rollbacks: Rollbacks::default(),
             now,
             attendance: Mutex::new(Attendance::new(retention_ms.unwrap_or(u64::MAX))),
             places: Arc::new(Semaphore::new(options.connections_max)),

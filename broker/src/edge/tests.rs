@@ -21,6 +21,8 @@ use tokio::time::timeout;
 use crate::router::{Router, RouterOptions, RouterProbe};
 use crate::sequencer::{Hooks, Options};
 use crate::store::memory::MemoryStore;
+use crate::store::sessions::QueueLimit;
+use crate::store::sessions::memory::MemorySessions;
 
 const SCHEMA: &str = include_str!("../../../config/schemas/music.toml");
 const PHONE: &str = "6a3b0c52-8d64-4d5e-9f39-2f1f2a3b4c5d";
@@ -82,7 +84,11 @@ impl Broker {
     }
 
     fn with(options: EdgeOptions) -> Self {
-        let store: Arc<dyn EventStore> = Arc::new(MemoryStore::new(64));
+        Self::on(options, Arc::new(MemoryStore::new(64)), Arc::default())
+    }
+
+    /// A broker on what an earlier one left.
+    fn on(options: EdgeOptions, store: Arc<dyn EventStore>, sessions: Arc<MemorySessions>) -> Self {
         let schema = Arc::new(Schema::parse(SCHEMA).unwrap());
         let prepared = Edge::prepare(options, Arc::clone(&store), sessions, &schema).unwrap();
         let router = Router::start(router_options(), prepared.consumer()).unwrap();
@@ -93,6 +99,8 @@ impl Broker {
             random: Box::new(|| 7),
             sink: Box::new(move |events| router.lock().unwrap().publish(events)),
             on_fatal: Box::new(|error| panic!("{error}")),
+            counter: Box::new(|_, _, _| Ok(0)),
+            farthest_counter: Box::new(|_| Ok(0)),
         };
         let limits = Options {
             queue_len_max: 1_024,
@@ -101,6 +109,7 @@ impl Broker {
             receive_maximum: 64,
             max_clock_skew_ms: 60_000,
             active_streams_max: 64,
+            device_retention_ms: 3_600_000,
         };
         let sequencer =
             Sequencer::start(&limits, Arc::clone(&store), Arc::clone(&schema), hooks).unwrap();

@@ -126,7 +126,9 @@ impl Cursors {
     pub(super) fn follow(&mut self, sub: &Arc<Sub>) {
         for track in self.tracks.values_mut() {
             if sub.filter.matches_text(&track.topic) {
-                track.cursors.push(Cursor::at(Arc::clone(sub), track.bus));
+                let epoch = track.turn.map(|turn| turn.epoch);
+                let cursor = Cursor::at(Arc::clone(sub), track.bus);
+                track.cursors.push(Cursor { epoch, ..cursor });
             }
         }
     }

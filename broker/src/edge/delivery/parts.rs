@@ -30,12 +30,20 @@ pub(crate) struct Rendered {
 /// The encoded parts of a snapshot, in their order.
 #[derive(Debug, Clone)]
 pub(crate) struct Parts {
-    pub(crate) bodies: Arc<[Bytes]>,
+    bodies: Arc<[Bytes]>,
     /// What goes into each of them.
-    pub(super) marks: Option<Arc<[Insert]>>,
+    marks: Option<Arc<[Insert]>>,
 }
 
 impl Parts {
+    /// The same for everybody.
+    pub(crate) fn new(bodies: Arc<[Bytes]>) -> Self {
+        Self {
+            bodies,
+            marks: None,
+        }
+    }
+
     /// The parts of `snapshot`, as `encode` writes them, with the mark of a device in each.
     pub(crate) fn with_mark(
         self,

@@ -304,14 +304,15 @@ fn view_9_whom_the_horizon_overtakes_gets_one_state_and_goes_on() {
 #[test]
 fn view_9_a_bridge_serves_all_who_wait_for_it_in_both_encodings() {
     let mut world = World::new();
-    let filters = ["sync/a/events", "$json/sync/+/events"];
-    filters.iter().for_each(|it| drop(world.subscribe(it)));
+    for filter in ["sync/a/events", "$json/sync/+/events"] {
+        world.subscribe(filter);
+    }
     world.publish(0, 4);
     world.raise(0, 4);
     world.publish(0, 1);
     world.settle();
-    let got: Vec<_> = world.received.iter().map(|it| it.payload()).collect();
-    assert_eq!(got, ["1/1", "j1/1"]);
+    let got: Vec<_> = world.received.iter().map(Outgoing::payload).collect();
+    assert_eq!(got, ["1/1@1", "j1/1@1"]);
     assert!(world.received.iter().all(|it| !it.retain));
 }
 

@@ -541,7 +541,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::store::redb::failing::{FailingMedia, Failure};
+    use crate::store::redb::applier::Applier;
+    use crate::store::redb::simulated::{Failure, SimDisk};
     use crate::store::redb::tables;
     use crate::store::redb::tests::options;
     use crate::store::sessions::contract::{
@@ -574,9 +575,13 @@ mod tests {
 
     session_contract_suite!(OnDisk::new());
 
+    fn open(media: &SimDisk) -> Result<RedbStore, StoreError> {
+        RedbStore::open_on(media, &options(), Applier::start)
+    }
+
     /// Writes until the power is lost; how many writes were acknowledged before that.
-    fn work_until_power_loss(media: &FailingMedia) -> usize {
-        let Ok(store) = RedbStore::open_on(media, &options()) else {
+    fn work_until_power_loss(media: &SimDisk) -> usize {
+        let Ok(store) = open(media) else {
             return 0;
         };
         for acknowledged in 0.. {
@@ -598,15 +603,15 @@ mod tests {
 
     #[test]
     fn g12_what_was_written_outlives_a_power_loss_at_any_sync_whole() {
-        for sync in 1..40 {
-            let media = FailingMedia::lose_power_at(sync);
+        for sync in 1..40_u64 {
+            let media = SimDisk::lose_power_at(sync);
             let acknowledged = work_until_power_loss(&media);
             let mut survives = sync.is_multiple_of(2);
             let media = media.after_power_loss(|| {
                 survives = !survives;
                 survives
             });
-            let store = RedbStore::open_on(&media, &options()).unwrap();
+            let store = open(&media).unwrap();
             let found = store.sessions(None, usize::MAX).unwrap();
             assert!(
                 found.len() >= acknowledged,
@@ -627,8 +632,8 @@ mod tests {
 
     #[test]
     fn a_disk_that_refuses_is_named_and_changes_nothing() {
-        let media = FailingMedia::default();
-        let store = RedbStore::open_on(&media, &options()).unwrap();
+        let media = SimDisk::default();
+        let store = open(&media).unwrap();
         store.write(&one_session(0)).unwrap();
         media.fail(tables::FILE, Failure::Write);
         let large = vec![one_session(1); 2_000].concat();

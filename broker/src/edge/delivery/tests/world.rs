@@ -21,6 +21,8 @@ pub(super) struct World {
     subs: HashMap<u32, Seen>,
     by_filter: HashMap<String, u32>,
     next: u32,
+    /// Subscriptions that were asked for once more, and as what.
+    renewed: HashMap<u32, u32>,
     /// Streams in a page of a scan.
     pub(super) page: usize,
     /// Parts of a state.
@@ -59,6 +61,8 @@ struct Seen {
     epoch: HashMap<usize, Epoch>,
     /// The seqs of the states.
     states: HashMap<usize, Vec<u64>>,
+    /// The last state had more than the bus had brought, so it may come again when the bus brings that.
+    early: HashMap<usize, bool>,
     /// VIEW-7: what it asked for.
     once: Option<u64>,
 }
@@ -134,9 +138,10 @@ impl World {
             subs: HashMap::new(),
             by_filter: HashMap::new(),
             next: 0,
+            renewed: HashMap::new(),
             page: 1,
             parts: 1,
-            meanwhile: 1,
+            meanwhile: 0,
             received: Vec::new(),
             open: HashMap::new(),
         }
@@ -265,6 +270,8 @@ impl World {
             subscription,
             at_least_once: true,
             retained,
+            no_local: false,
+            retain_as_published: false,
             identifier: Some(id),
         };
         let verdict = self.delivery.subscribe(&wanted, &ground);
@@ -272,9 +279,17 @@ impl World {
             self.open
                 .values_mut()
                 .for_each(|open| open.may_break = true);
-            if let Some(old) = self.by_filter.insert(filter, id) {
-                self.subs.remove(&old);
-            }
+            let old = self.by_filter.insert(filter, id);
+            let old = old.and_then(|old| Some((old, self.subs.remove(&old)?)));
+            let stays = wanted.subscription.start == Start::Now;
+            let seen = match old {
+                // What is on its way may still name it as it was.
+                Some((old, before)) if stays && before.once.is_none() => {
+                    self.renewed.insert(old, id);
+                    before
+                }
+                _ => seen,
+            };
             self.subs.insert(id, seen);
         }
         verdict
@@ -319,7 +334,7 @@ impl World {
                 let rendered = self.rendered(at(self, &stream), want, form);
                 self.delivery.snapshot(self.now, rendered).unwrap();
             }
-            Need::Streams { after } => self.provide_streams(after.as_ref()),
+            Need::Streams { after, .. } => self.provide_streams(after.as_ref()),
             Need::Topic(_) => self.delivery.topic(None),
         }
     }
@@ -352,11 +367,9 @@ impl World {
             }
         };
         let bodies = |on: bool, sign: &str| {
-            let part = |n| Bytes::from(format!("{sign}{n}/{}", self.parts));
-            on.then(|| Parts {
-                bodies: (1..=self.parts).map(part).collect(),
-                marks: None,
-            })
+            let epoch = stored.epoch().get();
+            let part = |n| Bytes::from(format!("{sign}{n}/{}@{epoch}", self.parts));
+            on.then(|| Parts::new((1..=self.parts).map(part).collect()))
         };
         let some = stored.head > 0 || !matches!(want, Want::Full);
         some.then(|| Rendered {
@@ -390,25 +403,35 @@ impl World {
             horizon: ground.horizon,
             epoch: ground.epoch,
             bus: seq(self.bus[*at]),
+            from: None,
+            changed: true,
         };
         let page: Vec<_> = page.iter().zip(grounds).map(scanned).collect();
         let advances = std::mem::take(&mut self.pending);
         self.delivery.streams(self.now, &page, last, &advances);
     }
 
-    fn receive(&mut self, message: Outgoing) {
+    pub(super) fn receive(&mut self, message: Outgoing) {
         let (at, is_state) = self.index(&message.topic);
         if is_state {
             self.receive_part(at, &message);
         } else {
             let n = message.tag.as_ref().unwrap().seq.get();
             let epoch = self.store[at].epoch_after(n - 1);
-            for id in &message.identifiers() {
-                let seen = self.subs.get_mut(id).expect("a subscription that is gone");
+            for id in message.identifiers() {
+                let id = self.newest(id);
+                let seen = self.subs.get_mut(&id).expect("a subscription that is gone");
                 seen.event(at, n, epoch);
             }
         }
         self.received.push(message);
+    }
+
+    /// What a subscription is called by now.
+    fn newest(&self, id: u32) -> u32 {
+        self.renewed
+            .get(&id)
+            .map_or(id, |newer| self.newest(*newer))
     }
 
     /// SNAP-8: one part after the other, and nothing between them.
@@ -416,6 +439,7 @@ impl World {
         let payload = message.payload();
         let text = std::str::from_utf8(&payload).unwrap();
         let (json, text) = (text.starts_with('j'), text.trim_start_matches('j'));
+        let (text, epoch) = text.split_once('@').unwrap();
         let (part, parts) = text.split_once('/').unwrap();
         let (part, parts): (usize, usize) = (part.parse().unwrap(), parts.parse().unwrap());
         let begins = match self.open.remove(&message.topic) {
@@ -433,9 +457,12 @@ impl World {
             self.open.insert(Arc::clone(&message.topic), open);
             return assert_eq!(message.tag, None, "only the last part acknowledges");
         }
-        for id in &message.identifiers() {
-            let seen = self.subs.get_mut(id).expect("a subscription that is gone");
-            seen.state(at, message, &self.store[at]);
+        for id in message.identifiers() {
+            let id = self.newest(id);
+            let seen = self.subs.get_mut(&id).expect("a subscription that is gone");
+            let epoch = Epoch::new(epoch.parse().unwrap());
+            let n = seen.state(at, message, epoch, self.store[at].horizon);
+            seen.early.insert(at, n > self.bus[at]);
         }
     }
 
@@ -504,28 +531,39 @@ impl Seen {
         self.epoch.insert(at, epoch);
     }
 
-    fn state(&mut self, at: usize, message: &Outgoing, stored: &Stored) {
+    fn state(&mut self, at: usize, message: &Outgoing, epoch: Epoch, horizon: u64) -> u64 {
         let states = self.states.entry(at).or_default();
         if let Some(asked) = self.once {
             assert!(message.retain && message.tag.is_none());
             assert!(states.is_empty(), "VIEW-7: once");
-            return states.push(asked);
+            states.push(asked);
+            return asked;
         }
         let n = message.tag.as_ref().unwrap().seq.get();
         let repeats = states.last().is_some_and(|before| *before >= n);
         states.push(n);
-        if !self.filter.ends_with("/events") {
-            let both = self.filter.ends_with('#');
-            return assert!(both || !repeats, "{}: {n} again", self.filter);
+        if self.filter.ends_with('#') {
+            return n;
+        }
+        if self.filter.ends_with("/state") {
+            let early = self.early.get(&at).is_some_and(|it| *it);
+            let turned = self.epoch.insert(at, epoch) != Some(epoch);
+            let may_repeat = early || turned;
+            assert!(may_repeat || !repeats, "{}: {n} again", self.filter);
+            return n;
         }
         let upto = self.upto.insert(at, n);
-        let epoch = self.epoch.insert(at, stored.epoch());
+        let known = self.epoch.remove(&at);
+        if epoch != Epoch::NONE {
+            self.epoch.insert(at, epoch);
+        }
         let back = upto.is_some_and(|upto| upto > n);
         assert!(!back, "{}: back to {n}", self.filter);
         if !message.retain {
-            let gone = upto.is_none_or(|upto| upto < stored.horizon);
-            let turned = epoch.is_none_or(|epoch| epoch != stored.epoch());
+            let gone = upto.is_none_or(|upto| upto < horizon);
+            let turned = known.is_none_or(|known| known != epoch);
             assert!(gone || turned, "{}: a needless bridge to {n}", self.filter);
         }
+        n
     }
 }

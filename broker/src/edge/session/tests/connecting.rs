@@ -17,7 +17,10 @@ fn a_v5_connack_says_what_this_broker_does() {
         panic!()
     };
     assert!(client_id == "auto-1" && !identity.given);
-    assert_eq!((opening.clean, opening.expiry_ms, opening.v5), (true, 0, true));
+    assert_eq!(
+        (opening.clean, opening.expiry_ms, opening.v5),
+        (true, 0, true)
+    );
     assert!(talk.hear().is_empty(), "its session is awaited");
     talk.session.opened(talk.now, false);
     let packets = talk.hear();

@@ -9,7 +9,7 @@ fn view_8_filters_are_answered_one_by_one() {
         let filters = [
             "sync/a/events",
             "$share/g/sync/a/events",
-            "$at/1/sync/a/state",
+            "$at/1/sync/+/state",
             "ünsync/#",
         ];
         talk.bytes(&subscribe(version, 3, &filters));
@@ -156,6 +156,7 @@ fn a_message_larger_than_the_client_takes_is_skipped() {
             payload: &[0; 20],
             at_least_once: true,
             retain: false,
+            again: false,
             identifiers: &[],
             tag: Some(&tag),
         });
