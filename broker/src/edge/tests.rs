@@ -1,6 +1,7 @@
 //! The edge with the real sequencer and the real bus, over byte streams in memory.
 
 mod closing;
+mod keeping;
 mod websocket;
 
 use super::*;
@@ -135,6 +136,10 @@ impl Broker {
     }
 
     async fn client_saying(&self, version: Version, connect: Packet) -> Client {
+        self.client_and_connack(version, connect).await.0
+    }
+
+    async fn client_and_connack(&self, version: Version, connect: Packet) -> (Client, Packet) {
         let (ours, theirs) = tokio::io::duplex(64 << 10);
         let place = self.edge.shared.place().expect("a place");
         let shared = Arc::clone(&self.edge.shared);
@@ -155,7 +160,7 @@ impl Broker {
             matches!(connack, Packet::V3_1_1Connack(_) | Packet::V5_0Connack(_)),
             "{connack}"
         );
-        client
+        (client, connack)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod connecting;
 mod delivering;
+mod keeping;
 mod publishing;
 
 use super::*;

@@ -284,8 +284,12 @@ impl World {
             let stays = wanted.subscription.start == Start::Now;
             let seen = match old {
                 // What is on its way may still name it as it was.
-                Some((old, before)) if stays && before.once.is_none() => {
+                Some((old, mut before)) if stays && before.once.is_none() => {
                     self.renewed.insert(old, id);
+                    // It is retained for the new SUBSCRIBE as it was for the old one.
+                    if before.filter.ends_with("/state") {
+                        before.states.clear();
+                    }
                     before
                 }
                 _ => seen,
