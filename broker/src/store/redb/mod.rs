@@ -11,7 +11,9 @@
 //! this order nothing is missed.
 
 mod applier;
+mod backup;
 mod codec;
+mod copy;
 mod disk;
 mod file;
 mod journal;
@@ -22,10 +24,16 @@ mod tail;
 mod turns;
 
 #[cfg(any(test, feature = "simulation"))]
-pub mod simulated;
+pub(in crate::store) mod simulated;
 
 #[cfg(test)]
+mod backup_tests;
+#[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod failure_tests;
+#[cfg(test)]
+mod migration_tests;
 #[cfg(test)]
 mod tests;
 
@@ -39,11 +47,13 @@ use bytes::Bytes;
 use syncline_protocol::{DeviceId, Seq, StreamId, SyncId, UnixMillis};
 
 use super::piece::Piece;
+use super::sessions::SessionStore;
 use super::{
     Append, Appended, Base, Committed, Conflict, Erased, EventStore, Fold, Folded, Kept, Mark,
     Planted, ReadLimit, Receipt, StoreError, StoredEntry, StreamHead, Watch,
 };
 use applier::Applier;
+pub use backup::{Compacted, Restored};
 use disk::{Directory, Media};
 use journal::Journal;
 use pending::Pending;
@@ -103,6 +113,7 @@ impl RedbStore {
         options: &RedbOptions,
         applier: impl FnOnce(Arc<Tables>, &Journal, &RedbOptions) -> Result<Applier, StoreError>,
     ) -> Result<RedbStore, StoreError> {
+        backup::check_finished(media)?;
         file::check_versions(media)?;
         let journal = Journal::open(media)?;
         // Before the tables: tables without their journal are refused.
@@ -351,6 +362,7 @@ impl EventStore for RedbStore {
     }
 
     fn plant(&self, planted: Planted) -> Result<bool, StoreError> {
+        self.erase_group(sync_id)?;
         // Nothing is appended meanwhile.
         let mut journal = self.journal();
         self.settle_doubt(&mut journal)?;

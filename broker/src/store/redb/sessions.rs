@@ -24,28 +24,31 @@ use crate::store::{ReadLimit, StoreError};
 const LAST_NUMBER: &str = "last_session_number";
 
 /// Principal and client id to number, version, expiry, when it left (0: connected), position.
-const SESSIONS: TableDefinition<'_, SessionNames<'_>, SessionColumns> =
+pub(super) const SESSIONS: TableDefinition<'_, SessionNames<'_>, SessionColumns> =
     TableDefinition::new("sessions");
 /// Number and filter to [`write_subscription`].
-const SUBSCRIPTIONS: TableDefinition<'_, (u64, &str), &[u8]> =
+pub(super) const SUBSCRIPTIONS: TableDefinition<'_, (u64, &str), &[u8]> =
     TableDefinition::new("session_subscriptions");
 /// Number, filter, sync id and channel to how it lags (0: not, 1: after a seq, 2: after a state), epoch, seq, sent, and
 /// whether a state is due.
-const CURSORS: TableDefinition<'_, CursorKey<'_>, CursorColumns> =
+pub(super) const CURSORS: TableDefinition<'_, CursorKey<'_>, CursorColumns> =
     TableDefinition::new("session_cursors");
 /// Number and place to [`write_message`].
-const QUEUES: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("session_queues");
+pub(super) const QUEUES: TableDefinition<'_, (u64, u64), &[u8]> =
+    TableDefinition::new("session_queues");
 /// Number to the last place given, messages and bytes.
-const SUMS: TableDefinition<'_, u64, (u64, u64, u64)> = TableDefinition::new("session_queue_sums");
+pub(super) const SUMS: TableDefinition<'_, u64, (u64, u64, u64)> =
+    TableDefinition::new("session_queue_sums");
 /// Number, side and packet id.
-const PACKETS: TableDefinition<'_, (u64, u8, u16), ()> = TableDefinition::new("session_packets");
+pub(super) const PACKETS: TableDefinition<'_, (u64, u8, u16), ()> =
+    TableDefinition::new("session_packets");
 /// Topic to [`write_message`].
-const RETAINED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("retained");
+pub(super) const RETAINED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("retained");
 
-type SessionNames<'a> = (&'a str, &'a str);
-type SessionColumns = (u64, u8, u64, u64, u64);
-type CursorKey<'a> = (u64, &'a str, &'a str, &'a str);
-type CursorColumns = (u8, u64, u64, u64, bool);
+pub(super) type SessionNames<'a> = (&'a str, &'a str);
+pub(super) type SessionColumns = (u64, u8, u64, u64, u64);
+pub(super) type CursorKey<'a> = (u64, &'a str, &'a str, &'a str);
+pub(super) type CursorColumns = (u8, u64, u64, u64, bool);
 
 /// Makes the tables if they are not there.
 pub(super) fn make(file: &DbFile) -> Result<(), StoreError> {
@@ -540,6 +543,8 @@ fn text_names_group(filter: &str, group: &SyncId) -> bool {
 mod tests {
     use tempfile::TempDir;
 
+    use crate::store::EventStore;
+
     use super::*;
     use crate::store::redb::applier::Applier;
     use crate::store::redb::simulated::{Failure, SimDisk};
@@ -579,18 +584,18 @@ mod tests {
         RedbStore::open_on(media, &options(), Applier::start)
     }
 
-    /// Writes until the power is lost; how many writes were acknowledged before that.
+    const WRITES: usize = 4;
+
+    /// How many writes were acknowledged before the power was lost.
     fn work_until_power_loss(media: &SimDisk) -> usize {
         let Ok(store) = open(media) else {
             return 0;
         };
-        for acknowledged in 0.. {
-            store.write(&one_session(acknowledged)).unwrap();
-            if media.power_is_lost() {
-                return acknowledged;
-            }
-        }
-        unreachable!("the power is lost at some sync")
+        let writes = (0..WRITES).take_while(|at| {
+            store.write(&one_session(*at)).unwrap();
+            !media.power_is_lost()
+        });
+        writes.count()
     }
 
     fn one_session(at: usize) -> Vec<SessionChange> {
@@ -601,38 +606,55 @@ mod tests {
         ]
     }
 
-    #[test]
-    fn g12_what_was_written_outlives_a_power_loss_at_any_sync_whole() {
-        for sync in 1..40_u64 {
-            let media = SimDisk::lose_power_at(sync);
-            let acknowledged = work_until_power_loss(&media);
-            let mut survives = sync.is_multiple_of(2);
-            let media = media.after_power_loss(|| {
-                survives = !survives;
-                survives
-            });
-            let store = open(&media).unwrap();
-            let found = store.sessions(None, usize::MAX).unwrap();
-            assert!(
-                found.len() >= acknowledged,
-                "sync {sync}: {} found",
-                found.len()
+    fn check_power_loss(step: u64) {
+        let media = SimDisk::new();
+        media.lose_power_at(step);
+        let acknowledged = work_until_power_loss(&media);
+        let mut survives = step.is_multiple_of(2);
+        let media = media.crash(|| {
+            survives = !survives;
+            survives
+        });
+        let store = open(&media).unwrap();
+        let found = store.sessions(None, usize::MAX).unwrap();
+        assert!(
+            found.len() >= acknowledged,
+            "step {step}: {} found",
+            found.len()
+        );
+        for session in &found {
+            let loaded = store.load(&session.key).unwrap().unwrap();
+            assert_eq!(
+                loaded.subscriptions,
+                [subscription("sync/#")],
+                "step {step}"
             );
-            for session in &found {
-                let loaded = store.load(&session.key).unwrap().unwrap();
-                assert_eq!(
-                    loaded.subscriptions,
-                    [subscription("sync/#")],
-                    "sync {sync}"
-                );
-            }
-            store.write(&one_session(found.len())).unwrap();
         }
+        store.write(&one_session(found.len())).unwrap();
+    }
+
+    #[test]
+    fn g12_what_was_written_outlives_a_power_loss_at_every_step_whole() {
+        let media = SimDisk::new();
+        assert_eq!(work_until_power_loss(&media), WRITES);
+        (1..=media.steps()).for_each(check_power_loss);
+    }
+
+    #[test]
+    fn erasing_a_group_reaches_the_sessions() {
+        let harness = OnDisk::new();
+        let store = harness.store.as_ref().unwrap();
+        let follow = SessionChange::Subscribe(key("client-000"), subscription("sync/home/state"));
+        SessionStore::write(store, &one_session(0)).unwrap();
+        SessionStore::write(store, &[follow]).unwrap();
+        EventStore::erase(store, &"home".parse().unwrap()).unwrap();
+        let loaded = store.load(&key("client-000")).unwrap().unwrap();
+        assert_eq!(loaded.subscriptions, [subscription("sync/#")]);
     }
 
     #[test]
     fn a_disk_that_refuses_is_named_and_changes_nothing() {
-        let media = SimDisk::default();
+        let media = SimDisk::new();
         let store = open(&media).unwrap();
         store.write(&one_session(0)).unwrap();
         media.fail(tables::FILE, Failure::Write);
