@@ -312,6 +312,19 @@ impl Client {
 
     /// The next PUBLISH, acknowledged.
     async fn got(&mut self) -> Got {
+        let (got, id) = self.got_and_id().await;
+        if let Some(id) = id {
+            let [high, low] = id.to_be_bytes();
+            self.io.write_all(&[0x40, 2, high, low]).await.unwrap();
+        }
+        got
+    }
+
+    async fn got_without_puback(&mut self) -> Got {
+        self.got_and_id().await.0
+    }
+
+    async fn got_and_id(&mut self) -> (Got, Option<u16>) {
         let packet = self.next().await;
         let (got, id) = match &packet {
             Packet::V3_1_1Publish(it) => (
@@ -332,11 +345,7 @@ impl Client {
             ),
             other => panic!("{other}"),
         };
-        if let Some(id) = id {
-            let [high, low] = id.to_be_bytes();
-            self.io.write_all(&[0x40, 2, high, low]).await.unwrap();
-        }
-        got
+        (got, id)
     }
 
     async fn event(&mut self) -> Event {

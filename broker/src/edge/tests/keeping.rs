@@ -2,6 +2,8 @@
 
 use super::*;
 
+use std::collections::HashMap;
+
 use mqtt_protocol_core::mqtt::packet::{Property, SessionExpiryInterval};
 
 const EVENTS: &str = "sync/a/events";
@@ -157,5 +159,112 @@ fn mqtt_3_8_4_3_the_same_subscribe_once_more_loses_nothing() {
         client.subscribe(EVENTS).await;
         broker.probe.release();
         assert_eq!(seqs(&mut client, 3).await, [1, 2, 3]);
+    });
+}
+
+/// A small generator (xorshift64): a seed is a test case.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+}
+
+/// A client that comes and goes, and what it has.
+struct Wanderer {
+    client: Option<Client>,
+    /// Per topic the last seq, without holes before it.
+    seen: HashMap<String, u64>,
+    heads: HashMap<String, u64>,
+}
+
+impl Wanderer {
+    fn lacks(&self) -> u64 {
+        let lack = |(topic, head): (&String, &u64)| head - self.seen.get(topic).unwrap_or(&0);
+        self.heads.iter().map(lack).sum()
+    }
+
+    /// Reads so many new events; of the last ones some are not acknowledged.
+    async fn read(&mut self, new: u64, unacknowledged: u64) {
+        let Some(client) = self.client.as_mut() else {
+            return;
+        };
+        let mut left = new;
+        while left > 0 {
+            let got = match left > unacknowledged {
+                true => client.got().await,
+                false => client.got_without_puback().await,
+            };
+            if !got.topic.ends_with("/events") {
+                continue;
+            }
+            let seq = Event::decode(&got.payload).unwrap().seq.get();
+            let seen = self.seen.entry(got.topic.clone()).or_default();
+            assert!(seq <= *seen + 1, "{}: {seq} after {seen}", got.topic);
+            left -= u64::from(seq > *seen);
+            *seen = seq.max(*seen);
+        }
+    }
+}
+
+/// Somebody who comes and goes, and a broker that dies, in some order.
+async fn wander(seed: u64, version: Version, filter: &str) {
+    let mut dice = Dice(seed * 0x9e37_79b9 + 1);
+    let store: Arc<dyn EventStore> = Arc::new(MemoryStore::new(64));
+    let mut sessions = Arc::new(MemorySessions::default());
+    let mut broker = Broker::on(edge_options(), Arc::clone(&store), Arc::clone(&sessions));
+    let (mut client, _) = broker.returning(version, "wanderer").await;
+    client.subscribe(filter).await;
+    let mut wanderer = Wanderer {
+        client: Some(client),
+        seen: HashMap::new(),
+        heads: HashMap::new(),
+    };
+    for _ in 0..24 {
+        match dice.below(6) {
+            0 | 1 => {
+                let mut author = broker.client(Version::V5_0, PHONE).await;
+                for _ in 0..=dice.below(5) {
+                    let topic =
+                        format!("sync/{}/events", ["a", "a/x", "b"][dice.below(3) as usize]);
+                    author.save(&topic, &star(None, "x")).await;
+                    *wanderer.heads.entry(topic).or_default() += 1;
+                }
+            }
+            2 | 3 => {
+                let new = dice.below(wanderer.lacks() + 1);
+                wanderer.read(new, dice.below(3)).await;
+            }
+            4 => wanderer.client = None,
+            // What a disk would have at this moment, and a new broker on it.
+            _ => {
+                wanderer.client = None;
+                sessions = Arc::new(sessions.copy());
+                broker = Broker::on(edge_options(), Arc::clone(&store), Arc::clone(&sessions));
+            }
+        }
+        if wanderer.client.is_none() && dice.below(2) == 0 {
+            let (client, present) = broker.returning(version, "wanderer").await;
+            assert!(present);
+            wanderer.client = Some(client);
+        }
+    }
+    let (client, _) = broker.returning(version, "wanderer").await;
+    wanderer.client = Some(client);
+    wanderer.read(wanderer.lacks(), 0).await;
+}
+
+#[test]
+fn g3_g12_who_comes_and_goes_misses_nothing_whatever_dies_when() {
+    run(async {
+        for seed in 0..16 {
+            let version = BOTH[(seed % 2) as usize];
+            let filter = ["sync/#", "sync/+/events", "$since/0/sync/#"][(seed % 3) as usize];
+            wander(seed + 1, version, filter).await;
+        }
     });
 }

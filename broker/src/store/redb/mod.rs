@@ -362,7 +362,6 @@ impl EventStore for RedbStore {
     }
 
     fn plant(&self, planted: Planted) -> Result<bool, StoreError> {
-        self.erase_group(sync_id)?;
         // Nothing is appended meanwhile.
         let mut journal = self.journal();
         self.settle_doubt(&mut journal)?;
@@ -384,6 +383,7 @@ impl EventStore for RedbStore {
     }
 
     fn erase(&self, sync_id: &SyncId) -> Result<Erased, StoreError> {
+        self.erase_group(sync_id)?;
         // Nothing is appended meanwhile.
         let mut journal = self.journal();
         self.settle_doubt(&mut journal)?;
