@@ -5,6 +5,7 @@ use super::*;
 use std::collections::HashMap;
 
 use mqtt_protocol_core::mqtt::packet::{Property, SessionExpiryInterval};
+use syncline_protocol::Subscription;
 
 const EVENTS: &str = "sync/a/events";
 
@@ -224,6 +225,7 @@ async fn wander(seed: u64, version: Version, filter: &str) {
         seen: HashMap::new(),
         heads: HashMap::new(),
     };
+    let followed = filter.parse::<Subscription>().unwrap().filter;
     for _ in 0..24 {
         match dice.below(6) {
             0 | 1 => {
@@ -232,7 +234,9 @@ async fn wander(seed: u64, version: Version, filter: &str) {
                     let topic =
                         format!("sync/{}/events", ["a", "a/x", "b"][dice.below(3) as usize]);
                     author.save(&topic, &star(None, "x")).await;
-                    *wanderer.heads.entry(topic).or_default() += 1;
+                    if followed.matches_text(&topic) {
+                        *wanderer.heads.entry(topic).or_default() += 1;
+                    }
                 }
             }
             2 | 3 => {
