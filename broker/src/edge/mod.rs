@@ -98,7 +98,7 @@ impl Prepared {
         } = self;
         let clients = Clients::new(options.sessions.sessions_max);
         keeper::take_over(&*sessions, now(), |key, ends_at| {
-            clients.found(key, ends_at)
+            clients.found(key, ends_at);
         })?;
         let parts = Parts {
             options,

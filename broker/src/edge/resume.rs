@@ -7,7 +7,7 @@ use super::fetch::{self, FetchError};
 use super::hub::Reading;
 use super::shared::Shared;
 use crate::store::sessions::{Lag, LoadedSession, Reach, Reaches, StoredSubscription};
-use crate::store::{EventStore, ReadLimit, StoreError, StreamHead};
+use crate::store::{Committed, EventStore, ReadLimit, StoreError, StreamHead};
 
 /// A kept session and where its subscriptions go on.
 #[derive(Debug)]
@@ -164,7 +164,7 @@ fn epoch_of(
         bytes: 1,
     };
     match store.read(stream, before, one) {
-        Ok(events) => Ok(events.first().map(|event| event.epoch())),
+        Ok(events) => Ok(events.first().map(Committed::epoch)),
         Err(StoreError::Folded { .. }) => {
             let base = store.base(stream)?;
             Ok((base.seq == seq).then_some(base.epoch))

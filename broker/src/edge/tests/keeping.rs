@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use mqtt_protocol_core::mqtt::packet::{Property, SessionExpiryInterval};
 use syncline_protocol::Subscription;
 
+use crate::store::sessions::{SessionKey, SessionStore};
+
 const EVENTS: &str = "sync/a/events";
 
 /// A CONNECT of a session that is kept.
@@ -64,7 +66,7 @@ async fn seqs(client: &mut Client, count: usize) -> Vec<u64> {
 }
 
 #[test]
-fn g12_who_was_away_gets_what_it_lacks_without_a_subscribe() {
+fn session_2_g12_who_was_away_gets_what_it_lacks_without_a_subscribe() {
     run(async {
         let broker = Broker::start();
         for version in BOTH {
@@ -126,6 +128,42 @@ fn a_takeover_moves_the_session() {
         }
         newer.save(EVENTS, &star(None, "more")).await;
         assert_eq!(seqs(&mut newer, 1).await, [7]);
+    });
+}
+
+#[test]
+fn session_3_what_a_suback_says_is_on_disk() {
+    run(async {
+        let sessions = Arc::new(MemorySessions::default());
+        let store: Arc<dyn EventStore> = Arc::new(MemoryStore::new(64));
+        let broker = Broker::on(edge_options(), store, Arc::clone(&sessions));
+        let (mut client, _) = broker.returning(Version::V5_0, "kept").await;
+        let key = SessionKey {
+            principal: String::new(),
+            client_id: "kept".to_owned(),
+        };
+        let follows = || sessions.load(&key).unwrap().unwrap().subscriptions.len();
+        assert_eq!(follows(), 0, "the CONNACK says that it is there");
+        client.subscribe(EVENTS).await;
+        assert_eq!(follows(), 1);
+        client.subscribe("sync/#").await;
+        assert_eq!(follows(), 2);
+    });
+}
+
+#[test]
+fn session_4_presence_is_not_kept_but_sent_as_it_is() {
+    run(async {
+        let broker = Broker::start();
+        let (mut watcher, _) = broker.returning(Version::V5_0, "watcher").await;
+        watcher.subscribe("sync/a/presence/+").await;
+        drop(watcher);
+        let mut phone = broker.client(Version::V5_0, PHONE).await;
+        phone.subscribe(EVENTS).await;
+        let (mut watcher, present) = broker.returning(Version::V5_0, "watcher").await;
+        assert!(present);
+        let got = watcher.got().await;
+        assert!(Presence::decode(&got.payload).unwrap().online && !got.retain);
     });
 }
 

@@ -84,7 +84,7 @@ fn cursor(filter: &str, name: &str, seq: u64) -> Cursor {
                 sent: at(seq + 2),
             },
         },
-        state: seq % 2 == 0,
+        state: seq.is_multiple_of(2),
     }
 }
 

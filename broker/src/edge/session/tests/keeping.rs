@@ -49,7 +49,7 @@ fn disconnect(talk: &mut Talk, props: Vec<Property>) {
 }
 
 #[test]
-fn how_long_a_session_is_kept_is_asked_for_bounded_and_told() {
+fn session_1_how_long_a_session_is_kept_is_asked_for_bounded_and_told() {
     for (seconds, kept_ms, told) in [
         (None, 0, 0),
         (Some(7), 7_000, 7),
