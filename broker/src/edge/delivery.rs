@@ -10,6 +10,7 @@
 
 mod asking;
 mod cursors;
+mod keeping;
 mod needs;
 mod parts;
 mod scans;
@@ -32,6 +33,7 @@ use super::session::{Retained, Verdict, Wanted};
 use crate::store::Committed;
 use asking::Turn;
 use cursors::{Cursor, Cursors, Place, named};
+use keeping::Ledger;
 use needs::{Purpose, Waiting};
 use parts::{state_copies, state_topic};
 use scans::{Scan, Scans};
@@ -39,6 +41,7 @@ use states::States;
 use subscriptions::{Sub, Subscriptions, copies};
 
 pub(crate) use cursors::Hole;
+pub(crate) use keeping::{Footing, GoOn, Resumed, Standing};
 pub(crate) use needs::{Form, Ground, Need, SCAN_PAGE, Scanned, Want};
 pub(crate) use parts::{Parts, Rendered};
 pub(crate) use subscriptions::Outgoing;
@@ -73,6 +76,8 @@ pub(crate) struct Delivery {
     reports: VecDeque<Arc<Ephemeral>>,
     outgoing: VecDeque<Outgoing>,
     waiting: Option<Waiting>,
+    /// Of a session that is kept: what is not acknowledged.
+    ledger: Option<Ledger>,
     /// What was asked for first the last time.
     turn: Turn,
 }
@@ -93,6 +98,7 @@ impl Delivery {
             reports: VecDeque::new(),
             outgoing: VecDeque::new(),
             waiting: None,
+            ledger: None,
             turn: Turn::Live,
         }
     }
@@ -120,8 +126,13 @@ impl Delivery {
             let (from, to) = (ground.horizon, ground.head);
             return Verdict::NotKept { from, to };
         }
-        let new = !self.unsubscribe(&wanted.subscription.filter);
-        let sub = self.subs.add(wanted);
+        let filter = &wanted.subscription.filter;
+        let stays = wanted.subscription.start == Start::Now && self.subs.follows(filter);
+        let new = !stays && !self.unsubscribe(filter);
+        let sub = match stays {
+            true => self.renew(wanted),
+            false => self.subs.add(wanted),
+        };
         let retained = match wanted.retained {
             Retained::Always => true,
             Retained::IfNew => new,
@@ -133,6 +144,7 @@ impl Delivery {
                 .extend(ground.topics.iter().cloned().map(greeting));
         }
         match (sub.filter.exact(), wanted.subscription.start) {
+            (Some(Topic::Events(_)), _) if stays => {}
             (Some(Topic::Events(stream)), start) => {
                 self.begin(&Arc::new(stream), &sub, start, ground);
             }
@@ -143,11 +155,20 @@ impl Delivery {
                 self.ask(&Arc::new(stream), Purpose::Retained(sub));
             }
             (Some(_), _) => {}
-            (None, start) => self.begin_wild(&sub, start, retained),
+            (None, start) => self.begin_wild(&sub, start, retained, stays),
         }
         Verdict::Granted {
             at_least_once: wanted.at_least_once,
         }
+    }
+
+    /// A subscription is asked for once more without a beginning: it stays where it is, so that nothing is lost.
+    fn renew(&mut self, wanted: &Wanted) -> Arc<Sub> {
+        let sub = self.subs.renew(wanted);
+        self.cursors.renew(&sub);
+        self.scans.renew(&sub);
+        self.states.remove(sub.id);
+        sub
     }
 
     /// Ends the subscription with this base filter; whether there was one.
@@ -205,16 +226,21 @@ impl Delivery {
         }
         let front = self.outgoing.front()?;
         if front.at_least_once && !room {
-            None
-        } else {
-            self.outgoing.pop_front()
+            return None;
         }
+        let mut message = self.outgoing.pop_front()?;
+        if let Some(ledger) = &mut self.ledger {
+            ledger.note(&mut message);
+        }
+        Some(message)
     }
 
     /// The scan's need that is open, to tell it once more: its answer was of no use.
     pub(crate) fn open_scan(&self) -> Option<Need> {
+        let scan = self.scans.front();
         matches!(self.waiting, Some(Waiting::Streams(_))).then(|| Need::Streams {
-            after: self.scans.front().and_then(|scan| scan.after.clone()),
+            after: scan.and_then(|scan| scan.after.clone()),
+            from: scan.and_then(Scan::goes_on_from),
         })
     }
 
@@ -255,13 +281,13 @@ impl Delivery {
             Purpose::Opening(sub, ..) | Purpose::Horizon(sub) => {
                 let (seq, epoch) = (rendered.seq, rendered.epoch);
                 self.cursors.open(&stream, sub.id, seq, epoch);
-                self.send_state(&stream, &[sub], true, true, &rendered);
+                self.lead(&stream, &[sub], true, &rendered);
             }
             Purpose::Once(sub, _) => self.send_state(&stream, &[sub], true, false, &rendered),
             Purpose::Bridge(subs) => {
                 let (seq, epoch) = (rendered.seq, rendered.epoch);
                 let subs = self.cursors.cross(&stream, &subs, seq, epoch);
-                self.send_state(&stream, &subs, false, true, &rendered);
+                self.lead(&stream, &subs, false, &rendered);
             }
             Purpose::Retained(sub) => self.state(now, &stream, vec![sub], true, &rendered),
             Purpose::Live(mut subs) => {
@@ -290,7 +316,7 @@ impl Delivery {
         };
         for it in scan.pass(page, last) {
             let bus = advances.get(&it.stream).map_or(it.bus, |step| step.from);
-            self.scanned(&scan, &it, bus);
+            self.scanned(now, &scan, &it, bus);
         }
         if !last {
             self.scans.put_back(scan);
@@ -344,6 +370,7 @@ impl Delivery {
             epoch: named(ground.epoch),
             replay_to,
             turn: None,
+            sent: Seq::ZERO,
         };
         self.begin_cursor(stream, ground.bus, cursor);
     }
@@ -358,9 +385,9 @@ impl Delivery {
         self.cursors.begin(stream, bus, cursor, others);
     }
 
-    fn begin_wild(&mut self, sub: &Arc<Sub>, start: Start, retained: bool) {
+    fn begin_wild(&mut self, sub: &Arc<Sub>, start: Start, retained: bool, stays: bool) {
         let events = start == Start::Since(Seq::ZERO);
-        if !events {
+        if !events && !stays {
             self.cursors.follow(sub);
         }
         let ours = !sub.filter.as_str().starts_with('$') && sub.filter.has_wildcard();
@@ -383,12 +410,15 @@ impl Delivery {
     }
 
     /// One stream that a scan has passed.
-    fn scanned(&mut self, scan: &Scan, it: &Scanned, bus: Seq) {
-        if scan.states && scan.sub.filter.matches_text(&state_topic(&it.stream)) {
+    fn scanned(&mut self, now: Instant, scan: &Scan, it: &Scanned, bus: Seq) {
+        if scan.again {
+            return self.scanned_again(now, scan, it, bus);
+        }
+        if scan.has_states() && scan.sub.filter.matches_text(&state_topic(&it.stream)) {
             self.ask(&it.stream, Purpose::Retained(Arc::clone(&scan.sub)));
         }
         let topic = Topic::Events(StreamId::clone(&it.stream));
-        if scan.events && scan.sub.filter.matches(&topic) {
+        if scan.has_events() && scan.sub.filter.matches(&topic) {
             let ground = Ground {
                 head: it.head,
                 horizon: it.horizon,
@@ -398,6 +428,25 @@ impl Delivery {
             };
             self.begin(&it.stream, &scan.sub, Start::Since(Seq::ZERO), &ground);
         }
+    }
+
+    /// One stream that the scan of a resumed session has passed.
+    fn scanned_again(&mut self, now: Instant, scan: &Scan, it: &Scanned, bus: Seq) {
+        let from_the_beginning = GoOn::After {
+            seq: Seq::ZERO,
+            epoch: None,
+            sent: Seq::ZERO,
+        };
+        let events = scan.has_events() && !scan.is_apart(&it.stream);
+        let footing = Footing {
+            stream: Arc::clone(&it.stream),
+            head: it.head,
+            epoch: it.epoch,
+            bus,
+            events: events.then_some(it.from.unwrap_or(from_the_beginning)),
+            state: scan.has_states() && it.changed,
+        };
+        self.go_on_in(now, &scan.sub, &footing);
     }
 
     /// Those who get a state when the stream changes: all that match, but those who will be greeted with one anyway.
@@ -423,6 +472,14 @@ impl Delivery {
     ) {
         let lacking = self.states.send(stream, subs, rendered, now);
         self.send_state(stream, &lacking, retain, true, rendered);
+    }
+
+    /// A state without which the events cannot go on.
+    fn lead(&mut self, stream: &Arc<StreamId>, subs: &[Arc<Sub>], retain: bool, it: &Rendered) {
+        let before = self.outgoing.len();
+        self.send_state(stream, subs, retain, true, it);
+        let messages = self.outgoing.iter_mut().skip(before);
+        messages.for_each(|message| message.leads = true);
     }
 
     fn send_state(

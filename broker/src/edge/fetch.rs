@@ -6,15 +6,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use syncline_protocol::{DeviceSeq, Epoch, Seq, Snapshot, StreamId};
 
-use super::delivery::{Form, Need, Parts, Rendered, SCAN_PAGE, Want};
+use super::delivery::{Form, GoOn, Need, Parts, Rendered, SCAN_PAGE, Want};
 use super::hub::{Hub, Reading};
 use super::identity::Identity;
 use super::mailbox::Mailbox;
+use super::resume::{self, Found};
 use super::rollback;
 use super::session::Request;
 use super::shared::Shared;
 use crate::compactor::{self, EncodedSnapshot, StatesError};
-use crate::store::{Committed, ReadLimit, StoreError, StreamHead};
+use crate::store::sessions::{LoadedSession, Reach, Reaches};
+use crate::store::{Committed, EventStore, ReadLimit, StoreError, StreamHead};
 
 /// What one connection reads at a time.
 pub(crate) const PAGE: ReadLimit = ReadLimit {
@@ -30,7 +32,7 @@ pub(crate) enum Fetched {
     Overtaken(Seq),
     Snapshot(Option<Rendered>),
     Streams {
-        page: Vec<(StreamId, StreamHead)>,
+        page: Vec<Listed>,
         last: bool,
         reading: Reading,
     },
@@ -41,7 +43,24 @@ pub(crate) enum Fetched {
         heads: Vec<StreamHead>,
         reading: Reading,
     },
+    /// What was kept of the connection's session.
+    Session(Result<Option<LoadedSession>, StoreError>),
+    /// Where its subscriptions go on.
+    Found(Box<Found>),
+    /// Whether a change of it is on disk.
+    Written(Result<(), StoreError>),
     Failed(FetchError),
+}
+
+/// A stream of a page.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) stream: StreamId,
+    pub(crate) head: StreamHead,
+    /// Where its events go on, if not at the beginning.
+    pub(crate) from: Option<GoOn>,
+    /// Its state is not the one that is known.
+    pub(crate) changed: bool,
 }
 
 /// Why something could not be read.
@@ -87,14 +106,17 @@ pub(crate) fn need(
             };
             Ok(Fetched::Snapshot(rendered))
         }
-        Need::Streams { after } => {
+        Need::Streams { after, from } => {
             let reading = shared.hub.reading();
             let page = shared.store.streams(after.as_ref(), SCAN_PAGE)?;
             page.iter()
                 .try_for_each(|(stream, head)| settle(&shared.hub, stream, head, reading))?;
             let last = page.len() < SCAN_PAGE;
+            let listed = page
+                .into_iter()
+                .map(|(stream, head)| listed(&*shared.store, stream, head, from.as_ref()));
             Ok(Fetched::Streams {
-                page,
+                page: listed.collect::<Result<_, _>>()?,
                 last,
                 reading,
             })
@@ -102,6 +124,28 @@ pub(crate) fn need(
         // Answered from memory.
         Need::Topic(_) => Ok(Fetched::Snapshot(None)),
     }
+}
+
+/// What a scan is told of a stream. `from`: what was there when it went on.
+fn listed(
+    store: &dyn EventStore,
+    stream: StreamId,
+    head: StreamHead,
+    from: Option<&Reaches>,
+) -> Result<Listed, StoreError> {
+    let reach = |reach: Option<&Reach>| reach.map_or(0, |reach| reach.of(&stream));
+    let events = reach(from.and_then(|from| from.events.as_ref()));
+    let states = reach(from.and_then(|from| from.states.as_ref()));
+    let from = match events {
+        0 => None,
+        position => Some(resume::footing(store, &stream, &head, position)?),
+    };
+    Ok(Listed {
+        changed: head.position > states,
+        from,
+        stream,
+        head,
+    })
 }
 
 /// Reads the heads of streams, empty ones where none is asked for. Blocks.

@@ -267,6 +267,17 @@ impl Hub {
         state.peers.remove(&peer);
     }
 
+    /// Every event up to this position was told to those who followed it.
+    pub(crate) fn brought(&self) -> u64 {
+        self.lock().heads.brought()
+    }
+
+    /// The steps so far, and the position up to which they and those before are all that there was to tell.
+    pub(crate) fn level(&self, peer: PeerId) -> (Advances, u64) {
+        let state = self.lock();
+        (state.advances(peer), state.heads.brought())
+    }
+
     /// What is read of the store after this can tell where streams are.
     pub(crate) fn reading(&self) -> Reading {
         self.lock().heads.reading()

@@ -74,6 +74,8 @@ pub(crate) struct Inbox {
     pub(crate) topics: HashSet<Arc<str>>,
     pub(crate) reports: VecDeque<Arc<Ephemeral>>,
     pub(crate) fetched: Vec<Fetched>,
+    /// The session that the connection waits for is its own now; whether something was kept of it.
+    pub(crate) admitted: Option<bool>,
     pub(crate) summons: Option<Summons>,
 }
 
@@ -126,6 +128,11 @@ impl Mailbox {
 
     pub(crate) fn fetched(&self, fetched: Fetched) {
         self.put(|inbox| inbox.fetched.push(fetched));
+    }
+
+    /// The session is free. `kept`: the store has it.
+    pub(crate) fn admit(&self, kept: bool) {
+        self.put(|inbox| inbox.admitted.replace(kept));
     }
 
     /// A takeover stays one when a drain follows.

@@ -1,6 +1,8 @@
 //! One connection: its session and its delivery, tied to the hub, the sequencer and the store. Does no input or output
 //! and never blocks; `connection.rs` moves the bytes.
 
+mod keeping;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,19 +11,20 @@ use syncline_protocol::{Filter, Notice, Seq, Start, StreamId, SyncId, Topic, Tra
 
 use super::delivery::{Delivery, DeliveryOptions, Ground, Need, Outgoing, Scanned};
 use super::errors;
-use super::fetch::{self, Fetched};
+use super::fetch::{self, Fetched, Listed};
 use super::hub::Reading;
 use super::identity::Identity;
 use super::index::PeerId;
 use super::mailbox::{Inbox, Mailbox, Summons};
 use super::presence::Visit;
 use super::session::{
-    Action, EndReason, Message, NotSent, Request, Session, Tag, Ticket, Verdict, Wanted,
+    Action, EndReason, Message, NoSession, NotSent, Request, Session, Tag, Ticket, Verdict, Wanted,
 };
 use super::shared::Shared;
 use super::submission::Submission;
 use crate::sequencer::{Lane, Outcome};
 use crate::store::StreamHead;
+use keeping::Keeping;
 
 /// Bytes that wait to be written before no more is delivered.
 const OUTPUT_FULL: usize = 64 << 10;
@@ -38,7 +41,7 @@ pub(crate) struct Peer {
     delivery: Delivery,
     lane: Lane,
     identity: Option<Arc<Identity>>,
-    client_id: Option<String>,
+    keeping: Keeping,
     visit: Visit,
 }
 
@@ -59,7 +62,7 @@ impl Peer {
             delivery: Delivery::new(limits),
             lane: Lane::new(),
             identity: None,
-            client_id: None,
+            keeping: Keeping::default(),
             visit: Visit::default(),
             shared,
             mailbox,
@@ -98,6 +101,7 @@ impl Peer {
             .next_timeout()
             .into_iter()
             .chain(delivery)
+            .chain(self.keeping.next_timeout())
             .min()
     }
 
@@ -105,6 +109,7 @@ impl Peer {
     pub(crate) fn lost(&mut self, now: Instant) {
         self.session.end(EndReason::Lost);
         self.act(now);
+        self.leave_if_ended(now);
     }
 
     /// Does all there is to do: reads what was received, answers, delivers until the output is full.
@@ -120,6 +125,8 @@ impl Peer {
         }
         self.deliver(now);
         self.act(now);
+        self.save_if_due(now);
+        self.leave_if_ended(now);
     }
 
     /// Takes what others left in the mailbox.
@@ -130,6 +137,7 @@ impl Peer {
             topics,
             reports,
             fetched,
+            admitted,
             summons,
         } = self.mailbox.take();
         for (ticket, outcome) in outcomes {
@@ -146,6 +154,9 @@ impl Peer {
         fetched
             .into_iter()
             .for_each(|fetched| self.fetched(now, fetched));
+        if let Some(kept) = admitted {
+            self.admitted(now, kept);
+        }
         match summons {
             Some(Summons::TakenOver) => self.session.end(EndReason::TakenOver),
             Some(Summons::Drain) => self.session.drain(),
@@ -157,10 +168,11 @@ impl Peer {
     fn act(&mut self, now: Instant) {
         while let Some(action) = self.session.next_action() {
             match action {
-                Action::Accepted {
+                Action::Open {
                     client_id,
                     identity,
-                } => self.accepted(client_id, identity),
+                    opening,
+                } => self.open(now, client_id, identity, opening),
                 Action::Submit { ticket, submission } => self.submit(ticket, submission),
                 Action::Report(notice) => self.report(&notice),
                 Action::Subscribe {
@@ -170,20 +182,10 @@ impl Peer {
                     self.subscribe(now, packet_id, requests);
                 }
                 Action::Unsubscribe { packet_id, filters } => self.unsubscribe(packet_id, &filters),
-                Action::Acked(tag) => self.acked(&tag),
+                Action::Acked(tag) => self.acked(now, &tag),
                 Action::Will(submission) => self.will(submission),
             }
         }
-    }
-
-    fn accepted(&mut self, client_id: String, identity: Arc<Identity>) {
-        tracing::debug!(peer = self.id.0, client_id, device = %identity.device, "connected");
-        self.shared
-            .clients
-            .enter(client_id.clone(), self.id, self.mailbox());
-        self.delivery.limit_packets(self.session.packet_bytes_max());
-        self.client_id = Some(client_id);
-        self.identity = Some(identity);
     }
 
     fn submit(&mut self, ticket: Ticket, submission: Submission) {
@@ -287,6 +289,7 @@ impl Peer {
             .collect();
         let filters: Vec<_> = requests.iter().filter_map(lasting_filter).collect();
         let hub = Arc::clone(&self.shared.hub);
+        let began = hub.brought();
         let Some((advances, buses)) = hub.subscribe(self.id, &filters, &named, reading) else {
             return self.subscribe(now, packet_id, requests);
         };
@@ -300,7 +303,7 @@ impl Peer {
                 Err(verdict) => *verdict,
             });
         }
-        self.session.subscribed(packet_id, &verdicts);
+        self.answer_subscribe(now, packet_id, &requests, verdicts, began);
     }
 
     fn begin_one(&mut self, wanted: &Wanted, head: &StreamHead, bus: Seq) -> Verdict {
@@ -331,13 +334,17 @@ impl Peer {
             .iter()
             .map(|it| it.as_ref().is_some_and(&mut end))
             .collect();
-        self.session.unsubscribed(packet_id, &existed);
+        self.answer_unsubscribe(packet_id, filters, existed);
     }
 
     fn deliver(&mut self, now: Instant) {
+        if self.keeping.holds_back() {
+            return;
+        }
         while self.session.ended().is_none() && self.session.output().len() < OUTPUT_FULL {
             if let Some(message) = self.delivery.next_message(self.session.has_room()) {
                 self.send(&message);
+                self.moved(now);
                 continue;
             }
             match self.delivery.need(now) {
@@ -390,18 +397,15 @@ impl Peer {
             } => {
                 self.begin(now, packet_id, requests, &heads, reading);
             }
+            Fetched::Session(loaded) => self.loaded(now, loaded),
+            Fetched::Found(found) => self.found(now, *found),
+            Fetched::Written(written) => self.written(written),
             Fetched::Failed(error) => self.failed(&error),
         }
     }
 
-    fn scanned(
-        &mut self,
-        now: Instant,
-        page: Vec<(StreamId, StreamHead)>,
-        last: bool,
-        reading: Reading,
-    ) {
-        let named: Vec<_> = page.iter().map(|(stream, head)| (stream, head)).collect();
+    fn scanned(&mut self, now: Instant, page: Vec<Listed>, last: bool, reading: Reading) {
+        let named: Vec<_> = page.iter().map(|it| (&it.stream, &it.head)).collect();
         let Some((advances, buses)) = self.shared.hub.heads(self.id, &named, reading) else {
             // Meanwhile more streams moved than are known by name.
             if let Some(need) = self.delivery.open_scan() {
@@ -411,12 +415,14 @@ impl Peer {
         };
         let scanned = page.into_iter().zip(buses);
         let page: Vec<_> = scanned
-            .map(|((stream, head), bus)| Scanned {
-                stream: Arc::new(stream),
-                head: head.seq,
-                horizon: head.horizon,
-                epoch: head.epoch,
+            .map(|(listed, bus)| Scanned {
+                stream: Arc::new(listed.stream),
+                head: listed.head.seq,
+                horizon: listed.head.horizon,
+                epoch: listed.head.epoch,
                 bus,
+                from: listed.from,
+                changed: listed.changed,
             })
             .collect();
         self.delivery.streams(now, &page, last, &advances);
@@ -430,8 +436,9 @@ impl Peer {
 
     /// What cannot be delivered in order is not delivered at all: the client comes again.
     fn failed(&mut self, error: &dyn std::fmt::Display) {
-        tracing::warn!(peer = self.id.0, %error, "a delivery could not be read");
-        let reason = "the events to deliver could not be read".to_owned();
+        tracing::warn!(peer = self.id.0, %error, "the store failed a connection");
+        self.session.refused(NoSession::StorageFailed);
+        let reason = "what is stored could not be read or kept".to_owned();
         self.session.end(EndReason::Transient {
             name: TransientName::StorageFailed,
             reason,
@@ -446,6 +453,7 @@ impl Peer {
             payload: &payload,
             at_least_once: message.at_least_once,
             retain: message.retain,
+            again: message.again,
             identifiers: &message.identifiers(),
             tag,
         });
@@ -463,6 +471,7 @@ impl Peer {
                 self.session.end(EndReason::StateTooLarge { bytes });
             }
             (Err(error), _) => {
+                tag.into_iter().for_each(|tag| self.delivery.acked(tag));
                 tracing::debug!(peer = self.id.0, topic = &*message.topic, %error, "not delivered");
             }
         }
@@ -480,7 +489,9 @@ impl Peer {
         }
     }
 
-    fn acked(&mut self, tag: &Tag) {
+    fn acked(&mut self, now: Instant, tag: &Tag) {
+        self.delivery.acked(tag);
+        self.moved(now);
         let seq = self.visit.acked(tag);
         if let (Some(identity), Some(seq)) = (&self.identity, seq) {
             let device = identity.device;
@@ -496,9 +507,7 @@ impl Drop for Peer {
     /// However a connection ends, nothing of it stays.
     fn drop(&mut self) {
         self.shared.hub.leave(self.id, self.delivery.filters());
-        if let Some(client_id) = &self.client_id {
-            self.shared.clients.leave(client_id, self.id);
-        }
+        self.leave(None);
         if let Some(device) = self.identity.as_ref().map(|identity| identity.device) {
             for group in self.visit.groups() {
                 self.shared

@@ -29,6 +29,7 @@ pub mod memory;
 mod piece;
 mod planted;
 mod redb;
+pub mod sessions;
 
 /// The store on a simulated disk.
 #[cfg(any(test, feature = "simulation"))]

@@ -18,6 +18,7 @@ mod restart;
 mod running;
 mod scene;
 mod sdk;
+mod sessions;
 mod state;
 mod stock;
 mod strange;

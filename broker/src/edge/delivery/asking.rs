@@ -127,6 +127,7 @@ impl Delivery {
         Some((
             Need::Streams {
                 after: scan.after.clone(),
+                from: scan.goes_on_from(),
             },
             Waiting::Streams(scan.sub.id),
         ))

@@ -20,6 +20,7 @@ use super::super::mailbox::{Advance, Turn};
 use super::super::session::Tag;
 use super::subscriptions::{Outgoing, Sub, SubId, copies};
 use crate::store::Committed;
+use crate::store::sessions::Lag;
 
 /// Where a subscription stands in a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub(super) struct Cursor {
     pub(super) replay_to: Seq,
     /// An epoch that began since it did: at its beginning a bridge is due.
     pub(super) turn: Option<Turn>,
+    /// Events up to here were sent before, over another connection.
+    pub(super) sent: Seq,
 }
 
 #[derive(Debug)]
@@ -125,6 +128,25 @@ impl Cursors {
                 track.cursors.push(Cursor::at(Arc::clone(sub), track.bus));
             }
         }
+    }
+
+    /// A subscription was renewed.
+    pub(super) fn renew(&mut self, sub: &Arc<Sub>) {
+        let cursors = self
+            .tracks
+            .values_mut()
+            .flat_map(|track| &mut track.cursors);
+        for cursor in cursors.filter(|cursor| cursor.sub.id == sub.id) {
+            cursor.sub = Arc::clone(sub);
+        }
+    }
+
+    /// The cursors that are not where the bus is, and how they lag.
+    pub(super) fn lags(&self) -> impl Iterator<Item = (&Arc<StreamId>, &Cursor, Lag)> {
+        self.tracks.iter().flat_map(|(stream, track)| {
+            let lagging = move |cursor| Some((stream, cursor, track.lag(cursor)?));
+            track.cursors.iter().filter_map(lagging)
+        })
     }
 
     /// The opening state stands for everything up to `seq` in `epoch`.
@@ -322,6 +344,7 @@ impl Cursor {
             epoch: None,
             replay_to: Seq::ZERO,
             turn: None,
+            sent: Seq::ZERO,
         }
     }
 
@@ -420,13 +443,38 @@ impl Track {
         let event = events
             .pop_front()
             .filter(|event| event.seq() == after.next())?;
+        let fresh = self.fresh_at(event.seq());
         let subs = self.pass(after, &event);
         let tag = Tag {
             stream: Arc::clone(stream),
             seq: event.seq(),
+            number: 0,
         };
         let like = Outgoing::on(Arc::clone(&self.topic), false, Some(tag));
-        Some(copies(&subs, &like, |json| encoded(&event, json)))
+        let mut copies = copies(&subs, &like, |json| encoded(&event, json));
+        copies
+            .iter_mut()
+            .for_each(|copy| copy.was_sent_but_to(&fresh));
+        Some(copies)
+    }
+
+    /// The subscriptions to which an event is new.
+    fn fresh_at(&self, seq: Seq) -> Vec<SubId> {
+        let fresh = self.cursors.iter().filter(|cursor| cursor.sent < seq);
+        fresh.map(|cursor| cursor.sub.id).collect()
+    }
+
+    /// How a cursor lags behind the bus.
+    fn lag(&self, cursor: &Cursor) -> Option<Lag> {
+        match cursor.place {
+            Place::Opening | Place::Bridging(_) => Some(Lag::State),
+            Place::At(seq) if seq < self.bus.max(cursor.replay_to) => Some(Lag::After {
+                epoch: cursor.epoch.unwrap_or(Epoch::NONE),
+                seq,
+                sent: cursor.sent.max(seq),
+            }),
+            Place::At(_) => None,
+        }
     }
 
     /// Who gets the event after `after`. Whoever has come out of a replay stays in one epoch.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use syncline_protocol::{Epoch, Seq, StreamId};
 
+use super::keeping::GoOn;
 use super::subscriptions::{Sub, SubId};
+use crate::store::sessions::Reaches;
 
 /// Streams in one page of a scan.
 pub(crate) const SCAN_PAGE: usize = 64;
@@ -20,8 +22,11 @@ pub(crate) enum Need {
         want: Want,
         form: Form,
     },
-    /// Up to [`SCAN_PAGE`] streams, to [`Delivery::streams`].
-    Streams { after: Option<StreamId> },
+    /// Up to [`SCAN_PAGE`] streams, to [`Delivery::streams`]; and where to go on in them, if this goes on from somewhere.
+    Streams {
+        after: Option<StreamId>,
+        from: Option<Reaches>,
+    },
     /// What is retained on a topic, to [`Delivery::topic`].
     Topic(Arc<str>),
 }
@@ -55,6 +60,10 @@ pub(crate) struct Scanned {
     pub(crate) horizon: Seq,
     pub(crate) epoch: Epoch,
     pub(crate) bus: Seq,
+    /// Where the events go on; `None`: from the beginning.
+    pub(crate) from: Option<GoOn>,
+    /// The state is another one by now.
+    pub(crate) changed: bool,
 }
 
 /// Where a new subscription begins.
@@ -116,6 +125,8 @@ impl Scanned {
             horizon: Seq::ZERO,
             epoch: Epoch::NONE,
             bus: head,
+            from: None,
+            changed: true,
         }
     }
 }

@@ -171,6 +171,7 @@ pub(super) fn state_copies(
             let tag = (acknowledges && at + 1 == parts.bodies.len()).then(|| Tag {
                 stream: Arc::clone(stream),
                 seq: rendered.seq,
+                number: 0,
             });
             let mut like = Outgoing::on(Arc::clone(&topic), retain, tag);
             like.is_state = true;

@@ -102,6 +102,12 @@ impl States {
         lacking
     }
 
+    /// The streams whose state is to be sent.
+    pub(super) fn pending(&self) -> impl Iterator<Item = &Arc<StreamId>> {
+        let changed = self.streams.iter().filter(|(_, sent)| sent.changed);
+        changed.map(|(stream, _)| stream)
+    }
+
     /// Forgets a subscription.
     pub(super) fn remove(&mut self, sub: SubId) {
         self.streams

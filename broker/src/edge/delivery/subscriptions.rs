@@ -36,6 +36,10 @@ pub(crate) struct Outgoing {
     pub(crate) retain: bool,
     /// It is a state or a part of one: what follows is worth nothing without it.
     pub(crate) is_state: bool,
+    /// It is a state, and the events after it cannot go on without it.
+    pub(super) leads: bool,
+    /// It was sent before, over another connection.
+    pub(crate) again: bool,
     subs: Vec<Arc<Sub>>,
     pub(crate) tag: Option<Tag>,
 }
@@ -67,11 +71,41 @@ impl Subscriptions {
         self.exact.values().chain(&self.wild).map(|sub| &sub.filter)
     }
 
+    /// Whether one with this base filter is there to which something may come.
+    pub(super) fn follows(&self, filter: &Filter) -> bool {
+        self.with(filter).is_some_and(|sub| !sub.once)
+    }
+
+    pub(super) fn get(&self, id: SubId) -> Option<&Arc<Sub>> {
+        self.exact
+            .values()
+            .chain(&self.wild)
+            .find(|sub| sub.id == id)
+    }
+
+    fn with(&self, filter: &Filter) -> Option<&Arc<Sub>> {
+        self.exact
+            .get(filter.as_str())
+            .or_else(|| self.wild.iter().find(|sub| sub.filter == *filter))
+    }
+
     /// Adds one whose base filter is not there.
     pub(super) fn add(&mut self, wanted: &Wanted) -> Arc<Sub> {
         self.next += 1;
+        self.put(wanted, SubId(self.next))
+    }
+
+    /// Puts another one in place of the one with its base filter, which has the same id.
+    pub(super) fn renew(&mut self, wanted: &Wanted) -> Arc<Sub> {
+        match self.remove(&wanted.subscription.filter) {
+            Some(before) => self.put(wanted, before.id),
+            None => self.add(wanted),
+        }
+    }
+
+    fn put(&mut self, wanted: &Wanted, id: SubId) -> Arc<Sub> {
         let sub = Arc::new(Sub {
-            id: SubId(self.next),
+            id,
             filter: wanted.subscription.filter.clone(),
             json: wanted.subscription.json,
             once: matches!(wanted.subscription.start, Start::At(_)),
@@ -135,6 +169,8 @@ impl Outgoing {
             at_least_once: false,
             retain,
             is_state: false,
+            leads: false,
+            again: false,
             subs: Vec::new(),
             tag,
         }
@@ -146,6 +182,20 @@ impl Outgoing {
             Some(insert) => insert.apply(&self.body),
             None => self.body.clone(),
         }
+    }
+
+    /// Those that it is for.
+    pub(super) fn subs(&self) -> &[Arc<Sub>] {
+        &self.subs
+    }
+
+    pub(super) fn sub_ids(&self) -> Vec<SubId> {
+        self.subs.iter().map(|sub| sub.id).collect()
+    }
+
+    /// Those to whom it is new are in `fresh`.
+    pub(super) fn was_sent_but_to(&mut self, fresh: &[SubId]) {
+        self.again = !self.subs.iter().any(|sub| fresh.contains(&sub.id));
     }
 
     /// The Subscription Identifiers of those that it is for.

@@ -14,10 +14,12 @@ use super::packet::Entry;
 /// What the driver is to do.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// The CONNECT was accepted. The client id may belong to an older connection.
-    Accepted {
+    /// The CONNECT is in order. The client id may belong to an older connection, and its session may be kept: once both are
+    /// settled, [`Session::opened`] or [`Session::refused`].
+    Open {
         client_id: String,
         identity: Arc<Identity>,
+        opening: Opening,
     },
     /// Hand this to the sequencer; its outcome goes to [`Session::answer`].
     Submit {
@@ -42,6 +44,26 @@ pub(crate) enum Action {
     Will(Submission),
 }
 
+/// How a client wants its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Opening {
+    /// What was kept is thrown away.
+    pub(crate) clean: bool,
+    /// How long it is kept once the connection is gone; 0: not at all.
+    pub(crate) expiry_ms: u64,
+    /// Version 5.
+    pub(crate) v5: bool,
+}
+
+/// Why a session cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoSession {
+    /// There are as many as are kept.
+    TooMany,
+    /// The store does not answer.
+    StorageFailed,
+}
+
 /// One filter of a SUBSCRIBE: what to begin, or the answer that it gets already.
 pub(crate) type Request = Result<Wanted, Verdict>;
 
@@ -52,6 +74,10 @@ pub(crate) struct Wanted {
     /// QoS 1, else 0.
     pub(crate) at_least_once: bool,
     pub(crate) retained: Retained,
+    /// The v5 option No Local, which has no effect on `sync/`.
+    pub(crate) no_local: bool,
+    /// The v5 option Retain As Published, likewise.
+    pub(crate) retain_as_published: bool,
     /// The v5 Subscription Identifier.
     pub(crate) identifier: Option<u32>,
 }
@@ -87,6 +113,8 @@ pub(crate) struct Message<'a> {
     pub(crate) payload: &'a [u8],
     pub(crate) at_least_once: bool,
     pub(crate) retain: bool,
+    /// It was sent before, over another connection.
+    pub(crate) again: bool,
     pub(crate) identifiers: &'a [u32],
     pub(crate) tag: Option<&'a Tag>,
 }
@@ -96,6 +124,8 @@ pub(crate) struct Message<'a> {
 pub(crate) struct Tag {
     pub(crate) stream: Arc<StreamId>,
     pub(crate) seq: Seq,
+    /// Which copy of it, among all messages of the connection.
+    pub(crate) number: u64,
 }
 
 /// What one filter of a SUBSCRIBE asks for.
@@ -114,6 +144,8 @@ pub(super) fn wanted(entry: &Entry, identifier: Option<u32>) -> Request {
         subscription,
         at_least_once,
         retained,
+        no_local: entry.no_local,
+        retain_as_published: entry.retain_as_published,
         identifier,
     })
 }

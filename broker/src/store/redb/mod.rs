@@ -18,6 +18,7 @@ mod disk;
 mod file;
 mod journal;
 mod pending;
+mod sessions;
 mod tables;
 mod tail;
 mod turns;
@@ -48,6 +49,7 @@ use bytes::Bytes;
 use syncline_protocol::{DeviceId, Seq, StreamId, SyncId, UnixMillis};
 
 use super::piece::Piece;
+use super::sessions::SessionStore;
 use super::{
     Append, Appended, Base, Committed, Conflict, Erased, EventStore, Fold, Folded, Kept, Mark,
     Planted, ReadLimit, Receipt, StoreError, StoredEntry, StreamHead, Tell, Watch,
@@ -55,7 +57,6 @@ use super::{
 use applier::Applier;
 pub use backup::{Compacted, Restored};
 use disk::{Directory, Media};
-pub(in crate::store) use file::DbFile;
 use journal::Journal;
 use pending::Pending;
 use tables::{ReadEnd, Tables};
@@ -125,6 +126,7 @@ impl RedbStore {
             options.cache_bytes,
             options.mark_window,
         )?);
+        sessions::make(tables.file())?;
         media.sync_names()?;
         let journal = journal.resume_after(tables.applied_to()?)?;
         apply_remainder(&journal, &tables)?;
@@ -137,13 +139,6 @@ impl RedbStore {
             mark_window: options.mark_window,
             min_free_bytes: options.min_free_bytes,
         })
-    }
-
-    /// The file of the tables, for other modules of the store that keep tables of their own in it. Their changes take turns with
-    /// the applier's, are on disk when they return, and go into backups if `tables::COPIED` names their tables.
-    #[allow(dead_code, reason = "sessions are kept there")]
-    pub(in crate::store) fn tables_file(&self) -> &DbFile {
-        self.tables.file()
     }
 
     fn journal(&self) -> MutexGuard<'_, Journal> {
@@ -399,6 +394,7 @@ impl EventStore for RedbStore {
     }
 
     fn erase(&self, sync_id: &SyncId) -> Result<Erased, StoreError> {
+        self.erase_group(sync_id)?;
         // Nothing is appended meanwhile.
         let mut journal = self.journal();
         self.settle_doubt(&mut journal)?;

@@ -21,6 +21,8 @@ pub(super) struct World {
     subs: HashMap<u32, Seen>,
     by_filter: HashMap<String, u32>,
     next: u32,
+    /// Subscriptions that were asked for once more, and as what.
+    renewed: HashMap<u32, u32>,
     /// Streams in a page of a scan.
     pub(super) page: usize,
     /// Parts of a state.
@@ -138,6 +140,7 @@ impl World {
             subs: HashMap::new(),
             by_filter: HashMap::new(),
             next: 0,
+            renewed: HashMap::new(),
             page: 1,
             parts: 1,
             meanwhile: 0,
@@ -272,6 +275,8 @@ impl World {
             subscription,
             at_least_once: true,
             retained,
+            no_local: false,
+            retain_as_published: false,
             identifier: Some(id),
         };
         let verdict = self.delivery.subscribe(&wanted, &ground);
@@ -279,9 +284,21 @@ impl World {
             self.open
                 .values_mut()
                 .for_each(|open| open.may_break = true);
-            if let Some(old) = self.by_filter.insert(filter, id) {
-                self.subs.remove(&old);
-            }
+            let old = self.by_filter.insert(filter, id);
+            let old = old.and_then(|old| Some((old, self.subs.remove(&old)?)));
+            let stays = wanted.subscription.start == Start::Now;
+            let seen = match old {
+                // What is on its way may still name it as it was.
+                Some((old, mut before)) if stays && before.once.is_none() => {
+                    self.renewed.insert(old, id);
+                    // It is retained for the new SUBSCRIBE as it was for the old one.
+                    if before.filter.ends_with("/state") {
+                        before.states.clear();
+                    }
+                    before
+                }
+                _ => seen,
+            };
             self.subs.insert(id, seen);
         }
         verdict
@@ -326,7 +343,7 @@ impl World {
                 let rendered = self.rendered(at(self, &stream), want, form);
                 self.delivery.snapshot(self.now, rendered).unwrap();
             }
-            Need::Streams { after } => self.provide_streams(after.as_ref()),
+            Need::Streams { after, .. } => self.provide_streams(after.as_ref()),
             Need::Topic(_) => self.delivery.topic(None),
         }
     }
@@ -402,6 +419,8 @@ impl World {
             horizon: ground.horizon,
             epoch: ground.epoch,
             bus: seq(self.bus[*at]),
+            from: None,
+            changed: true,
         };
         let page: Vec<_> = page.iter().zip(grounds).map(scanned).collect();
         let advances = std::mem::take(&mut self.pending);
@@ -415,12 +434,20 @@ impl World {
         } else {
             let n = message.tag.as_ref().unwrap().seq.get();
             let epoch = self.store[at].epoch_after(n - 1);
-            for id in &message.identifiers() {
-                let seen = self.subs.get_mut(id).expect("a subscription that is gone");
+            for id in message.identifiers() {
+                let id = self.newest(id);
+                let seen = self.subs.get_mut(&id).expect("a subscription that is gone");
                 seen.event(at, n, epoch);
             }
         }
         self.received.push(message);
+    }
+
+    /// What a subscription is called by now.
+    fn newest(&self, id: u32) -> u32 {
+        self.renewed
+            .get(&id)
+            .map_or(id, |newer| self.newest(*newer))
     }
 
     /// SNAP-8: one part after the other, and nothing between them.
@@ -446,8 +473,9 @@ impl World {
             self.open.insert(Arc::clone(&message.topic), open);
             return assert_eq!(message.tag, None, "only the last part acknowledges");
         }
-        for id in &message.identifiers() {
-            let seen = self.subs.get_mut(id).expect("a subscription that is gone");
+        for id in message.identifiers() {
+            let id = self.newest(id);
+            let seen = self.subs.get_mut(&id).expect("a subscription that is gone");
             let epoch = Epoch::new(epoch.parse().unwrap());
             let n = seen.state(at, message, epoch, self.store[at].horizon);
             seen.early.insert(at, n > self.bus[at]);
