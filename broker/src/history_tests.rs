@@ -2,6 +2,7 @@
 
 mod property;
 mod rig;
+mod steady;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -33,6 +33,13 @@ pub(crate) enum Bench {
         #[arg(long, default_value_t = 2000)]
         events: u32,
     },
+    /// `latency`: PUBLISH to PUBACK while histories are kept short all the time, beside a broker that keeps everything;
+    /// `steady`: the files' length while far more goes through them than they keep
+    Compaction {
+        /// One of both, and options of the program (`--help` lists them)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Commits, catching up, start-up and memory with many streams, bytes on disk
     Log {
         /// `commit`, `catch-up`, `many` or `disk` alone, and options of the program (`--help` lists them)
@@ -55,6 +62,9 @@ pub(crate) fn kill9(project: &Project, options: &Kill9) -> Result<(), Failure> {
 pub(crate) fn bench(project: &Project, bench: &Bench) -> Result<(), Failure> {
     match bench {
         Bench::Latency { rounds, events } => bench_latency(project, *rounds, *events),
+        Bench::Compaction { arguments } => {
+            run(project, "bench-compaction", Profile::Release, arguments)
+        }
         Bench::Log { arguments } => run(project, "bench-log", Profile::Release, arguments),
     }
 }
@@ -127,7 +137,7 @@ fn run(
 fn repeat_line(program: &str, arguments: &[String]) -> String {
     match program {
         "demo-check" => "cargo demo --check".to_owned(),
-        "bench-latency" | "bench-log" => {
+        "bench-latency" | "bench-log" | "bench-compaction" => {
             let what = program.trim_start_matches("bench-");
             format!("cargo xtask bench {what} {}", arguments.join(" "))
         }

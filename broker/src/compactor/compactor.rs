@@ -301,21 +301,18 @@ impl Compactor {
                 let (stream, _) = folding.into_state();
                 self.written.note_again(stream);
             }
-            Stepped::Done => self.folded(folding, now)?,
+            Stepped::Done => self.folded(folding),
         }
         Ok(Progress::Worked)
     }
 
-    fn folded(&mut self, folding: Folding, now: UnixMillis) -> Result<(), StatesError> {
+    fn folded(&mut self, folding: Folding) {
         let stream = folding.stream();
         if let Some((floor, removed_floor)) = folding.collected() {
             self.states.collect(stream, floor, removed_floor);
         }
-        let head = self.store.head(stream)?;
-        self.forget_marks(stream, &head, folding.base(), now)?;
         let (stream, state) = folding.into_state();
         self.at_base.put(stream, state);
-        Ok(())
     }
 
     /// HORIZON-3. Only marks of devices all of whose events are folded: while one is kept it can still come again with

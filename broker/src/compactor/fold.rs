@@ -82,10 +82,6 @@ impl Folding {
         &self.stream
     }
 
-    pub(super) fn base(&self) -> &Base {
-        &self.base
-    }
-
     /// What was collected: up to where, and the highest `changed` of it.
     pub(super) fn collected(&self) -> Option<(Seq, Seq)> {
         self.floor.map(|floor| (floor, self.base.removed_floor))

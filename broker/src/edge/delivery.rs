@@ -343,6 +343,7 @@ impl Delivery {
             place,
             epoch: named(ground.epoch),
             replay_to,
+            turn: None,
         };
         self.begin_cursor(stream, ground.bus, cursor);
     }

@@ -22,7 +22,7 @@ pub(crate) struct Advance {
     pub(crate) from: Seq,
     /// Where it stands.
     pub(crate) to: Seq,
-    /// An epoch began in it (EPOCH-3): whoever stands at or below its beginning cannot go on from there.
+    /// An epoch began in it (EPOCH-3): whoever stands at its beginning cannot go on from there.
     pub(crate) turn: Option<Turn>,
 }
 
@@ -44,10 +44,16 @@ impl Advance {
         }
     }
 
-    /// Goes on with a later step.
+    /// Goes on with a later step. Of two beginnings the first counts, and that it leads to the last epoch.
     pub(crate) fn extend(&mut self, later: Self) {
         self.to = self.to.max(later.to);
-        self.turn = later.turn.or(self.turn);
+        self.turn = match (self.turn, later.turn) {
+            (Some(first), Some(last)) => Some(Turn {
+                at: first.at,
+                ..last
+            }),
+            (first, last) => first.or(last),
+        };
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use syncline_protocol::{
     Clock, DeviceId, Digest, Event, Intent, Schema, Seq, State, StreamId, UnixMillis, Value,
@@ -180,6 +181,18 @@ impl Rig {
                 steps += 1;
                 assert!(steps < 10_000, "the compactor does not come to rest");
             }
+        }
+    }
+
+    /// The same for a store that needs time of its own.
+    pub(super) fn come_to_rest(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        self.pass(1);
+        while self.step() != Progress::Idle {
+            assert!(
+                Instant::now() < deadline,
+                "the compactor does not come to rest"
+            );
         }
     }
 

@@ -47,7 +47,15 @@ fn a_running_broker_and_its_stopped_data_give_the_same_answers() {
     let mut broker = with_history();
     let data = broker.data().to_owned();
     let questions: [&[&str]; 5] = [
-        &["log", "--stream", "home", "--since", "1", "--type", "star_album"],
+        &[
+            "log",
+            "--stream",
+            "home",
+            "--since",
+            "1",
+            "--type",
+            "star_album",
+        ],
         &["log", "--json"],
         &["state", "--stream", "home", "--at", "2"],
         &["state", "--stream", "home/room", "--json"],
@@ -55,7 +63,11 @@ fn a_running_broker_and_its_stopped_data_give_the_same_answers() {
     ];
     let running = questions.map(|question| syncline(question, &data).unwrap());
     assert_eq!(running[0].lines().count(), 1, "{}", running[0]);
-    assert!(running[2].contains("albums a true\nalbums b true\n"), "{}", running[2]);
+    assert!(
+        running[2].contains("albums a true\nalbums b true\n"),
+        "{}",
+        running[2]
+    );
     assert!(running[4].contains("2 streams, 4 kept events") && running[4].contains(" 0 findings"));
     broker.terminate();
     let stopped = questions.map(|question| syncline(question, &data).unwrap());
@@ -77,11 +89,18 @@ fn epoch_1_a_backup_of_a_running_broker_is_restored_into_new_epochs() {
     syncline(&["restore", &copy], &restored).unwrap();
     let state = |data: &Path| syncline(&["state", "--stream", "home"], data).unwrap();
     let (there, here) = (state(broker.data()), state(&restored));
-    assert!(there.contains("albums later") && !here.contains("albums later"), "{here}");
+    assert!(
+        there.contains("albums later") && !here.contains("albums later"),
+        "{here}"
+    );
     assert!(here.contains("albums b true\n"), "{here}");
     let epoch = |text: &str| text.split("epoch ").nth(1).unwrap()[..16].to_owned();
     assert_ne!(epoch(&there), epoch(&here));
-    assert!(syncline(&["verify"], &restored).unwrap().contains(" 0 findings"));
+    assert!(
+        syncline(&["verify"], &restored)
+            .unwrap()
+            .contains(" 0 findings")
+    );
     // The history that people read goes with it.
     assert_eq!(syncline(&["log"], &restored).unwrap().lines().count(), 4);
     let again = Setup::new().data(&restored).start();
@@ -102,7 +121,10 @@ fn what_was_exported_is_imported_elsewhere() {
     let log = |data: &Path| syncline(&["log"], data).unwrap();
     assert_eq!(log(broker.data()), log(&elsewhere));
     let running = syncline(&["import", &file], broker.data()).unwrap_err();
-    assert!(running.contains("in use") && running.contains("no broker has open"), "{running}");
+    assert!(
+        running.contains("in use") && running.contains("no broker has open"),
+        "{running}"
+    );
     broker.terminate();
     let there = syncline(&["import", &file], broker.data()).unwrap_err();
     assert!(there.contains("exists already"), "{there}");
@@ -114,7 +136,11 @@ fn an_erased_group_is_gone_from_the_answers_and_from_the_files() {
     let data = broker.data().to_owned();
     let secret = Star::of("whisper", serde_json::json!("a-secret-of-somebody"));
     publish(&broker, "sync/gone/events", &[secret]);
-    assert!(syncline(&["erase", "--sync", "gone"], &data).unwrap().contains("--yes"));
+    assert!(
+        syncline(&["erase", "--sync", "gone"], &data)
+            .unwrap()
+            .contains("--yes")
+    );
     syncline(&["erase", "--sync", "gone", "--yes"], &data).unwrap();
     assert!(!syncline(&["log"], &data).unwrap().contains("whisper"));
     // It begins anew, as something that never was.
@@ -125,10 +151,16 @@ fn an_erased_group_is_gone_from_the_answers_and_from_the_files() {
     syncline(&["compact"], &data).unwrap();
     for file in fs::read_dir(&data).unwrap() {
         let bytes = fs::read(file.unwrap().path()).unwrap();
-        let found = bytes.windows(20).any(|window| window == b"a-secret-of-somebody");
+        let found = bytes
+            .windows(20)
+            .any(|window| window == b"a-secret-of-somebody");
         assert!(!found, "in the files after compaction");
     }
-    assert!(syncline(&["verify"], &data).unwrap().contains(" 0 findings"));
+    assert!(
+        syncline(&["verify"], &data)
+            .unwrap()
+            .contains(" 0 findings")
+    );
 }
 
 #[test]
@@ -143,12 +175,25 @@ fn schema_6_a_redefined_schema_is_refused_until_it_is_migrated() {
     let schema = schema.display().to_string();
     let serving = || Setup::new().data(&data).arguments(&["--schema", &schema]);
     let (status, said) = serving().start_refused();
-    assert!(!status.success() && said.contains("syncline migrate"), "{said}");
+    assert!(
+        !status.success() && said.contains("syncline migrate"),
+        "{said}"
+    );
     let plan = syncline(&["migrate", "--schema", &schema], &data).unwrap();
-    assert!(plan.contains("albums is redefined: 1 live entries go on"), "{plan}");
+    assert!(
+        plan.contains("albums is redefined: 1 live entries go on"),
+        "{plan}"
+    );
     let (_, said) = serving().start_refused();
     assert!(said.contains("syncline migrate"), "{said}");
-    let name = ["migrate", "--schema", &schema, "--name", "albums-add-wins", "--yes"];
+    let name = [
+        "migrate",
+        "--schema",
+        &schema,
+        "--name",
+        "albums-add-wins",
+        "--yes",
+    ];
     syncline(&name, &data).unwrap();
     let broker = serving().start();
     let state = syncline(&["state", "--stream", "home"], broker.data()).unwrap();

@@ -58,11 +58,9 @@ impl Seen {
 }
 
 /// Subscribes with a wildcard, changes some streams while the states come, and checks that nothing is missing.
-fn scan(streams: usize, filter: &str) -> (Duration, Duration) {
-    let broker = Broker::start();
-    populate(&broker, streams);
-    let mut author = guest(&broker);
-    let mut wire = guest(&broker);
+fn scan(broker: &Broker, streams: usize, filter: &str) -> (Duration, Duration) {
+    let mut author = guest(broker);
+    let mut wire = guest(broker);
     let mut seen = Seen::default();
     let begun = Instant::now();
     assert_eq!(wire.subscribe(filter).unwrap(), 1);
@@ -110,20 +108,34 @@ fn scan(streams: usize, filter: &str) -> (Duration, Duration) {
 
 #[test]
 fn snap_4_g3_a_wildcard_brings_every_state_while_some_change() {
+    const STREAMS: usize = 1_500;
     for filter in ["sync/+/state", "$json/sync/#"] {
-        let (first, _) = scan(1_500, filter);
+        let broker = Broker::start();
+        populate(&broker, STREAMS);
+        let (first, _) = scan(&broker, STREAMS, filter);
         assert!(first < Duration::from_secs(1), "{first:?}");
     }
 }
 
-/// The figures of the documentation: `cargo test --release -p syncline-tests --test e2e -- --ignored --nocapture a_wildcard`.
+/// Prints figures: `cargo test -p syncline-tests --test e2e -- --ignored --nocapture snap_4_a_wildcard`.
 #[test]
-#[ignore = "takes minutes; prints figures"]
-#[allow(clippy::print_stdout, reason = "it is there to print them")]
+#[ignore = "takes minutes"]
+#[allow(clippy::print_stdout, reason = "figures are what it is for")]
 fn snap_4_a_wildcard_over_100_000_streams() {
+    const STREAMS: usize = 100_000;
+    let mb = |broker: &Broker| broker.resident_bytes() / 1_000_000;
     for filter in ["sync/+/state", "$json/sync/#"] {
-        let (first, whole) = scan(100_000, filter);
-        println!("{filter}: first message after {first:?}, all after {whole:?}");
+        let mut broker = Broker::start();
+        populate(&broker, STREAMS);
+        println!("{STREAMS} streams: {} MB resident", mb(&broker));
+        broker.terminate();
+        broker.start_again();
+        println!("started again: {} MB resident", mb(&broker));
+        let (first, whole) = scan(&broker, STREAMS, filter);
+        println!(
+            "{filter}: first message after {first:?}, all after {whole:?}, {} MB resident",
+            mb(&broker)
+        );
         assert!(first < Duration::from_millis(100), "{first:?}");
     }
 }

@@ -37,10 +37,12 @@ pub(super) enum Place {
 pub(super) struct Cursor {
     pub(super) sub: Arc<Sub>,
     pub(super) place: Place,
-    /// Of which history it knows itself to be.
+    /// Of which history it is: the stream's when it began, if that is known.
     pub(super) epoch: Option<Epoch>,
-    /// Events up to here may be read from the store before the bus has brought them.
+    /// Events up to here may be read from the store before the bus has brought them. Some may be of epochs before its own.
     pub(super) replay_to: Seq,
+    /// An epoch that began since it did: at its beginning a bridge is due.
+    pub(super) turn: Option<Turn>,
 }
 
 #[derive(Debug)]
@@ -48,8 +50,6 @@ struct Track {
     topic: Arc<str>,
     /// How far the bus has brought the stream.
     bus: Seq,
-    /// The last epoch that the bus has told of.
-    turn: Option<Turn>,
     cursors: Vec<Cursor>,
     /// It is among the ready ones.
     queued: bool,
@@ -92,9 +92,8 @@ impl Cursors {
             return;
         };
         track.bus = track.bus.max(step.to);
-        track.turn = step.turn.or(track.turn);
-        if step.turn.is_some() {
-            track.take_turn();
+        if let Some(turn) = step.turn {
+            track.turn(turn);
         }
         self.look_at(stream);
     }
@@ -123,9 +122,7 @@ impl Cursors {
     pub(super) fn follow(&mut self, sub: &Arc<Sub>) {
         for track in self.tracks.values_mut() {
             if sub.filter.matches_text(&track.topic) {
-                let epoch = track.turn.map(|turn| turn.epoch);
-                let cursor = Cursor::at(Arc::clone(sub), track.bus);
-                track.cursors.push(Cursor { epoch, ..cursor });
+                track.cursors.push(Cursor::at(Arc::clone(sub), track.bus));
             }
         }
     }
@@ -136,10 +133,9 @@ impl Cursors {
             return;
         };
         if let Some(cursor) = track.cursors.iter_mut().find(|cursor| cursor.sub.id == sub) {
-            cursor.place = Place::At(seq);
-            cursor.epoch = named(epoch);
+            cursor.stand(seq, epoch);
         }
-        track.take_turn();
+        track.meet_turns();
         self.look_at(stream);
     }
 
@@ -188,12 +184,11 @@ impl Cursors {
         for cursor in &mut track.cursors {
             let asked = subs.iter().any(|sub| sub.id == cursor.sub.id);
             if asked && matches!(cursor.place, Place::Bridging(from) if from <= seq) {
-                cursor.place = Place::At(seq);
-                cursor.epoch = named(epoch);
+                cursor.stand(seq, epoch);
                 crossed.push(Arc::clone(&cursor.sub));
             }
         }
-        track.take_turn();
+        track.meet_turns();
         self.look_at(stream);
         crossed
     }
@@ -326,7 +321,35 @@ impl Cursor {
             place: Place::At(seq),
             epoch: None,
             replay_to: Seq::ZERO,
+            turn: None,
         }
+    }
+
+    /// Whether an event was there when the subscription began: it may be of an older epoch that its own goes on from.
+    fn is_replayed(&self, seq: Seq) -> bool {
+        seq <= self.replay_to
+    }
+
+    /// A state stands for everything up to `seq` in `epoch`.
+    fn stand(&mut self, seq: Seq, epoch: Epoch) {
+        self.place = Place::At(seq);
+        self.epoch = named(epoch);
+        // One that was made before the turn leads only up to it; one of a seq below it leads over older events.
+        if let Some(turn) = self.turn.take_if(|turn| turn.epoch == epoch) {
+            self.replay_to = self.replay_to.max(turn.at);
+        }
+    }
+
+    /// An epoch begins. Of several that somebody has not come to, the first one's beginning counts, and that it leads to
+    /// the last one; an opening state that is still to come may lead to any of them.
+    fn turn(&mut self, turn: Turn) {
+        let passed = matches!(self.place, Place::At(seq) if seq > turn.at);
+        if self.epoch == Some(turn.epoch) || passed {
+            return;
+        }
+        let before = self.turn.filter(|_| self.place != Place::Opening);
+        let at = before.map_or(turn.at, |before| before.at.min(turn.at));
+        self.turn = Some(Turn { at, ..turn });
     }
 }
 
@@ -336,18 +359,20 @@ impl Track {
         Self {
             topic,
             bus,
-            turn: None,
             cursors,
             queued: false,
             bridging: false,
         }
     }
 
-    /// Those who stand at or below the beginning of an epoch that they do not know need a bridge to it.
-    fn take_turn(&mut self) {
-        if let Some(turn) = self.turn {
-            self.bridge(|cursor, seq| seq <= turn.at && cursor.epoch != Some(turn.epoch));
-        }
+    /// An epoch begins: events up to there still come, and then a bridge (EPOCH-3).
+    fn turn(&mut self, turn: Turn) {
+        self.cursors.iter_mut().for_each(|cursor| cursor.turn(turn));
+        self.meet_turns();
+    }
+
+    fn meet_turns(&mut self) {
+        self.bridge(|cursor, seq| cursor.turn.is_some_and(|turn| turn.at <= seq));
     }
 
     fn bridge(&mut self, needs: impl Fn(&Cursor, Seq) -> bool) {
@@ -404,19 +429,24 @@ impl Track {
         Some(copies(&subs, &like, |json| encoded(&event, json)))
     }
 
-    /// Who gets the event after `after`.
+    /// Who gets the event after `after`. Whoever has come out of a replay stays in one epoch.
     fn pass(&mut self, after: Seq, event: &Committed) -> Vec<Arc<Sub>> {
-        let epoch = event.epoch();
-        self.bridge(|cursor, seq| seq == after && cursor.epoch.is_some_and(|it| it != epoch));
+        let (seq, epoch) = (event.seq(), event.epoch());
+        self.bridge(|cursor, at| {
+            let is_other = cursor.epoch.is_some_and(|it| it != epoch);
+            at == after && is_other && !cursor.is_replayed(seq)
+        });
+        let mut subs = Vec::new();
         let before = self.cursors.iter_mut();
-        let before = before.filter(|it| it.place == Place::At(after));
-        before
-            .map(|cursor| {
-                cursor.place = Place::At(event.seq());
+        for cursor in before.filter(|it| it.place == Place::At(after)) {
+            cursor.place = Place::At(seq);
+            if !cursor.is_replayed(seq) {
                 cursor.epoch = Some(epoch);
-                Arc::clone(&cursor.sub)
-            })
-            .collect()
+            }
+            subs.push(Arc::clone(&cursor.sub));
+        }
+        self.meet_turns();
+        subs
     }
 }
 

@@ -15,7 +15,7 @@ enum Op {
     Publish(usize, u64),
     Bring(usize),
     Raise(usize, u64),
-    Turn(usize),
+    Turn(usize, bool),
     Subscribe(&'static str),
     Unsubscribe(&'static str),
     Run(usize),
@@ -46,7 +46,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (0..3_usize, 1..6_u64).prop_map(|(at, n)| Op::Publish(at, n)),
         4 => (0..3_usize).prop_map(Op::Bring),
         1 => (0..3_usize, 1..6_u64).prop_map(|(at, n)| Op::Raise(at, n)),
-        1 => (0..3_usize).prop_map(Op::Turn),
+        1 => (0..3_usize, any::<bool>()).prop_map(|(at, keeps)| Op::Turn(at, keeps)),
         3 => filter().prop_map(Op::Subscribe),
         1 => filter().prop_map(Op::Unsubscribe),
         4 => (1..12_usize).prop_map(Op::Run),
@@ -67,7 +67,7 @@ proptest! {
                 Op::Publish(at, n) => world.publish(at, n),
                 Op::Bring(at) => world.bring(at),
                 Op::Raise(at, n) => world.raise(at, n),
-                Op::Turn(at) => world.turn(at),
+                Op::Turn(at, keeps) => world.turn(at, keeps),
                 Op::Subscribe(text) => { world.subscribe(text); }
                 Op::Unsubscribe(text) => { world.unsubscribe(text); }
                 Op::Run(messages) => world.run(messages),
@@ -330,12 +330,12 @@ fn epoch_3_a_new_epoch_begins_with_a_state_in_the_midst_of_a_subscription() {
         world.subscribe(filter);
         world.settle();
         world.received.clear();
-        world.turn(0);
+        world.turn(0, false);
         world.publish(0, 2);
         world.settle();
         assert_eq!(world.story(), "s4", "{filter}");
         world.received.clear();
-        world.turn(0);
+        world.turn(0, false);
         world.settle();
         world.publish(0, 1);
         world.settle();
@@ -349,7 +349,7 @@ fn epoch_3_who_has_opened_in_the_new_epoch_needs_no_other_state() {
     world.publish(0, 2);
     world.bring(0);
     world.subscribe("$since/2-0000000000000001/sync/a/events");
-    world.turn(0);
+    world.turn(0, false);
     world.settle();
     world.publish(0, 1);
     world.settle();
@@ -357,23 +357,73 @@ fn epoch_3_who_has_opened_in_the_new_epoch_needs_no_other_state() {
 }
 
 #[test]
-fn epoch_3_events_of_another_epoch_are_noticed_without_being_told() {
+fn epoch_2_view_3_what_is_kept_of_an_older_epoch_is_replayed() {
+    for filter in ["$since/1/sync/a/events", "$since/0/sync/+/events"] {
+        let mut world = World::new();
+        world.publish(0, 4);
+        world.raise(0, 1);
+        world.turn(0, true);
+        world.publish(0, 2);
+        world.bring(0);
+        world.subscribe(filter);
+        world.settle();
+        let story = world.story();
+        assert!(story.ends_with("e2 e3 e4 e5 e6"), "{filter}: {story}");
+        world.turn(0, true);
+        world.publish(0, 1);
+        world.settle();
+        assert!(
+            world.story().ends_with("e6 s7"),
+            "{filter}: {}",
+            world.story()
+        );
+    }
+}
+
+#[test]
+fn epoch_3_whoever_is_behind_gets_the_older_events_and_then_the_state() {
     let mut world = World::new();
+    world.subscribe("sync/a/events");
+    world.publish(0, 4);
+    world.bring(0);
+    world.run(1);
+    world.turn(0, true);
+    world.publish(0, 2);
+    world.settle();
+    assert_eq!(world.story(), "e1 e2 e3 e4 s6");
+}
+
+#[test]
+fn epoch_3_an_event_of_another_epoch_is_noticed_without_being_told() {
+    let mut world = World::new();
+    world.subscribe("sync/a/events");
     world.publish(0, 2);
     world.bring(0);
-    world.subscribe("$since/1/sync/a/events");
-    world.settle();
-    world.publish(0, 1);
-    world.bring(0);
     world.drain();
-    assert!(matches!(
-        world.delivery.need(world.now),
-        Some(Need::Events { .. })
-    ));
-    let other = committed(&world.streams[0], 3, Epoch::new(9));
-    // It was level, so it knows nothing of epochs: one event tells it.
-    world.delivery.events(vec![other]).unwrap();
+    let page = |world: &World| {
+        let epochs = [1, 9].map(Epoch::new);
+        let events = epochs.into_iter().zip(1..);
+        let events = events.map(|(epoch, n)| committed(&world.streams[0], n, epoch));
+        events.collect()
+    };
+    assert!(world.delivery.need(world.now).is_some());
+    world.delivery.events(page(&world)).unwrap();
     assert!(world.delivery.next_message(true).is_some());
+    assert!(
+        world.delivery.next_message(true).is_none(),
+        "not without a state"
+    );
+    let need = world.delivery.need(world.now);
+    assert!(
+        matches!(
+            need,
+            Some(Need::Snapshot {
+                want: Want::Full,
+                ..
+            })
+        ),
+        "{need:?}"
+    );
 }
 
 #[test]

@@ -1,67 +1,21 @@
 //! Cores and a model of the broker under random delays, lost connections, crashes, moving horizons and new epochs.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use syncline_client_core::{
-    Answer, Core, DeviceRow, Input, IntentId, OpenOptions, Outcome, Output, Phase, Row, Stored,
-    Write,
+    Answer, Core, Input, IntentId, OpenOptions, Outcome, Output, Phase, Write,
 };
-use syncline_protocol::schema::Kind;
 use syncline_protocol::{
-    DeviceId, Epoch, Event, EventType, Intent, Schema, Seq, Snapshot, Start, StreamId,
-    Subscription, Topic, UnixMillis, Value,
+    DeviceId, Epoch, EventType, Intent, Seq, Snapshot, Start, StreamId, Subscription, Topic,
+    UnixMillis, Value,
 };
 
 use crate::model::{Broker, How, Next};
 
-/// Chance with a seed: xorshift64*, Vigna 2016.
-pub(crate) struct Chance(u64);
+mod checks;
+mod parts;
 
-impl Chance {
-    pub(crate) fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let drawn = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        usize::try_from(drawn).unwrap() % n
-    }
-
-    fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-}
-
-/// What a client's disk holds.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Disk {
-    device: Option<DeviceRow>,
-    intents: BTreeMap<IntentId, Row>,
-    replica: Option<Snapshot>,
-    schema: Option<Arc<Schema>>,
-}
-
-impl Disk {
-    fn write(&mut self, write: Write) {
-        for id in write.delete {
-            self.intents.remove(&id);
-        }
-        let rows = write.intents.into_iter();
-        self.intents.extend(rows.map(|row| (row.id, row)));
-        self.device = write.device.or(self.device);
-        self.replica = write.replica.or(self.replica.take());
-        self.schema = write.schema.or(self.schema.take());
-    }
-
-    fn stored(&self) -> Option<Stored> {
-        Some(Stored {
-            device: self.device?,
-            intents: self.intents.values().cloned().collect(),
-            replica: self.replica.clone(),
-            schema: self.schema.clone(),
-        })
-    }
-}
+use parts::{Chance, Disk};
 
 /// A connection: what is on its way in both directions.
 #[derive(Default)]
@@ -84,7 +38,7 @@ pub(crate) struct Client {
     pub(crate) set_aside: BTreeSet<String>,
     /// What stands for another since.
     superseded: BTreeMap<String, String>,
-    /// The highest cursor at which somebody acted here.
+    /// The highest cursor that an intent from here says to have seen.
     seen: Seq,
 }
 
@@ -211,7 +165,11 @@ impl World {
                 Output::Subscribe(_) | Output::Send { .. } => {
                     client.wire.as_mut().unwrap().up.push_back(output);
                 }
-                Output::Write(write) => client.unwritten.push_back(*write),
+                Output::Write(write) => {
+                    let claimed = write.intents.iter().filter_map(|row| row.intent.base_seq);
+                    client.seen = claimed.max().unwrap_or_default().max(client.seen);
+                    client.unwritten.push_back(*write);
+                }
                 Output::Stored(id) => {
                     let said = client.published[&id].clone();
                     client.stored.insert(said);
@@ -255,8 +213,8 @@ impl World {
         });
         let base_seq = base_seq.unwrap().intent.base_seq.unwrap();
         // After a crash a replica may be older than it was; who acts has seen the newer one nevertheless.
-        client.seen = client.seen.max(base_seq);
-        self.acted.insert(said.clone(), (n, client.seen));
+        let seen = client.seen.max(base_seq);
+        self.acted.insert(said.clone(), (n, seen));
         client.published.insert(id, said);
         self.carry_out(n, outputs);
     }
@@ -421,7 +379,13 @@ impl World {
     fn move_history(&mut self) {
         match self.chance.below(12) {
             0 => self.broker.begin_epoch(),
-            1 | 2 => self.broker.forget_marks(),
+            1 | 2 => {
+                // A device that waits for an answer for as long as marks are kept is beyond FORK-4.
+                let waits = |it: &&Client| !it.disk.is_settled() || it.core.status().pending > 0;
+                let waiting = self.clients.iter().filter(waits);
+                let waiting: Vec<DeviceId> = waiting.map(|it| it.core.device()).collect();
+                self.broker.forget_marks(&waiting);
+            }
             _ => {
                 let to = self.chance.below(self.broker.log.len() + 1);
                 self.broker.raise_horizon(seq(to));
@@ -460,82 +424,6 @@ impl World {
                 .map(|it| it.core.status())
                 .collect::<Vec<_>>()
         );
-    }
-
-    /// How often each saying is in the broker's log.
-    pub(crate) fn heard(&self) -> BTreeMap<String, usize> {
-        let mut heard = BTreeMap::new();
-        for event in &self.broker.log {
-            *heard.entry(saying(&event.event_data)).or_default() += 1;
-        }
-        heard
-    }
-
-    /// Whether an intent is rightly not in the log: set aside, or superseded by one that is there or let go.
-    pub(crate) fn is_let_go(
-        &self,
-        client: &Client,
-        said: &str,
-        heard: &BTreeMap<String, usize>,
-    ) -> bool {
-        let by = client.superseded.get(said);
-        client.set_aside.contains(said)
-            || by.is_some_and(|by| heard.contains_key(by) || self.is_let_go(client, by, heard))
-    }
-
-    /// G5, as far as an app sees it: entries, lists and open values are those of the broker.
-    pub(crate) fn assert_agreement(&self) {
-        let state = self.broker.state();
-        for client in &self.clients {
-            for name in state.schema().collections().keys() {
-                let entries = state.entries(name);
-                let live = entries.filter_map(|(key, it)| Some((key, it.value()?)));
-                let live = live.map(|(key, value)| (key.to_owned(), value.clone()));
-                assert_eq!(client.core.entries(name), live.collect(), "{name}");
-            }
-            for list in ["k0", "k1"] {
-                let items = state.list("playlists", Some(list)).into_iter();
-                let items = items.map(|(key, value)| (key.to_owned(), value.clone()));
-                let seen = client.core.list("playlists", Some(list));
-                assert_eq!(seen, items.collect::<Vec<_>>());
-            }
-            for (key, note) in state.entries("notes") {
-                let open = client.core.open_values("notes", key).len();
-                let acts = note.acts().count();
-                assert_eq!(open, if acts > 1 { acts } else { 0 });
-            }
-        }
-    }
-
-    /// No event may say that its author saw what somebody else did to its entry after the author acted (EVENT-6 makes
-    /// an event see all that earlier ones of its device saw). What was deleted comes back by such a lie (G7).
-    fn assert_it_claims_no_more_than_was_seen(&self, before: &[Seq]) {
-        let event = self.broker.log.last().unwrap();
-        let (author, seen) = self.acted[&saying(&event.event_data)];
-        let claimed = before
-            .iter()
-            .filter(|at| **at > seen && **at <= event.base_seq);
-        for at in claimed {
-            let other = &self.broker.log[usize::try_from(at.get()).unwrap() - 1];
-            let (other_author, _) = self.acted[&saying(&other.event_data)];
-            let is_lie = other_author != author && !self.is_counter(event);
-            assert!(!is_lie, "{event:?} claims to have seen {other:?}");
-        }
-    }
-
-    /// The open acts on the entry of an intent.
-    fn acts(&self, intent: &Intent) -> Vec<Seq> {
-        let schema = &self.broker.schema;
-        let operation = schema.operation(&intent.event_type, &intent.event_data);
-        let entry = operation.ok().flatten().and_then(|it| {
-            let state = self.broker.state();
-            state.entry(&it.collection, &it.key)
-        });
-        entry.map_or_else(Vec::new, |it| it.acts().map(|act| act.seq).collect())
-    }
-
-    fn is_counter(&self, event: &Event) -> bool {
-        self.broker.schema.kind_of(&event.event_type) == Some(Kind::Counter)
     }
 }
 
