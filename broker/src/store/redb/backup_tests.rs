@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::backup::{compact_on, restore_on};
 use super::simulated::SimDisk;
-use super::tests::options;
+use super::tests::{eager, options};
 use super::*;
 use crate::store::contract::{
     ALL, append, at, batch, device, entries, fold, fold_of, number, of_epoch, raise, read_all,
@@ -101,6 +101,36 @@ fn a_backup_takes_the_place_of_an_older_one() {
     let restored = SimDisk::new();
     restore_on(&backups, BACKUP, &restored, epochs()).unwrap();
     check_restored(&restored.open_store(&options()).unwrap());
+}
+
+#[test]
+fn g12_a_backup_beside_appends_has_what_was_acknowledged_before_it() {
+    let home = stream("home");
+    let disk = SimDisk::new();
+    let store = RedbStore::open_on(&disk, &eager(), Applier::start).unwrap();
+    std::thread::scope(|scope| {
+        let (done, is_done) = std::sync::mpsc::channel::<()>();
+        let (store, home) = (&store, &home);
+        scope.spawn(move || {
+            for seq in 1.. {
+                append(store, batch(home, seq, seq));
+                if is_done.try_recv() == Err(std::sync::mpsc::TryRecvError::Disconnected) {
+                    break;
+                }
+            }
+        });
+        for _ in 0..10 {
+            let acknowledged = store.head(home).unwrap().seq.get();
+            let (backups, restored) = (SimDisk::new(), SimDisk::new());
+            store.backup_on(&backups, BACKUP).unwrap();
+            restore_on(&backups, BACKUP, &restored, epochs()).unwrap();
+            let copy = restored.open_store(&options()).unwrap();
+            let head = copy.head(home).unwrap().seq.get();
+            assert!(head >= acknowledged, "{head} of {acknowledged}");
+            assert_eq!(read_all(&copy, home), (1..=head).collect::<Vec<_>>());
+        }
+        drop(done);
+    });
 }
 
 #[test]

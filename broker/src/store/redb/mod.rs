@@ -29,11 +29,11 @@ pub(in crate::store) mod simulated;
 #[cfg(test)]
 mod backup_tests;
 #[cfg(test)]
+mod cost_tests;
+#[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
 mod failure_tests;
-#[cfg(test)]
-mod measures;
 #[cfg(test)]
 mod migration_tests;
 #[cfg(test)]
