@@ -201,6 +201,12 @@ impl Broker {
         kib.expect("a size in kB") * 1_024
     }
 
+    /// The process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Everything it said since its first start.
     #[must_use]
     pub fn log(&self) -> String {
