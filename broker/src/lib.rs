@@ -21,3 +21,6 @@ pub mod commands;
 pub mod config;
 pub mod run;
 pub mod startup;
+
+#[cfg(test)]
+mod history_tests;

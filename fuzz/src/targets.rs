@@ -14,8 +14,11 @@ use syncline_protocol::{
 /// to grow.
 const BYTES_PER_BYTE: usize = 2 * size_of::<(String, Value)>();
 
+/// What is done with bytes.
+pub type Target = fn(&[u8]);
+
 /// All of them, by their names.
-pub const TARGETS: [(&str, fn(&[u8])); 13] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("entry", entry),
     ("event", event),
     ("intent", intent),

@@ -36,10 +36,12 @@ enum Chore {
     Tidy,
     /// Kill the real broker in mid-load, again and again, and count what it acknowledged
     Kill9(proofs::Kill9),
-    /// Hand every decoder bytes that nobody meant (nightly compiler, cargo-fuzz)
-    Fuzz(fuzz::Fuzz),
     /// Fill a small disk under the real broker: refusals, reading, nothing lost, recovery
     Enospc,
+    /// Hand every decoder bytes that nobody meant (nightly compiler, cargo-fuzz)
+    Fuzz(fuzz::Fuzz),
+    /// Compare the protocol in Rust with the one in TypeScript on logs that nobody chose
+    Differential(proofs::Differential),
     /// Measure (release build)
     #[command(subcommand)]
     Bench(proofs::Bench),
@@ -62,8 +64,9 @@ fn run(chore: Chore) -> Result<(), Failure> {
         Chore::CheckAll => check_all::run(&project),
         Chore::Tidy => tidy::run(&project),
         Chore::Kill9(options) => proofs::kill9(&project, &options),
-        Chore::Fuzz(options) => fuzz::run(&project, &options),
         Chore::Enospc => proofs::enospc(&project),
+        Chore::Fuzz(options) => fuzz::run(&project, &options),
+        Chore::Differential(options) => proofs::differential(&project, &options),
         Chore::Bench(bench) => proofs::bench(&project, &bench),
     }
 }
