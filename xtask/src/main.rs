@@ -40,6 +40,8 @@ enum Chore {
     Enospc,
     /// Hand every decoder bytes that nobody meant (nightly compiler, cargo-fuzz)
     Fuzz(fuzz::Fuzz),
+    /// Compare the protocol in Rust with the one in TypeScript on logs that nobody chose
+    Differential(proofs::Differential),
     /// Measure (release build)
     #[command(subcommand)]
     Bench(proofs::Bench),
@@ -64,6 +66,7 @@ fn run(chore: Chore) -> Result<(), Failure> {
         Chore::Kill9(options) => proofs::kill9(&project, &options),
         Chore::Enospc => proofs::enospc(&project),
         Chore::Fuzz(options) => fuzz::run(&project, &options),
+        Chore::Differential(options) => proofs::differential(&project, &options),
         Chore::Bench(bench) => proofs::bench(&project, &bench),
     }
 }

@@ -22,6 +22,13 @@ pub(crate) struct Kill9 {
     seed: Option<u64>,
 }
 
+#[derive(Args)]
+pub(crate) struct Differential {
+    /// How many logs both sides apply
+    #[arg(long, default_value_t = 10_000)]
+    logs: u32,
+}
+
 #[derive(Subcommand)]
 pub(crate) enum Bench {
     /// PUBLISH to delivery and to PUBACK, beside a Mosquitto, interleaved
@@ -89,6 +96,23 @@ fn bench_latency(project: &Project, rounds: u32, events: u32) -> Result<(), Fail
         Profile::Release,
         &arguments.map(str::to_owned),
     )
+}
+
+/// The test of every run, with more logs.
+pub(crate) fn differential(project: &Project, options: &Differential) -> Result<(), Failure> {
+    let test = [
+        "test",
+        "--quiet",
+        "-p",
+        "syncline-tests",
+        "--test",
+        "e2e",
+        "any_events",
+    ];
+    let mut command = project.cargo(&test);
+    command.env("SYNCLINE_DIFFERENTIAL_LOGS", options.logs.to_string());
+    let repeat = format!("cargo xtask differential --logs {}", options.logs);
+    Step::new("both protocols", command, repeat).run()
 }
 
 /// Fills a small disk under the broker.

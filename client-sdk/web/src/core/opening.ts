@@ -30,12 +30,12 @@ function onOpening(
   parts.link.opened(connection, { head: snapshot.head, known: forked ? 0 : has });
   onMark(parts, turn, has);
   if (forked) forkKnown(parts);
-  reach(parts, connection);
+  const reached = reach(parts, connection);
   setAsideDoubted(parts, turn);
   if (isOther(parts, epoch)) parts.holding = true;
   rebase(parts, turn);
   if (mark === null && parts.device.offered === 0) renewUnseen(parts, turn);
-  judgeOvertaken(parts, turn);
+  if (reached) judgeOvertaken(parts, turn);
   if (parts.fork === 'none') offerAll(parts, turn);
 }
 
@@ -51,7 +51,7 @@ function onBridge(parts: Parts, turn: Turn, connection: Connection, snapshot: Sn
     rebase(parts, turn);
   }
   for (const pending of parts.outbox.all()) if (isThere(parts, pending)) hide(parts, pending);
-  reach(parts, connection);
+  goOnIfReached(parts, turn, connection);
 }
 
 /** REPLICA-1, REPLICA-2, SCHEMA-10: false if there is something else to wait for. */
@@ -94,14 +94,23 @@ function startOver(parts: Parts, turn: Turn, connection: Connection, kind: 'delt
   turn.emit({ type: 'subscribe', filter: sinceFilter(parts.stream, 0, EPOCH_NONE) });
 }
 
-/** OVERLAY-2: once the cursor is at the head of an opening, the replica has what that speaks of. */
-export function reach(parts: Parts, connection: Connection): void {
+/** OVERLAY-2, REFUSE-5. */
+export function goOnIfReached(parts: Parts, turn: Turn, connection: Connection): void {
+  if (!reach(parts, connection)) return;
+  judgeOvertaken(parts, turn);
+  if (parts.fork === 'none') offerAll(parts, turn);
+}
+
+/** OVERLAY-2: once the cursor is at the head of an opening, the replica has what that speaks of. True: just now. */
+function reach(parts: Parts, connection: Connection): boolean {
   const { opening } = connection;
-  if (opening === undefined || parts.replica.seq < opening.head) return;
+  if (opening === undefined || parts.replica.seq < opening.head) return false;
   connection.opening = undefined;
-  for (const pending of covered(parts, opening.known))
+  for (const pending of covered(parts, opening.known)) {
     if (pending.standing !== 'overtaken') hide(parts, pending);
+  }
   letGoOfAcked(parts);
+  return true;
 }
 
 /**
@@ -154,9 +163,12 @@ function rebase(parts: Parts, turn: Turn): void {
 
 /** OUTBOX-11: the broker has accepted nothing of this device, and may find that too late. */
 function renewUnseen(parts: Parts, turn: Turn): void {
+  const waiting = parts.outbox.unacked();
+  // A crash has set the replica back; what is renewed may not have seen less than what goes before it.
+  if (waiting.some(({ intent }) => intent.baseSeq > parts.replica.seq)) return;
   const renewed: Pending[] = [];
   const passedOver = new Set<string>();
-  for (const pending of parts.outbox.unacked().reverse()) {
+  for (const pending of waiting.reverse()) {
     const entry = nameOfEntry(parts, pending);
     const lacks = pending.standing === 'queued' && pending.intent.baseSeq < parts.replica.seq;
     if (lacks && isUntouched(parts, pending) && !passedOver.has(entry)) renewed.push(pending);

@@ -14,7 +14,7 @@ import { Schema } from '../protocol/schema.js';
 import { decodeSnapshot, type Snapshot } from '../protocol/snapshot.js';
 import { onErrorMessage, resubscribe } from './answers.js';
 import type { Connection } from './link.js';
-import { onState, reach } from './opening.js';
+import { goOnIfReached, onState } from './opening.js';
 import { breakOff, hide, type Parts } from './parts.js';
 import type { Turn } from './turn.js';
 
@@ -86,8 +86,8 @@ function onEvent(parts: Parts, turn: Turn, connection: Connection, event: SyncEv
     pending.seq = event.seq;
     hide(parts, pending);
   }
-  reach(parts, connection);
   turn.emit({ type: 'event', event, own });
+  goOnIfReached(parts, turn, connection);
 }
 
 function onGap(parts: Parts, turn: Turn, connection: Connection, event: SyncEvent): void {
