@@ -6,9 +6,9 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use syncline_protocol::{Schema, SyncId, UnixMillis};
@@ -25,7 +25,8 @@ use crate::http::{self, HttpServices, Readiness};
 use crate::router::{Router, RouterError, RouterProbe};
 use crate::sequencer::{self, AskCounter, AskFarthestCounter, Hooks, Sequencer};
 use crate::startup::{self, DataDir, Port, StartupError};
-use crate::store::{Committed, EventStore, RedbStore, StoreError};
+use crate::store::sessions::SessionStore;
+use crate::store::{Committed, EventStore, RedbStore, StoreError, Tell};
 
 /// How long connections may take to say goodbye.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
@@ -134,8 +135,9 @@ impl Broker {
         let open = move || RedbStore::open(&path, &redb);
         let store = Arc::new(tokio::task::spawn_blocking(open).await??);
         tracing::info!("data in {}", shown(data.path()));
+        let sessions = Arc::clone(&store) as Arc<dyn SessionStore>;
         let held: Arc<dyn EventStore> = Arc::<RedbStore>::clone(&store);
-        let broker = Self::start_behind(listeners, options, held).await?;
+        let broker = Self::start_behind(listeners, options, held, sessions).await?;
         let desk = Arc::new(broker.rooms.desk(store));
         let admin = Admin::start(data.path(), desk, AdminOptions::default());
         Ok(Self {
@@ -145,16 +147,21 @@ impl Broker {
         })
     }
 
-    /// Starts a broker on a store of the caller's.
-    pub async fn start_on(options: Options, store: Arc<dyn EventStore>) -> Result<Self, RunError> {
+    /// Starts a broker on stores of the caller's.
+    pub async fn start_on(
+        options: Options,
+        store: Arc<dyn EventStore>,
+        sessions: Arc<dyn SessionStore>,
+    ) -> Result<Self, RunError> {
         let listeners = Listeners::bind(&options).await?;
-        Self::start_behind(listeners, options, store).await
+        Self::start_behind(listeners, options, store, sessions).await
     }
 
     async fn start_behind(
         Listeners { mqtt, http }: Listeners,
         options: Options,
         store: Arc<dyn EventStore>,
+        sessions: Arc<dyn SessionStore>,
     ) -> Result<Self, RunError> {
         startup::raise_file_limit(options.edge.connections_max);
         let (mqtt_address, http_address) = (
@@ -174,7 +181,7 @@ impl Broker {
         let (tell_fatal, fatal) = watch::channel(None);
         let start = move || {
             let _inside = runtime.enter();
-            Rooms::start(options, store, tell_fatal)
+            Rooms::start(options, store, sessions, tell_fatal)
         };
         let rooms = tokio::task::spawn_blocking(start).await??;
         let draining = Arc::new(AtomicBool::new(false));
@@ -255,11 +262,21 @@ impl Broker {
     }
 }
 
+/// Also while nobody appends.
+fn tell_of_failed_sync(fatal: Weak<watch::Sender<Option<String>>>) -> Tell {
+    Arc::new(move |error| {
+        if let Some(tell_fatal) = fatal.upgrade() {
+            tell_fatal.send_replace(Some(error.to_string()));
+        }
+    })
+}
+
 impl Rooms {
     /// From the back to the front. Blocks, inside a runtime.
     fn start(
         options: Options,
         store: Arc<dyn EventStore>,
+        sessions: Arc<dyn SessionStore>,
         tell_fatal: watch::Sender<Option<String>>,
     ) -> Result<Self, RunError> {
         let now: WallClock = Arc::new(wall_clock);
@@ -269,12 +286,13 @@ impl Rooms {
             Arc::clone(&schema),
             options.states.cache_bytes_max,
         ));
-        let edge = Edge::prepare(options.edge, Arc::clone(&store), &schema)?;
+        let edge = Edge::prepare(options.edge, Arc::clone(&store), sessions, &schema)?;
         let router = Arc::new(Router::start(options.router, edge.consumer())?);
         let written = Written::default();
         // The sequencer's hook alone keeps it, so that whoever waits learns when the sequencer is gone.
         let tell_fatal = Arc::new(tell_fatal);
         let fatal = Arc::downgrade(&tell_fatal);
+        store.when_dead(tell_of_failed_sync(fatal.clone()));
         let hooks = Hooks {
             now: Arc::clone(&now),
             random: Box::new(random_bits),
@@ -306,7 +324,7 @@ impl Rooms {
         );
         let compactor = CompactorThread::start(compactor, Arc::clone(&now));
         let compactor = compactor.map_err(RunError::Compactor)?;
-        let edge = edge.start(Arc::clone(&sequencer), Arc::clone(&states), now);
+        let edge = edge.start(Arc::clone(&sequencer), Arc::clone(&states), now)?;
         Ok(Self {
             edge,
             compactor,
@@ -372,6 +390,7 @@ impl Rooms {
         } = self;
         drop(compactor);
         sequencer.drain();
+        edge.close();
         drop((edge, sequencer, states));
         if let Ok(router) = Arc::try_unwrap(router) {
             router.close();
@@ -437,6 +456,7 @@ mod tests {
     use crate::sequencer::Lane;
     use crate::store::faults::{Faults, FaultyStore};
     use crate::store::memory::MemoryStore;
+    use crate::store::sessions::memory::MemorySessions;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_dead_sequencer_ends_the_broker() {
@@ -449,7 +469,13 @@ mod tests {
         let options = config::load(&flags, &BTreeMap::new()).unwrap();
         let faults = Faults::default();
         let store = FaultyStore::new(MemoryStore::new(options.store.mark_window), faults.clone());
-        let mut broker = Broker::start_on(options, Arc::new(store)).await.unwrap();
+        let mut broker = Broker::start_on(
+            options,
+            Arc::new(store),
+            Arc::new(MemorySessions::default()),
+        )
+        .await
+        .unwrap();
         faults.panic(1);
         let stream = syncline_protocol::StreamId {
             sync_id: "home".parse().unwrap(),

@@ -46,12 +46,22 @@ impl FromStr for Topic {
         match levels[..] {
             ["sync", id, "events"] => Ok(Self::Events(stream(id, None)?)),
             ["sync", id, "state"] => Ok(Self::State(stream(id, None)?)),
-            ["sync", id, "presence", device] => Ok(Self::Presence(id.parse()?, device.parse()?)),
-            ["sync", id, "errors", device] => Ok(Self::Errors(id.parse()?, device.parse()?)),
+            ["sync", id, "presence", it] => Ok(Self::Presence(id.parse()?, device(it)?)),
+            ["sync", id, "errors", it] => Ok(Self::Errors(id.parse()?, device(it)?)),
             ["sync", id, channel, "events"] => Ok(Self::Events(stream(id, Some(channel))?)),
             ["sync", id, channel, "state"] => Ok(Self::State(stream(id, Some(channel))?)),
             _ => Err(TopicError::Unknown),
         }
+    }
+}
+
+/// As topics write it. MQTT compares topics by their bytes, so another spelling is another topic, and none of ours.
+fn device(text: &str) -> Result<DeviceId, IdError> {
+    let device: DeviceId = text.parse()?;
+    if device.to_string() == text {
+        Ok(device)
+    } else {
+        Err(IdError::Device)
     }
 }
 

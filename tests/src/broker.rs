@@ -188,10 +188,17 @@ impl Broker {
         &self.setup.data
     }
 
-    /// The process.
+    /// Its resident memory.
+    ///
+    /// # Panics
+    /// Where there is no `/proc`.
     #[must_use]
-    pub fn id(&self) -> u32 {
-        self.child.id()
+    pub fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("Linux tells of its processes");
+        let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|it| it.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kib.expect("a size in kB") * 1_024
     }
 
     /// Everything it said since its first start.

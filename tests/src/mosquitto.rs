@@ -63,9 +63,26 @@ impl Subscriber {
     /// When the program is not installed or the subscription does not succeed.
     #[must_use]
     pub fn start(address: SocketAddr, version: Version, filter: &str) -> Self {
+        let subscriber = Self::come_back(address, version, filter, &[]);
+        subscriber.wait_for_suback();
+        subscriber
+    }
+
+    /// One that comes back to its session, with more arguments: messages come before its SUBACK.
+    ///
+    /// # Panics
+    /// When the program is not installed.
+    #[must_use]
+    pub fn come_back(
+        address: SocketAddr,
+        version: Version,
+        filter: &str,
+        arguments: &[&str],
+    ) -> Self {
         let mut command = client("mosquitto_sub", address, version);
         command
             .args(["-q", "1", "-v", "-d", "-t", filter])
+            .args(arguments)
             .stdout(Stdio::piped());
         let mut child = command
             .stderr(Stdio::null())
@@ -81,11 +98,15 @@ impl Subscriber {
                 }
             }
         });
-        let subscriber = Self { child, lines };
-        subscriber.raw_line(&format!("the SUBACK for {filter}"), |line| {
-            line.starts_with("Subscribed")
-        });
-        subscriber
+        Self { child, lines }
+    }
+
+    /// Waits until it has subscribed.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn wait_for_suback(&self) {
+        self.raw_line("the SUBACK", |line| line.starts_with("Subscribed"));
     }
 
     /// The next message that `wanted` accepts, as `<topic> <payload>`; others are passed over.

@@ -5,15 +5,17 @@
 //! the order in which they came; the helpers that wait for one kind keep the others for `receive`.
 
 mod packet;
+mod socket;
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
 
 pub use packet::{Packet, Properties, Publish};
 
 use crate::wait::PATIENCE;
+use socket::Socket;
 
 /// A version of MQTT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,13 +31,14 @@ impl Version {
     pub const BOTH: [Version; 2] = [Version::V311, Version::V5];
 }
 
-/// What a client says of itself. Clean start, keep-alive off.
+/// What a client says of itself. Clean start unless it comes back, keep-alive off.
 #[derive(Debug, Clone)]
 pub struct Connect {
     version: Version,
     client_id: String,
     properties: Vec<u8>,
     will: Option<(String, Vec<u8>)>,
+    clean: bool,
 }
 
 impl Connect {
@@ -47,7 +50,23 @@ impl Connect {
             client_id: client_id.to_owned(),
             properties: Vec::new(),
             will: None,
+            clean: true,
         }
+    }
+
+    /// Not a clean start (5), not a clean session (3.1.1).
+    #[must_use]
+    pub fn back(mut self) -> Self {
+        self.clean = false;
+        self
+    }
+
+    /// A v5 Session Expiry Interval.
+    #[must_use]
+    pub fn expiry(mut self, seconds: u32) -> Self {
+        self.properties.push(0x11);
+        self.properties.extend(seconds.to_be_bytes());
+        self
     }
 
     /// A v5 user property, such as `device`.
@@ -87,7 +106,8 @@ impl Connect {
         let mut body = Vec::new();
         push_text(&mut body, b"MQTT");
         let will_flags = if self.will.is_some() { 0b0000_1100 } else { 0 };
-        body.extend([if is_v5 { 5 } else { 4 }, 0b10 | will_flags, 0, 0]);
+        let clean = if self.clean { 0b10 } else { 0 };
+        body.extend([if is_v5 { 5 } else { 4 }, clean | will_flags, 0, 0]);
         if is_v5 {
             push_length(&mut body, self.properties.len());
             body.extend(&self.properties);
@@ -107,7 +127,7 @@ impl Connect {
 /// A connection.
 #[derive(Debug)]
 pub struct Wire {
-    stream: TcpStream,
+    socket: Socket,
     version: Version,
     unread: Vec<u8>,
     kept: VecDeque<Packet>,
@@ -133,9 +153,23 @@ impl Wire {
     /// When the connection fails or nothing comes.
     pub fn connect_raw(address: SocketAddr, connect: &Connect) -> io::Result<(Self, Packet)> {
         let mut wire = Self::open(address, connect.version)?;
-        wire.send_bytes(&connect.encode())?;
-        let answer = wire.receive()?;
+        let answer = wire.greet(connect)?;
         Ok((wire, answer))
+    }
+
+    /// Connects over a WebSocket of the HTTP port and returns whatever the answer was.
+    ///
+    /// # Errors
+    /// When the connection fails or nothing comes.
+    pub fn connect_websocket(http: SocketAddr, connect: &Connect) -> io::Result<(Self, Packet)> {
+        let mut wire = Self::on(Socket::websocket(http)?, connect.version);
+        let answer = wire.greet(connect)?;
+        Ok((wire, answer))
+    }
+
+    fn greet(&mut self, connect: &Connect) -> io::Result<Packet> {
+        self.send_bytes(&connect.encode())?;
+        self.receive()
     }
 
     /// Only the TCP connection.
@@ -143,15 +177,17 @@ impl Wire {
     /// # Errors
     /// When it fails.
     pub fn open(address: SocketAddr, version: Version) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-        stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
+        Ok(Self::on(Socket::tcp(address)?, version))
+    }
+
+    fn on(socket: Socket, version: Version) -> Self {
+        Self {
+            socket,
             version,
             unread: Vec::new(),
             kept: VecDeque::new(),
             last_id: 0,
-        })
+        }
     }
 
     /// Sends bytes as they are.
@@ -159,7 +195,7 @@ impl Wire {
     /// # Errors
     /// When the connection is gone.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)
+        self.socket.send(bytes)
     }
 
     /// PUBLISH at QoS 1 without waiting; returns the packet id.
@@ -234,6 +270,17 @@ impl Wire {
     /// # Errors
     /// When the connection ends or no answer comes.
     pub fn subscribe_all(&mut self, filters: &[(&str, u8)]) -> io::Result<Vec<u8>> {
+        Ok(self.subscribe_told(filters)?.0)
+    }
+
+    /// The same, and the reason string of the SUBACK, if it has one.
+    ///
+    /// # Errors
+    /// When the connection ends or no answer comes.
+    pub fn subscribe_told(
+        &mut self,
+        filters: &[(&str, u8)],
+    ) -> io::Result<(Vec<u8>, Option<String>)> {
         let id = self.new_id();
         let mut body = self.head(id);
         for (filter, options) in filters {
@@ -242,7 +289,9 @@ impl Wire {
         }
         self.send_bytes(&frame(0x82, &body))?;
         match self.wait_for(|p| matches!(p, Packet::SubAck { id: a, .. } if *a == id))? {
-            Packet::SubAck { codes, .. } if codes.len() == filters.len() => Ok(codes),
+            Packet::SubAck {
+                codes, properties, ..
+            } if codes.len() == filters.len() => Ok((codes, properties.reason)),
             other => Err(invalid(format!("{other:?} does not answer {filters:?}"))),
         }
     }
@@ -284,6 +333,27 @@ impl Wire {
     /// When the connection is gone.
     pub fn disconnect(mut self) -> io::Result<()> {
         self.send_bytes(&[0xe0, 0])
+    }
+
+    /// A DISCONNECT that changes the Session Expiry Interval (5 only).
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub fn disconnect_with_expiry(mut self, seconds: u32) -> io::Result<()> {
+        let mut body = vec![0, 5, 0x11];
+        body.extend(seconds.to_be_bytes());
+        self.send_bytes(&frame(0xe0, &body))
+    }
+
+    /// The next message without a PUBACK; other packets are kept.
+    ///
+    /// # Errors
+    /// When the connection ends or nothing comes.
+    pub fn message_unacknowledged(&mut self) -> io::Result<Publish> {
+        match self.wait_for(|packet| matches!(packet, Packet::Publish(_)))? {
+            Packet::Publish(publish) => Ok(publish),
+            other => Err(invalid(format!("{other:?} is no PUBLISH"))),
+        }
     }
 
     /// The next message, acknowledged if it asks for that; other packets are kept.
@@ -356,15 +426,9 @@ impl Wire {
     /// # Errors
     /// When the system gives none.
     pub fn sender(&self) -> io::Result<Self> {
-        let stream = self.stream.try_clone()?;
-        let (unread, kept) = (Vec::new(), VecDeque::new());
-        Ok(Self {
-            stream,
-            version: self.version,
-            unread,
-            kept,
-            last_id: self.last_id,
-        })
+        let mut sender = Self::on(self.socket.sender()?, self.version);
+        sender.last_id = self.last_id;
+        Ok(sender)
     }
 
     fn wait_for(&mut self, wanted: impl Fn(&Packet) -> bool) -> io::Result<Packet> {
@@ -394,14 +458,7 @@ impl Wire {
             if left.is_zero() {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "no packet came"));
             }
-            self.stream.set_read_timeout(Some(left))?;
-            let mut buffer = [0; 16 * 1024];
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => self.unread.extend(&buffer[..count]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
+            self.unread.extend(self.socket.receive(left)?);
         }
     }
 

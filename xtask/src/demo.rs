@@ -13,6 +13,8 @@ use crate::web;
 
 const MQTT: &str = "127.0.0.1:1883";
 const HTTP: &str = "127.0.0.1:8080";
+/// What differs from the defaults, below the project's root.
+const CONFIG: &str = "config/demo.toml";
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -55,14 +57,23 @@ fn serve(project: &Project, options: &Options) -> Result<(), Failure> {
 /// and its exit status is the demo's. Returns only if it could not be started.
 fn become_the_broker(project: &Project, options: &Options) -> Failure {
     let mut broker = project.command(project.binary("syncline", Profile::Debug));
-    broker
-        .arg("serve")
-        .args(options.serve.iter().filter(|flag| *flag != "--"));
+    broker.arg("serve");
+    if !has_config(&options.serve) {
+        broker.args(["--config", CONFIG]);
+    }
+    broker.args(options.serve.iter().filter(|flag| *flag != "--"));
     broker.env("SYNCLINE__HTTP__PAGES", web::pages(project));
     Failure::with_remedy(
         format!("starting the broker: {}", broker.exec()),
         "cargo build",
     )
+}
+
+/// Whether somebody brings a configuration of their own.
+fn has_config(flags: &[String]) -> bool {
+    flags
+        .iter()
+        .any(|flag| flag == "--config" || flag.starts_with("--config="))
 }
 
 /// The value of a flag that is passed on, in either of its forms.
@@ -102,7 +113,8 @@ fn what_to_try(mqtt: SocketAddr, http: SocketAddr) -> String {
   MQTT 3.1.1 and 5    mqtt://{mqtt}   and over WebSocket   ws://{http}/mqtt
 
   Try:
-    1. Open the page in two windows and star an album in one of them.
+    1. Open the page in two windows and star an album in one of them. Rate a track, write a note on a record
+       in both at once, and queue something in the room.
     2. Watch every message as text:
          mosquitto_sub -h {host} -p {port} -t '$json/sync/#' -v
     3. Star an album from the command line and see it in both windows:
@@ -132,6 +144,12 @@ mod tests {
             1883
         );
         assert!(address(&flags("--mqtt nowhere"), "--mqtt", MQTT).is_err());
+    }
+
+    #[test]
+    fn a_configuration_of_ones_own_takes_the_place_of_the_demos() {
+        assert!(!has_config(&flags("--mqtt 127.0.0.1:1")));
+        assert!(has_config(&flags("--config x.toml")) && has_config(&flags("--config=x.toml")));
     }
 
     #[test]

@@ -102,6 +102,16 @@ const RELATIONS: &[Relation] = &[
         "a round looks at every stream, an interval at those that were written to",
     ),
     at_most(
+        "sessions.save_interval_ms",
+        "sessions.expiry_max_ms",
+        "a session must be saved before its time is over",
+    ),
+    at_most(
+        "limits.packet_bytes_max",
+        "sessions.queue_bytes_max",
+        "a queue holds at least one message",
+    ),
+    at_most(
         "router.canary_interval_ms",
         "router.canary_timeout_ms",
         "a bus that was not asked cannot have answered",

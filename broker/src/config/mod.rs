@@ -17,11 +17,12 @@ use std::time::Duration;
 use syncline_protocol::Schema;
 
 use crate::compactor::{self, History};
-use crate::edge::EdgeOptions;
+use crate::edge::{EdgeOptions, SessionsOptions};
 use crate::http::{HttpOptions, WebSocketOptions};
 use crate::router::RouterOptions;
 use crate::sequencer;
 use crate::store::RedbOptions;
+use crate::store::sessions::QueueLimit;
 pub use error::{ConfigError, Contradiction, Origin, Setting};
 use layers::Layers;
 use raw::Raw;
@@ -202,6 +203,17 @@ impl Raw {
             tail_events_max: limits.tail_events_max,
             tail_bytes_max: limits.tail_bytes_max,
             state_bytes_per_s: limits.state_bytes_per_s,
+            state_part_bytes: limits.state_part_bytes,
+            active_streams_max: self.sequencer.active_streams_max,
+            sessions: SessionsOptions {
+                sessions_max: self.sessions.sessions_max,
+                expiry_max: Duration::from_millis(self.sessions.expiry_max_ms),
+                save_interval: Duration::from_millis(self.sessions.save_interval_ms),
+                queue: QueueLimit {
+                    messages_max: self.sessions.queue_messages_max,
+                    bytes_max: self.sessions.queue_bytes_max,
+                },
+            },
             presence_retention: Duration::from_millis(self.presence.retention_ms),
         }
     }

@@ -15,6 +15,7 @@ pub(super) struct Raw {
     pub(super) history: History,
     pub(super) router: Router,
     pub(super) limits: Limits,
+    pub(super) sessions: Sessions,
     pub(super) presence: Presence,
     pub(super) log: Log,
 }
@@ -114,7 +115,18 @@ pub(super) struct Limits {
     pub(super) tail_events_max: usize,
     pub(super) tail_bytes_max: usize,
     pub(super) state_bytes_per_s: u64,
+    pub(super) state_part_bytes: usize,
     pub(super) state_cache_bytes_max: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sessions {
+    pub(super) sessions_max: usize,
+    pub(super) expiry_max_ms: u64,
+    pub(super) save_interval_ms: u64,
+    pub(super) queue_messages_max: u64,
+    pub(super) queue_bytes_max: u64,
 }
 
 #[derive(Debug, Deserialize)]

@@ -5,11 +5,15 @@
 //! - What the mailbox held goes to [`Delivery::advance`], [`Delivery::changed_topic`] and [`Delivery::report`] before any
 //!   subscription is begun or scanned with heads that were taken after it.
 //! - [`Delivery::next_message`] until it has none; then [`Delivery::need`]. A need is answered with the method that it
-//!   names before another is told; [`Delivery::failed`] if it cannot be.
+//!   names before another is told; whoever cannot answer it ends the connection.
 //! - A slow client costs a cursor per stream: nothing is asked for while messages wait.
 
+mod asking;
 mod cursors;
+mod keeping;
 mod needs;
+mod parts;
+mod scans;
 mod states;
 mod subscriptions;
 
@@ -18,37 +22,53 @@ mod tests;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytes::Bytes;
 use syncline_protocol::{Filter, Seq, Start, StreamId, Topic};
 
 use super::ephemeral::Ephemeral;
 use super::hub::Advances;
 use super::mailbox::{Advance, REPORTS_MAX};
-use super::session::{Retained, Tag, Verdict, Wanted};
+use super::session::{Retained, Verdict, Wanted};
 use crate::store::Committed;
-use cursors::{Cursor, Cursors, Place};
-use needs::{Purpose, Scan, Waiting};
+use asking::Turn;
+use cursors::{Cursor, Cursors, Place, named};
+use keeping::Ledger;
+use needs::{Purpose, Waiting};
+use parts::{state_copies, state_topic};
+use scans::{Scan, Scans};
 use states::States;
 use subscriptions::{Sub, Subscriptions, copies};
 
 pub(crate) use cursors::Hole;
-pub(crate) use needs::{Ground, Need, Rendered, SCAN_PAGE, Scanned, Want};
+pub(crate) use keeping::{Footing, GoOn, Resumed, Standing};
+pub(crate) use needs::{Form, Ground, Need, SCAN_PAGE, Scanned, Want};
+pub(crate) use parts::{Parts, Rendered};
 pub(crate) use subscriptions::Outgoing;
 
-/// How long a live state may wait behind events.
-const STATE_WAIT_MAX: Duration = Duration::from_millis(100);
+/// The limits of a delivery.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DeliveryOptions {
+    /// Subscriptions at most.
+    pub(crate) subscriptions_max: usize,
+    /// Paces live states (SNAP-5).
+    pub(crate) state_bytes_per_s: u64,
+    /// The largest part of a state (SNAP-8).
+    pub(crate) state_part_bytes: usize,
+}
 
 /// The delivery of one connection.
 #[derive(Debug)]
 pub(crate) struct Delivery {
+    options: DeliveryOptions,
+    /// The client's Maximum Packet Size.
+    packet_bytes_max: usize,
     subs: Subscriptions,
-    subscriptions_max: usize,
     cursors: Cursors,
     states: States,
+    /// States that a SUBSCRIBE asked for.
     snapshots: VecDeque<(Arc<StreamId>, Purpose)>,
-    scans: VecDeque<Scan>,
+    scans: Scans,
     /// Topics that changed.
     topics: HashSet<Arc<str>>,
     /// Retained topics that a SUBSCRIBE asked for.
@@ -56,24 +76,36 @@ pub(crate) struct Delivery {
     reports: VecDeque<Arc<Ephemeral>>,
     outgoing: VecDeque<Outgoing>,
     waiting: Option<Waiting>,
+    /// Of a session that is kept: what is not acknowledged.
+    ledger: Option<Ledger>,
+    /// What was asked for first the last time.
+    turn: Turn,
 }
 
 impl Delivery {
-    /// Nothing is subscribed. `state_bytes_per_s` paces SNAP-5.
-    pub(crate) fn new(subscriptions_max: usize, state_bytes_per_s: u64) -> Self {
+    /// Nothing is subscribed.
+    pub(crate) fn new(options: DeliveryOptions) -> Self {
         Self {
+            options,
+            packet_bytes_max: usize::MAX,
             subs: Subscriptions::default(),
-            subscriptions_max,
             cursors: Cursors::default(),
-            states: States::new(state_bytes_per_s),
+            states: States::new(options.state_bytes_per_s),
             snapshots: VecDeque::new(),
-            scans: VecDeque::new(),
+            scans: Scans::default(),
             topics: HashSet::new(),
             greetings: VecDeque::new(),
             reports: VecDeque::new(),
             outgoing: VecDeque::new(),
             waiting: None,
+            ledger: None,
+            turn: Turn::Live,
         }
+    }
+
+    /// The client takes no larger packets. Before anything is subscribed.
+    pub(crate) fn limit_packets(&mut self, packet_bytes_max: usize) {
+        self.packet_bytes_max = packet_bytes_max;
     }
 
     /// The base filters.
@@ -83,13 +115,24 @@ impl Delivery {
 
     /// Whether a subscription with this base filter may be begun.
     pub(crate) fn takes(&self, filter: &Filter) -> bool {
-        self.subs.contains(filter) || self.subs.len() < self.subscriptions_max
+        self.subs.contains(filter) || self.subs.len() < self.options.subscriptions_max
     }
 
     /// Begins a subscription, in place of the one with the same base filter (VIEW-5).
     pub(crate) fn subscribe(&mut self, wanted: &Wanted, ground: &Ground) -> Verdict {
-        let new = !self.unsubscribe(&wanted.subscription.filter);
-        let sub = self.subs.add(wanted);
+        if let Start::At(seq) = wanted.subscription.start
+            && !(ground.horizon <= seq && seq <= ground.head)
+        {
+            let (from, to) = (ground.horizon, ground.head);
+            return Verdict::NotKept { from, to };
+        }
+        let filter = &wanted.subscription.filter;
+        let stays = wanted.subscription.start == Start::Now && self.subs.follows(filter);
+        let new = !stays && !self.unsubscribe(filter);
+        let sub = match stays {
+            true => self.renew(wanted),
+            false => self.subs.add(wanted),
+        };
         let retained = match wanted.retained {
             Retained::Always => true,
             Retained::IfNew => new,
@@ -100,20 +143,32 @@ impl Delivery {
             self.greetings
                 .extend(ground.topics.iter().cloned().map(greeting));
         }
-        match sub.filter.exact() {
-            Some(Topic::Events(stream)) => {
-                self.begin(&Arc::new(stream), &sub, wanted.subscription.start, ground);
+        match (sub.filter.exact(), wanted.subscription.start) {
+            (Some(Topic::Events(_)), _) if stays => {}
+            (Some(Topic::Events(stream)), start) => {
+                self.begin(&Arc::new(stream), &sub, start, ground);
             }
-            Some(Topic::State(stream)) if retained => {
-                self.snapshots
-                    .push_back((Arc::new(stream), Purpose::Retained(sub)));
+            (Some(Topic::State(stream)), Start::At(seq)) => {
+                self.ask(&Arc::new(stream), Purpose::Once(sub, seq));
             }
-            Some(_) => {}
-            None => self.begin_wild(&sub, wanted.subscription.start, retained),
+            (Some(Topic::State(stream)), _) if retained => {
+                self.ask(&Arc::new(stream), Purpose::Retained(sub));
+            }
+            (Some(_), _) => {}
+            (None, start) => self.begin_wild(&sub, start, retained, stays),
         }
         Verdict::Granted {
             at_least_once: wanted.at_least_once,
         }
+    }
+
+    /// A subscription is asked for once more without a beginning: it stays where it is, so that nothing is lost.
+    fn renew(&mut self, wanted: &Wanted) -> Arc<Sub> {
+        let sub = self.subs.renew(wanted);
+        self.cursors.renew(&sub);
+        self.scans.renew(&sub);
+        self.states.remove(sub.id);
+        sub
     }
 
     /// Ends the subscription with this base filter; whether there was one.
@@ -126,7 +181,7 @@ impl Delivery {
         self.states.remove(sub.id);
         self.snapshots
             .retain(|(_, purpose)| purpose.sub().is_none_or(others));
-        self.scans.retain(|scan| others(&scan.sub));
+        self.scans.remove(sub.id);
         self.greetings.retain(|(_, of)| others(of));
         self.outgoing.retain_mut(|message| message.survives(sub.id));
         true
@@ -171,43 +226,39 @@ impl Delivery {
         }
         let front = self.outgoing.front()?;
         if front.at_least_once && !room {
-            None
-        } else {
-            self.outgoing.pop_front()
-        }
-    }
-
-    /// What is needed next; `None` while a need is open or messages wait.
-    pub(crate) fn need(&mut self, now: Instant) -> Option<Need> {
-        if self.is_held() {
             return None;
         }
-        let overdue = now.checked_sub(STATE_WAIT_MAX).unwrap_or(now);
-        let (need, waiting) = self
-            .topic_need()
-            .or_else(|| self.asked_need())
-            .or_else(|| self.live_need(overdue))
-            .or_else(|| self.streams_need())
-            .or_else(|| self.events_need())
-            .or_else(|| self.live_need(now))?;
-        self.waiting = Some(waiting);
-        Some(need)
+        let mut message = self.outgoing.pop_front()?;
+        if let Some(ledger) = &mut self.ledger {
+            ledger.note(&mut message);
+        }
+        Some(message)
     }
 
-    /// When to ask [`Delivery::need`] again at the latest. While it has no ear for time, something else comes first.
-    pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        self.states.next_timeout().filter(|_| !self.is_held())
-    }
-
-    /// A need is open or messages wait.
-    fn is_held(&self) -> bool {
-        self.waiting.is_some() || !self.outgoing.is_empty() || self.cursors.has_page()
+    /// The scan's need that is open, to tell it once more: its answer was of no use.
+    pub(crate) fn open_scan(&self) -> Option<Need> {
+        let scan = self.scans.front();
+        matches!(self.waiting, Some(Waiting::Streams(_))).then(|| Need::Streams {
+            after: scan.and_then(|scan| scan.after.clone()),
+            from: scan.and_then(Scan::goes_on_from),
+        })
     }
 
     /// Events as they were needed.
     pub(crate) fn events(&mut self, events: Vec<Committed>) -> Result<(), Hole> {
         match self.waiting.take() {
             Some(Waiting::Events { stream, after }) => self.cursors.read(stream, after, events),
+            other => self.misplaced(other),
+        }
+    }
+
+    /// The events that were needed are gone: what is left begins after `kept_after` (VIEW-9).
+    pub(crate) fn overtaken(&mut self, kept_after: Seq) -> Result<(), Hole> {
+        match self.waiting.take() {
+            Some(Waiting::Events { stream, after }) => {
+                self.cursors.overtaken(&stream, after, kept_after);
+                Ok(())
+            }
             other => self.misplaced(other),
         }
     }
@@ -227,10 +278,20 @@ impl Delivery {
             return Ok(());
         };
         match purpose {
-            Purpose::Opening(sub, ..) => self.opened(&stream, sub, &rendered),
+            Purpose::Opening(sub, ..) | Purpose::Horizon(sub) => {
+                let (seq, epoch) = (rendered.seq, rendered.epoch);
+                self.cursors.open(&stream, sub.id, seq, epoch);
+                self.lead(&stream, &[sub], true, &rendered);
+            }
+            Purpose::Once(sub, _) => self.send_state(&stream, &[sub], true, false, &rendered),
+            Purpose::Bridge(subs) => {
+                let (seq, epoch) = (rendered.seq, rendered.epoch);
+                let subs = self.cursors.cross(&stream, &subs, seq, epoch);
+                self.lead(&stream, &subs, false, &rendered);
+            }
             Purpose::Retained(sub) => self.state(now, &stream, vec![sub], true, &rendered),
-            Purpose::Live => {
-                let subs = self.subs.matching(&state_topic(&stream));
+            Purpose::Live(mut subs) => {
+                subs.retain(|sub| self.subs.holds(sub));
                 self.state(now, &stream, subs, false, &rendered);
             }
         }
@@ -250,19 +311,15 @@ impl Delivery {
             _ => None,
         };
         // It may have been unsubscribed meanwhile.
-        let Some(mut scan) = self.scans.pop_front_if(|scan| Some(scan.sub.id) == of) else {
+        let Some(mut scan) = self.scans.take_front(of) else {
             return self.advance(now, advances);
         };
-        let before = scan.after.clone();
-        if let Some(end) = page.last() {
-            scan.after = Some(StreamId::clone(&end.stream));
-        }
-        for it in page {
+        for it in scan.pass(page, last) {
             let bus = advances.get(&it.stream).map_or(it.bus, |step| step.from);
-            self.scanned(&scan, it, bus, before.as_ref());
+            self.scanned(now, &scan, &it, bus);
         }
         if !last {
-            self.scans.push_front(scan);
+            self.scans.put_back(scan);
         }
         self.advance(now, advances);
     }
@@ -290,86 +347,121 @@ impl Delivery {
         Err(Hole)
     }
 
+    fn ask(&mut self, stream: &Arc<StreamId>, purpose: Purpose) {
+        self.snapshots.push_back((Arc::clone(stream), purpose));
+    }
+
     fn begin(&mut self, stream: &Arc<StreamId>, sub: &Arc<Sub>, start: Start, ground: &Ground) {
         let (place, replay_to) = match start {
             Start::Now | Start::At(_) => (Place::At(ground.head), Seq::ZERO),
+            Start::Since(seq) if seq < ground.horizon => {
+                self.ask(stream, Purpose::Horizon(Arc::clone(sub)));
+                (Place::Opening, ground.head)
+            }
             Start::Since(seq) => (Place::At(seq.min(ground.head)), ground.head),
             Start::Resume { seq, epoch } => {
-                let purpose = Purpose::Opening(Arc::clone(sub), seq, epoch);
-                self.snapshots.push_back((Arc::clone(stream), purpose));
+                self.ask(stream, Purpose::Opening(Arc::clone(sub), seq, epoch));
                 (Place::Opening, Seq::ZERO)
             }
         };
         let cursor = Cursor {
             sub: Arc::clone(sub),
             place,
+            epoch: named(ground.epoch),
             replay_to,
+            turn: None,
+            sent: Seq::ZERO,
         };
-        let others = || {
-            let mut others = followers(&self.subs, &self.scans, stream);
-            others.retain(|it| it.id != sub.id);
-            others
-        };
-        self.cursors.begin(stream, ground.bus, cursor, others);
+        self.begin_cursor(stream, ground.bus, cursor);
     }
 
-    fn begin_wild(&mut self, sub: &Arc<Sub>, start: Start, retained: bool) {
+    fn begin_cursor(&mut self, stream: &Arc<StreamId>, bus: Seq, cursor: Cursor) {
+        let (subs, scans, sub) = (&self.subs, &self.scans, cursor.sub.id);
+        let others = || {
+            let mut others = followers(subs, scans, stream);
+            others.retain(|it| it.id != sub);
+            others
+        };
+        self.cursors.begin(stream, bus, cursor, others);
+    }
+
+    fn begin_wild(&mut self, sub: &Arc<Sub>, start: Start, retained: bool, stays: bool) {
         let events = start == Start::Since(Seq::ZERO);
-        if !events {
+        if !events && !stays {
             self.cursors.follow(sub);
         }
         let ours = !sub.filter.as_str().starts_with('$') && sub.filter.has_wildcard();
         if ours && (events || retained) {
-            let sub = Arc::clone(sub);
-            self.scans.push_back(Scan {
-                sub,
-                after: None,
-                events,
-                states: retained,
-            });
+            self.scans
+                .push(Scan::new(Arc::clone(sub), events, retained));
         }
     }
 
     fn step(&mut self, now: Instant, stream: &Arc<StreamId>, step: Advance) {
+        if matches!(self.waiting, Some(Waiting::Streams(_))) {
+            self.scans.moved(stream, step.to);
+        }
         let (subs, scans) = (&self.subs, &self.scans);
         self.cursors
             .advance(stream, step, || followers(subs, scans, stream));
-        if !self.subs.matching(&state_topic(stream)).is_empty() {
+        if !self.state_followers(stream).is_empty() {
             self.states.changed(stream, now);
         }
     }
 
-    /// One stream of a scan. `before`: up to where the scan had come earlier.
-    fn scanned(&mut self, scan: &Scan, it: &Scanned, bus: Seq, before: Option<&StreamId>) {
-        debug_assert!(before.is_none_or(|before| *before < *it.stream));
-        if scan.states && scan.sub.filter.matches_text(&state_topic(&it.stream)) {
-            let purpose = Purpose::Retained(Arc::clone(&scan.sub));
-            self.snapshots.push_back((Arc::clone(&it.stream), purpose));
+    /// One stream that a scan has passed.
+    fn scanned(&mut self, now: Instant, scan: &Scan, it: &Scanned, bus: Seq) {
+        if scan.again {
+            return self.scanned_again(now, scan, it, bus);
+        }
+        if scan.has_states() && scan.sub.filter.matches_text(&state_topic(&it.stream)) {
+            self.ask(&it.stream, Purpose::Retained(Arc::clone(&scan.sub)));
         }
         let topic = Topic::Events(StreamId::clone(&it.stream));
-        if scan.events && scan.sub.filter.matches(&topic) {
-            let sub = Arc::clone(&scan.sub);
-            let cursor = Cursor {
-                sub,
-                place: Place::At(Seq::ZERO),
-                replay_to: it.head,
+        if scan.has_events() && scan.sub.filter.matches(&topic) {
+            let ground = Ground {
+                head: it.head,
+                horizon: it.horizon,
+                epoch: it.epoch,
+                bus,
+                topics: Vec::new(),
             };
-            let others = || {
-                let mut others = followers(&self.subs, &self.scans, &it.stream);
-                others.retain(|sub| sub.id != scan.sub.id);
-                others
-            };
-            self.cursors.begin(&it.stream, bus, cursor, others);
+            self.begin(&it.stream, &scan.sub, Start::Since(Seq::ZERO), &ground);
         }
     }
 
-    fn opened(&mut self, stream: &Arc<StreamId>, sub: Arc<Sub>, rendered: &Rendered) {
-        self.cursors.open(stream, sub.id, rendered.seq);
-        let mut opening = state_copies(stream, &[sub], true, rendered);
-        opening.iter_mut().for_each(|copy| copy.opens = true);
-        self.outgoing.extend(opening);
+    /// One stream that the scan of a resumed session has passed.
+    fn scanned_again(&mut self, now: Instant, scan: &Scan, it: &Scanned, bus: Seq) {
+        let from_the_beginning = GoOn::After {
+            seq: Seq::ZERO,
+            epoch: None,
+            sent: Seq::ZERO,
+        };
+        let events = scan.has_events() && !scan.is_apart(&it.stream);
+        let footing = Footing {
+            stream: Arc::clone(&it.stream),
+            head: it.head,
+            epoch: it.epoch,
+            bus,
+            events: events.then_some(it.from.unwrap_or(from_the_beginning)),
+            state: scan.has_states() && it.changed,
+        };
+        self.go_on_in(now, &scan.sub, &footing);
     }
 
+    /// Those who get a state when the stream changes: all that match, but those who will be greeted with one anyway.
+    fn state_followers(&self, stream: &Arc<StreamId>) -> Vec<Arc<Sub>> {
+        let mut subs = self.subs.matching(&state_topic(stream));
+        subs.retain(|sub| {
+            let greets = |(of, purpose): &(Arc<StreamId>, Purpose)| {
+                of == stream && matches!(purpose, Purpose::Retained(it) if it.id == sub.id)
+            };
+            !self.scans.will_greet(sub, stream) && !self.snapshots.iter().any(greets)
+        });
+        subs
+    }
+
+    /// A state that is coalesced (SNAP-5).
     fn state(
         &mut self,
         now: Instant,
@@ -378,125 +470,35 @@ impl Delivery {
         retain: bool,
         rendered: &Rendered,
     ) {
-        let bytes = [&rendered.msgpack, &rendered.json]
-            .into_iter()
-            .flatten()
-            .map(Bytes::len);
-        let bytes = bytes.max().unwrap_or_default();
-        let lacking = self.states.send(stream, subs, rendered.seq, bytes, now);
-        self.outgoing
-            .extend(state_copies(stream, &lacking, retain, rendered));
+        let lacking = self.states.send(stream, subs, rendered, now);
+        self.send_state(stream, &lacking, retain, true, rendered);
     }
 
-    fn topic_need(&mut self) -> Option<(Need, Waiting)> {
-        let (topic, of) = match self.greetings.pop_front() {
-            Some((topic, sub)) => (topic, Some(sub)),
-            None => {
-                let topic = self.topics.iter().next().cloned()?;
-                self.topics.remove(&topic);
-                (topic, None)
-            }
-        };
-        Some((
-            Need::Topic(Arc::clone(&topic)),
-            Waiting::Topic { topic, of },
-        ))
+    /// A state without which the events cannot go on.
+    fn lead(&mut self, stream: &Arc<StreamId>, subs: &[Arc<Sub>], retain: bool, it: &Rendered) {
+        let before = self.outgoing.len();
+        self.send_state(stream, subs, retain, true, it);
+        let messages = self.outgoing.iter_mut().skip(before);
+        messages.for_each(|message| message.leads = true);
     }
 
-    /// A state that a SUBSCRIBE asked for.
-    fn asked_need(&mut self) -> Option<(Need, Waiting)> {
-        let (stream, purpose) = self.snapshots.pop_front()?;
-        Some(self.snapshot_need(stream, purpose))
-    }
-
-    /// A live state that was due at `by`. Events go first, as long as it is not overdue: they are at hand.
-    fn live_need(&mut self, by: Instant) -> Option<(Need, Waiting)> {
-        let stream = self.states.due(by)?;
-        Some(self.snapshot_need(stream, Purpose::Live))
-    }
-
-    fn snapshot_need(&self, stream: Arc<StreamId>, purpose: Purpose) -> (Need, Waiting) {
-        let encodings = |json: bool| match purpose.sub() {
-            Some(sub) => sub.json == json,
-            None => self
-                .subs
-                .matching(&state_topic(&stream))
-                .iter()
-                .any(|sub| sub.json == json),
-        };
-        let want = match purpose {
-            Purpose::Opening(_, seq, epoch) => Want::Opening { seq, epoch },
-            Purpose::Retained(_) | Purpose::Live => Want::Full,
-        };
-        let (msgpack, json) = (encodings(false), encodings(true));
-        let need = Need::Snapshot {
-            stream: Arc::clone(&stream),
-            want,
-            msgpack,
-            json,
-        };
-        (need, Waiting::Snapshot { stream, purpose })
-    }
-
-    /// A scan goes on when little is left of its last page.
-    fn streams_need(&mut self) -> Option<(Need, Waiting)> {
-        let scan = self
-            .scans
-            .front()
-            .filter(|_| self.cursors.waiting() < SCAN_PAGE)?;
-        Some((
-            Need::Streams {
-                after: scan.after.clone(),
-            },
-            Waiting::Streams(scan.sub.id),
-        ))
-    }
-
-    fn events_need(&mut self) -> Option<(Need, Waiting)> {
-        let (stream, after) = self.cursors.next_read()?;
-        let need = Need::Events {
-            stream: Arc::clone(&stream),
-            after,
-        };
-        Some((need, Waiting::Events { stream, after }))
+    fn send_state(
+        &mut self,
+        stream: &Arc<StreamId>,
+        subs: &[Arc<Sub>],
+        retain: bool,
+        acknowledges: bool,
+        rendered: &Rendered,
+    ) {
+        let copies = state_copies(stream, subs, retain, acknowledges, rendered);
+        self.outgoing.extend(copies);
     }
 }
 
 /// The subscriptions that stand where the bus is in a stream without a track: all that match, but those
 /// whose scan has not come there yet.
-fn followers(subs: &Subscriptions, scans: &VecDeque<Scan>, stream: &StreamId) -> Vec<Arc<Sub>> {
+fn followers(subs: &Subscriptions, scans: &Scans, stream: &StreamId) -> Vec<Arc<Sub>> {
     let mut followers = subs.matching(&Topic::Events(stream.clone()).to_string());
-    followers.retain(|sub| {
-        let ahead = |scan: &Scan| {
-            let passed = scan.after.as_ref().is_some_and(|after| stream <= after);
-            scan.events && scan.sub.id == sub.id && !passed
-        };
-        !scans.iter().any(ahead)
-    });
+    followers.retain(|sub| !scans.will_begin(sub, stream));
     followers
-}
-
-fn state_topic(stream: &StreamId) -> String {
-    Topic::State(stream.clone()).to_string()
-}
-
-fn state_copies(
-    stream: &Arc<StreamId>,
-    subs: &[Arc<Sub>],
-    retain: bool,
-    rendered: &Rendered,
-) -> Vec<Outgoing> {
-    let tag = Tag {
-        stream: Arc::clone(stream),
-        seq: rendered.seq,
-    };
-    let like = Outgoing::on(state_topic(stream).into(), retain, Some(tag));
-    let payload = |json: bool| {
-        if json {
-            rendered.json.clone()
-        } else {
-            rendered.msgpack.clone()
-        }
-    };
-    copies(subs, &like, payload)
 }

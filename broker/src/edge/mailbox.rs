@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use syncline_protocol::{Seq, StreamId};
+use syncline_protocol::{Epoch, Seq, StreamId};
 use tokio::sync::Notify;
 
 use super::ephemeral::Ephemeral;
@@ -22,6 +22,39 @@ pub(crate) struct Advance {
     pub(crate) from: Seq,
     /// Where it stands.
     pub(crate) to: Seq,
+    /// An epoch began in it (EPOCH-3): whoever stands at its beginning cannot go on from there.
+    pub(crate) turn: Option<Turn>,
+}
+
+/// The beginning of an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// The head when it began.
+    pub(crate) at: Seq,
+    pub(crate) epoch: Epoch,
+}
+
+impl Advance {
+    /// A step in one history.
+    pub(crate) fn new(from: Seq, to: Seq) -> Self {
+        Self {
+            from,
+            to,
+            turn: None,
+        }
+    }
+
+    /// Goes on with a later step. Of two beginnings the first counts, and that it leads to the last epoch.
+    pub(crate) fn extend(&mut self, later: Self) {
+        self.to = self.to.max(later.to);
+        self.turn = match (self.turn, later.turn) {
+            (Some(first), Some(last)) => Some(Turn {
+                at: first.at,
+                ..last
+            }),
+            (first, last) => first.or(last),
+        };
+    }
 }
 
 /// Why a connection is to end.
@@ -41,6 +74,8 @@ pub(crate) struct Inbox {
     pub(crate) topics: HashSet<Arc<str>>,
     pub(crate) reports: VecDeque<Arc<Ephemeral>>,
     pub(crate) fetched: Vec<Fetched>,
+    /// The session that the connection waits for is its own now; whether something was kept of it.
+    pub(crate) admitted: Option<bool>,
     pub(crate) summons: Option<Summons>,
 }
 
@@ -74,7 +109,7 @@ impl Mailbox {
     pub(crate) fn advance(&self, stream: &Arc<StreamId>, advance: Advance) {
         self.put(|inbox| {
             let entry = inbox.advances.entry(Arc::clone(stream)).or_insert(advance);
-            entry.to = entry.to.max(advance.to);
+            entry.extend(advance);
         });
     }
 
@@ -93,6 +128,11 @@ impl Mailbox {
 
     pub(crate) fn fetched(&self, fetched: Fetched) {
         self.put(|inbox| inbox.fetched.push(fetched));
+    }
+
+    /// The session is free. `kept`: the store has it.
+    pub(crate) fn admit(&self, kept: bool) {
+        self.put(|inbox| inbox.admitted.replace(kept));
     }
 
     /// A takeover stays one when a drain follows.

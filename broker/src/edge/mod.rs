@@ -17,6 +17,7 @@ mod presence;
 
 mod clients;
 mod index;
+mod keeper;
 mod mailbox;
 mod tails;
 
@@ -24,6 +25,8 @@ mod hub;
 
 mod delivery;
 mod fetch;
+mod resume;
+mod rollback;
 
 mod shared;
 
@@ -48,13 +51,16 @@ use tokio::task::JoinHandle;
 use crate::compactor::States;
 use crate::router::Consumer;
 use crate::sequencer::Sequencer;
+use crate::store::sessions::{SessionChange, SessionStore};
 use crate::store::{EventStore, ReadLimit, StoreError};
+use clients::Clients;
 use ephemeral::Ephemeral;
 use hub::Hub;
+use keeper::Keeper;
 use shared::{Parts, Shared};
 
 pub use identity::{Grant, Principal};
-pub use shared::{EdgeOptions, WallClock};
+pub use shared::{EdgeOptions, SessionsOptions, WallClock};
 pub use submission::Submission;
 #[cfg(test)]
 pub(crate) use submission::submission;
@@ -66,6 +72,7 @@ const TICK: Duration = Duration::from_millis(250);
 pub struct Prepared {
     options: EdgeOptions,
     store: Arc<dyn EventStore>,
+    sessions: Arc<dyn SessionStore>,
     hub: Arc<Hub>,
 }
 
@@ -76,13 +83,23 @@ impl Prepared {
         Box::new(move |message| hub.hear(message))
     }
 
-    /// Begins to serve. Inside a tokio runtime.
-    pub fn start(self, sequencer: Arc<Sequencer>, states: Arc<States>, now: WallClock) -> Edge {
+    /// Takes over the sessions that are kept, and begins to serve. Blocks. Inside a tokio runtime.
+    pub fn start(
+        self,
+        sequencer: Arc<Sequencer>,
+        states: Arc<States>,
+        now: WallClock,
+    ) -> Result<Edge, StoreError> {
         let Self {
             options,
             store,
+            sessions,
             hub,
         } = self;
+        let clients = Clients::new(options.sessions.sessions_max);
+        keeper::take_over(&*sessions, now(), |key, ends_at| {
+            clients.found(key, ends_at);
+        })?;
         let parts = Parts {
             options,
             hub,
@@ -90,13 +107,15 @@ impl Prepared {
             states,
             sequencer,
             now,
+            clients,
+            keeper: Keeper::start(sessions)?,
         };
         let shared = Arc::new(Shared::new(parts));
         let ticker = tokio::spawn(tick(Arc::clone(&shared)));
-        Edge {
+        Ok(Edge {
             shared,
             ticker: Arc::new(Ticker(ticker)),
-        }
+        })
     }
 }
 
@@ -117,23 +136,31 @@ impl Drop for Ticker {
 }
 
 impl Edge {
-    /// Reads the heads of all streams. Blocks.
+    /// Asks the store where it stands. Blocks.
     pub fn prepare(
         options: EdgeOptions,
         store: Arc<dyn EventStore>,
+        sessions: Arc<dyn SessionStore>,
         schema: &Schema,
     ) -> Result<Prepared, StoreError> {
         let tail = ReadLimit {
             events: options.tail_events_max,
             bytes: options.tail_bytes_max,
         };
-        let hub = Arc::new(Hub::new(Arc::clone(&store), tail)?);
+        let hub = Hub::new(Arc::clone(&store), tail, options.active_streams_max)?;
+        let hub = Arc::new(hub);
         hub.retain(Ephemeral::text(&Topic::Schema, &schema.document()));
         Ok(Prepared {
             options,
             store,
+            sessions,
             hub,
         })
+    }
+
+    /// Waits until the sessions of those who have left are on disk. Blocks.
+    pub fn close(&self) {
+        self.shared.keeper.flush();
     }
 
     /// Serves MQTT on a listener, until the handle is aborted.
@@ -166,12 +193,23 @@ impl Edge {
     }
 }
 
+/// Sessions whose time is over end.
+fn end_expired(shared: &Shared) {
+    let expired = shared.clients.expired((shared.now)());
+    if !expired.is_empty() {
+        tracing::debug!(sessions = expired.len(), "ended after their time");
+        let changes = expired.into_iter().map(SessionChange::End).collect();
+        shared.keeper.write(changes, None);
+    }
+}
+
 async fn tick(shared: Arc<Shared>) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
         shared.attend(presence::Attendance::tick);
+        end_expired(&shared);
         let hub = Arc::clone(&shared.hub);
         if hub.is_behind()
             && tokio::task::spawn_blocking(move || hub.catch_up())

@@ -1,25 +1,30 @@
 //! One connection: its session and its delivery, tied to the hub, the sequencer and the store. Does no input or output
 //! and never blocks; `connection.rs` moves the bytes.
 
+mod keeping;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
 use syncline_protocol::{Filter, Notice, Seq, Start, StreamId, SyncId, Topic, TransientName};
 
-use super::delivery::{Delivery, Ground, Need, Outgoing, Scanned};
+use super::delivery::{Delivery, DeliveryOptions, Ground, Need, Outgoing, Scanned};
 use super::errors;
-use super::fetch::{self, Fetched};
+use super::fetch::{self, Fetched, Listed};
+use super::hub::Reading;
 use super::identity::Identity;
 use super::index::PeerId;
 use super::mailbox::{Inbox, Mailbox, Summons};
 use super::presence::Visit;
 use super::session::{
-    Action, EndReason, Message, NotSent, Request, Session, Tag, Ticket, Verdict, Wanted,
+    Action, EndReason, Message, NoSession, NotSent, Request, Session, Tag, Ticket, Verdict, Wanted,
 };
 use super::shared::Shared;
 use super::submission::Submission;
 use crate::sequencer::{Lane, Outcome};
+use crate::store::StreamHead;
+use keeping::Keeping;
 
 /// Bytes that wait to be written before no more is delivered.
 const OUTPUT_FULL: usize = 64 << 10;
@@ -36,7 +41,7 @@ pub(crate) struct Peer {
     delivery: Delivery,
     lane: Lane,
     identity: Option<Arc<Identity>>,
-    client_id: Option<String>,
+    keeping: Keeping,
     visit: Visit,
 }
 
@@ -46,14 +51,18 @@ impl Peer {
         let mailbox = Arc::new(Mailbox::default());
         let options = Arc::clone(&shared.session_options);
         let principal = Arc::clone(&shared.principal);
-        let limits = &shared.options;
+        let limits = DeliveryOptions {
+            subscriptions_max: shared.options.subscriptions_max,
+            state_bytes_per_s: shared.options.state_bytes_per_s,
+            state_part_bytes: shared.options.state_part_bytes,
+        };
         let peer = Self {
             id: shared.hub.join(Arc::clone(&mailbox)),
             session: Session::new(options, principal, fresh_client_id, now),
-            delivery: Delivery::new(limits.subscriptions_max, limits.state_bytes_per_s),
+            delivery: Delivery::new(limits),
             lane: Lane::new(),
             identity: None,
-            client_id: None,
+            keeping: Keeping::default(),
             visit: Visit::default(),
             shared,
             mailbox,
@@ -92,6 +101,7 @@ impl Peer {
             .next_timeout()
             .into_iter()
             .chain(delivery)
+            .chain(self.keeping.next_timeout())
             .min()
     }
 
@@ -99,6 +109,7 @@ impl Peer {
     pub(crate) fn lost(&mut self, now: Instant) {
         self.session.end(EndReason::Lost);
         self.act(now);
+        self.leave_if_ended(now);
     }
 
     /// Does all there is to do: reads what was received, answers, delivers until the output is full.
@@ -114,6 +125,8 @@ impl Peer {
         }
         self.deliver(now);
         self.act(now);
+        self.save_if_due(now);
+        self.leave_if_ended(now);
     }
 
     /// Takes what others left in the mailbox.
@@ -124,6 +137,7 @@ impl Peer {
             topics,
             reports,
             fetched,
+            admitted,
             summons,
         } = self.mailbox.take();
         for (ticket, outcome) in outcomes {
@@ -140,6 +154,9 @@ impl Peer {
         fetched
             .into_iter()
             .for_each(|fetched| self.fetched(now, fetched));
+        if let Some(kept) = admitted {
+            self.admitted(now, kept);
+        }
         match summons {
             Some(Summons::TakenOver) => self.session.end(EndReason::TakenOver),
             Some(Summons::Drain) => self.session.drain(),
@@ -151,10 +168,11 @@ impl Peer {
     fn act(&mut self, now: Instant) {
         while let Some(action) = self.session.next_action() {
             match action {
-                Action::Accepted {
+                Action::Open {
                     client_id,
                     identity,
-                } => self.accepted(client_id, identity),
+                    opening,
+                } => self.open(now, client_id, identity, opening),
                 Action::Submit { ticket, submission } => self.submit(ticket, submission),
                 Action::Report(notice) => self.report(&notice),
                 Action::Subscribe {
@@ -164,19 +182,10 @@ impl Peer {
                     self.subscribe(now, packet_id, requests);
                 }
                 Action::Unsubscribe { packet_id, filters } => self.unsubscribe(packet_id, &filters),
-                Action::Acked(tag) => self.acked(&tag),
+                Action::Acked(tag) => self.acked(now, &tag),
                 Action::Will(submission) => self.will(submission),
             }
         }
-    }
-
-    fn accepted(&mut self, client_id: String, identity: Arc<Identity>) {
-        tracing::debug!(peer = self.id.0, client_id, device = %identity.device, "connected");
-        self.shared
-            .clients
-            .enter(client_id.clone(), self.id, self.mailbox());
-        self.client_id = Some(client_id);
-        self.identity = Some(identity);
     }
 
     fn submit(&mut self, ticket: Ticket, submission: Submission) {
@@ -248,45 +257,72 @@ impl Peer {
     fn subscribe(&mut self, now: Instant, packet_id: u16, requests: Vec<Request>) {
         let streams: Vec<_> = requests.iter().map(stream_with_head).collect();
         if streams.iter().all(Option::is_none) {
-            let heads = vec![Seq::ZERO; requests.len()];
-            return self.begin(now, packet_id, requests, &heads);
+            let heads = vec![StreamHead::EMPTY; requests.len()];
+            let reading = self.shared.hub.reading();
+            return self.begin(now, packet_id, requests, &heads, reading);
         }
-        let store = Arc::clone(&self.shared.store);
+        let shared = Arc::clone(&self.shared);
         fetch::spawn(self.mailbox(), move || {
-            let heads = fetch::heads(&*store, &streams)?;
+            let (heads, reading) = fetch::heads(&shared, &streams)?;
             Ok(Fetched::Heads {
                 packet_id,
                 requests,
                 heads,
+                reading,
             })
         });
     }
 
-    fn begin(&mut self, now: Instant, packet_id: u16, requests: Vec<Request>, heads: &[Seq]) {
-        let begun = requests
-            .into_iter()
-            .zip(heads)
-            .map(|(request, head)| match request {
-                Ok(wanted) => self.begin_one(now, &wanted, *head),
-                Err(verdict) => verdict,
+    /// Begins the subscriptions at the heads that were read after `reading`, or reads them anew.
+    fn begin(
+        &mut self,
+        now: Instant,
+        packet_id: u16,
+        requests: Vec<Request>,
+        heads: &[StreamHead],
+        reading: Reading,
+    ) {
+        let streams: Vec<_> = requests.iter().map(stream_with_head).collect();
+        let named = streams.iter().zip(heads);
+        let named: Vec<_> = named
+            .filter_map(|(stream, head)| Some((stream.as_ref()?, head)))
+            .collect();
+        let filters: Vec<_> = requests.iter().filter_map(lasting_filter).collect();
+        let hub = Arc::clone(&self.shared.hub);
+        let began = hub.brought();
+        let Some((advances, buses)) = hub.subscribe(self.id, &filters, &named, reading) else {
+            return self.subscribe(now, packet_id, requests);
+        };
+        self.delivery.advance(now, &advances);
+        let mut buses = buses.into_iter();
+        let mut verdicts = Vec::with_capacity(requests.len());
+        for ((request, head), stream) in requests.iter().zip(heads).zip(&streams) {
+            let bus = stream.as_ref().and_then(|_| buses.next());
+            verdicts.push(match request {
+                Ok(wanted) => self.begin_one(wanted, head, bus.unwrap_or_default()),
+                Err(verdict) => *verdict,
             });
-        let verdicts: Vec<_> = begun.collect();
-        self.session.subscribed(packet_id, &verdicts);
+        }
+        self.answer_subscribe(now, packet_id, &requests, verdicts, began);
     }
 
-    fn begin_one(&mut self, now: Instant, wanted: &Wanted, head: Seq) -> Verdict {
+    fn begin_one(&mut self, wanted: &Wanted, head: &StreamHead, bus: Seq) -> Verdict {
         let filter = &wanted.subscription.filter;
         if !self.delivery.takes(filter) {
+            self.shared.hub.unsubscribe(self.id, filter);
             return Verdict::TooMany;
         }
         if let Some(group) = named_group(filter) {
             self.visit(&group);
         }
-        let (advances, bus) = self.shared.hub.subscribe(self.id, filter);
-        self.delivery.advance(now, &advances);
-        let topics = self.shared.hub.retained_topics(filter);
-        self.delivery
-            .subscribe(wanted, &Ground { head, bus, topics })
+        let ground = Ground {
+            head: head.seq,
+            horizon: head.horizon,
+            epoch: head.epoch,
+            bus,
+            topics: self.shared.hub.retained_topics(filter),
+        };
+        self.delivery.subscribe(wanted, &ground)
     }
 
     fn unsubscribe(&mut self, packet_id: u16, filters: &[Option<Filter>]) {
@@ -298,13 +334,17 @@ impl Peer {
             .iter()
             .map(|it| it.as_ref().is_some_and(&mut end))
             .collect();
-        self.session.unsubscribed(packet_id, &existed);
+        self.answer_unsubscribe(packet_id, filters, existed);
     }
 
     fn deliver(&mut self, now: Instant) {
+        if self.keeping.holds_back() {
+            return;
+        }
         while self.session.ended().is_none() && self.session.output().len() < OUTPUT_FULL {
             if let Some(message) = self.delivery.next_message(self.session.has_room()) {
                 self.send(&message);
+                self.moved(now);
                 continue;
             }
             match self.delivery.need(now) {
@@ -328,39 +368,62 @@ impl Peer {
             }
             _ => {}
         }
-        let Some(device) = self.identity.as_ref().map(|identity| identity.device) else {
+        let Some(identity) = self.identity.clone() else {
             return;
         };
         let shared = Arc::clone(&self.shared);
-        fetch::spawn(self.mailbox(), move || fetch::need(&shared, device, need));
+        fetch::spawn(self.mailbox(), move || {
+            fetch::need(&shared, &identity, need)
+        });
     }
 
     fn fetched(&mut self, now: Instant, fetched: Fetched) {
         match fetched {
             Fetched::Events(events) => self.check(|delivery| delivery.events(events)),
+            Fetched::Overtaken(kept_after) => {
+                self.check(|delivery| delivery.overtaken(kept_after));
+            }
             Fetched::Snapshot(snapshot) => self.check(|delivery| delivery.snapshot(now, snapshot)),
-            Fetched::Streams { page, last } => self.scanned(now, &page, last),
+            Fetched::Streams {
+                page,
+                last,
+                reading,
+            } => self.scanned(now, page, last, reading),
             Fetched::Heads {
                 packet_id,
                 requests,
                 heads,
+                reading,
             } => {
-                self.begin(now, packet_id, requests, &heads);
+                self.begin(now, packet_id, requests, &heads, reading);
             }
+            Fetched::Session(loaded) => self.loaded(now, loaded),
+            Fetched::Found(found) => self.found(now, *found),
+            Fetched::Written(written) => self.written(written),
             Fetched::Failed(error) => self.failed(&error),
         }
     }
 
-    fn scanned(&mut self, now: Instant, page: &[(StreamId, Seq)], last: bool) {
-        let streams: Vec<_> = page
-            .iter()
-            .map(|(stream, _)| Arc::new(stream.clone()))
-            .collect();
-        let (advances, buses) = self.shared.hub.heads(self.id, &streams);
-        let heads = page.iter().map(|(_, head)| *head);
-        let scanned = streams.into_iter().zip(heads).zip(buses);
+    fn scanned(&mut self, now: Instant, page: Vec<Listed>, last: bool, reading: Reading) {
+        let named: Vec<_> = page.iter().map(|it| (&it.stream, &it.head)).collect();
+        let Some((advances, buses)) = self.shared.hub.heads(self.id, &named, reading) else {
+            // Meanwhile more streams moved than are known by name.
+            if let Some(need) = self.delivery.open_scan() {
+                self.provide(need);
+            }
+            return;
+        };
+        let scanned = page.into_iter().zip(buses);
         let page: Vec<_> = scanned
-            .map(|((stream, head), bus)| Scanned { stream, head, bus })
+            .map(|(listed, bus)| Scanned {
+                stream: Arc::new(listed.stream),
+                head: listed.head.seq,
+                horizon: listed.head.horizon,
+                epoch: listed.head.epoch,
+                bus,
+                from: listed.from,
+                changed: listed.changed,
+            })
             .collect();
         self.delivery.streams(now, &page, last, &advances);
     }
@@ -373,8 +436,9 @@ impl Peer {
 
     /// What cannot be delivered in order is not delivered at all: the client comes again.
     fn failed(&mut self, error: &dyn std::fmt::Display) {
-        tracing::warn!(peer = self.id.0, %error, "a delivery could not be read");
-        let reason = "the events to deliver could not be read".to_owned();
+        tracing::warn!(peer = self.id.0, %error, "the store failed a connection");
+        self.session.refused(NoSession::StorageFailed);
+        let reason = "what is stored could not be read or kept".to_owned();
         self.session.end(EndReason::Transient {
             name: TransientName::StorageFailed,
             reason,
@@ -383,28 +447,31 @@ impl Peer {
 
     fn send(&mut self, message: &Outgoing) {
         let tag = message.tag.as_ref();
+        let payload = message.payload();
         let sent = self.session.publish(Message {
             topic: &message.topic,
-            payload: &message.payload,
+            payload: &payload,
             at_least_once: message.at_least_once,
             retain: message.retain,
+            again: message.again,
             identifiers: &message.identifiers(),
             tag,
         });
         match (sent, tag) {
             (Ok(()), Some(tag)) if message.at_least_once => self.visit.delivered(tag),
             (Ok(()), _) => {}
-            (Err(NotSent::TooLarge), _) if message.opens => {
-                let bytes = message.payload.len();
+            (Err(NotSent::TooLarge), _) if message.is_state => {
+                let bytes = payload.len();
                 tracing::warn!(
                     peer = self.id.0,
                     topic = &*message.topic,
                     bytes,
-                    "closed: the client's Maximum Packet Size is below the state that opens its subscription"
+                    "closed: the client's Maximum Packet Size is below one entry of a state that it asked for"
                 );
                 self.session.end(EndReason::StateTooLarge { bytes });
             }
             (Err(error), _) => {
+                tag.into_iter().for_each(|tag| self.delivery.acked(tag));
                 tracing::debug!(peer = self.id.0, topic = &*message.topic, %error, "not delivered");
             }
         }
@@ -422,7 +489,9 @@ impl Peer {
         }
     }
 
-    fn acked(&mut self, tag: &Tag) {
+    fn acked(&mut self, now: Instant, tag: &Tag) {
+        self.delivery.acked(tag);
+        self.moved(now);
         let seq = self.visit.acked(tag);
         if let (Some(identity), Some(seq)) = (&self.identity, seq) {
             let device = identity.device;
@@ -438,9 +507,7 @@ impl Drop for Peer {
     /// However a connection ends, nothing of it stays.
     fn drop(&mut self) {
         self.shared.hub.leave(self.id, self.delivery.filters());
-        if let Some(client_id) = &self.client_id {
-            self.shared.clients.leave(client_id, self.id);
-        }
+        self.leave(None);
         if let Some(device) = self.identity.as_ref().map(|identity| identity.device) {
             for group in self.visit.groups() {
                 self.shared
@@ -450,13 +517,22 @@ impl Drop for Peer {
     }
 }
 
-/// The stream whose head a subscription begins at or is replayed to.
+/// The stream of which a subscription needs to know where it is.
 fn stream_with_head(request: &Request) -> Option<StreamId> {
     let subscription = &request.as_ref().ok()?.subscription;
     match (subscription.filter.exact(), subscription.start) {
-        (Some(Topic::Events(stream)), Start::Now | Start::Since(_)) => Some(stream),
+        (Some(Topic::Events(stream)), _) | (Some(Topic::State(stream)), Start::At(_)) => {
+            Some(stream)
+        }
         _ => None,
     }
+}
+
+/// The filter of a subscription to which something may come later.
+fn lasting_filter(request: &Request) -> Option<&Filter> {
+    let subscription = &request.as_ref().ok()?.subscription;
+    let once = matches!(subscription.start, Start::At(_));
+    (!once).then_some(&subscription.filter)
 }
 
 /// The group that a filter names without a wildcard.

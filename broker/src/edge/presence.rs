@@ -276,6 +276,7 @@ mod tests {
             .map(|n| Tag {
                 stream: stream(),
                 seq: seq(n),
+                number: n,
             })
             .collect();
         tags.iter().for_each(|tag| visit.delivered(tag));

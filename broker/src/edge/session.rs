@@ -2,6 +2,7 @@
 //! No sockets, no clock, no tasks; TCP and WebSocket drive the same one, in versions 3.1.1 and 5.
 //!
 //! Calling contract:
+//! - After a CONNECT [`Action::Open`] asks for the session of the client, and nothing is read before [`Session::opened`].
 //! - [`Session::receive`] after every read, and again whenever [`Session::wants_input`] has become true with bytes left.
 //! - After every call, [`Session::next_action`] until it is empty, each acted on at once and in order, and then
 //!   [`Session::output`] is written. [`Action::Subscribe`] is answered with [`Session::subscribed`] (the session reads no
@@ -34,13 +35,15 @@ use super::identity::{Identity, Principal};
 use super::submission::Submission;
 use crate::sequencer::Outcome;
 
-use action::{suback_code, wanted};
+use action::{suback_code, suback_reason, wanted};
 use answers::{About, Answers, Open};
 use packet::{Publish, Received, Subscribe};
 use timers::{Timer, Timers};
 use wire::{Input, OutPublish, Wire};
 
-pub(crate) use action::{Action, Message, Request, Retained, Tag, Verdict, Wanted};
+pub(crate) use action::{
+    Action, Message, NoSession, Opening, Request, Retained, Tag, Verdict, Wanted,
+};
 pub(crate) use answers::Ticket;
 pub(crate) use end::EndReason;
 pub(crate) use wire::NotSent;
@@ -58,12 +61,16 @@ pub(crate) struct SessionOptions {
     pub(crate) receive_maximum: u16,
     /// Unacknowledged deliveries to a client at most, unless its Receive Maximum is lower.
     pub(crate) inflight_max: u16,
+    /// How long a session is kept at most once its connection is gone.
+    pub(crate) expiry_ms_max: u64,
 }
 
 #[derive(Debug)]
 enum Phase {
     /// Before CONNECT.
     Fresh,
+    /// The CONNECT is in order, and its session is awaited. With the client id that it is given, if it brought none.
+    Opening(Box<Live>, Option<String>),
     Live(Box<Live>),
     Ended(EndReason),
 }
@@ -97,6 +104,8 @@ pub(crate) struct Session {
     phase: Phase,
     answers: Answers<Outcome>,
     actions: VecDeque<Action>,
+    /// How long it is kept once the connection is gone.
+    expiry_ms: u64,
 }
 
 impl Session {
@@ -118,7 +127,13 @@ impl Session {
             phase: Phase::Fresh,
             answers: Answers::new(),
             actions: VecDeque::new(),
+            expiry_ms: 0,
         }
+    }
+
+    /// How long it is kept once the connection is gone; 0: not at all. Known from [`Action::Open`] on.
+    pub(crate) fn expiry_ms(&self) -> u64 {
+        self.expiry_ms
     }
 
     /// Reads packets off the front of `bytes` while the session wants input.
@@ -141,7 +156,7 @@ impl Session {
                 let busy = live.subscribing || live.failed || live.draining;
                 !busy && self.answers.len() < usize::from(self.options.receive_maximum)
             }
-            Phase::Ended(_) => false,
+            Phase::Opening(..) | Phase::Ended(_) => false,
         }
     }
 
@@ -183,6 +198,11 @@ impl Session {
     /// Whether the client speaks version 5.
     pub(crate) fn is_v5(&self) -> bool {
         self.wire.is_v5()
+    }
+
+    /// The largest packet that the client takes.
+    pub(crate) fn packet_bytes_max(&self) -> usize {
+        self.wire.packet_bytes_max()
     }
 
     /// Ends the session. A session that has ended stays as it is.
@@ -244,7 +264,8 @@ impl Session {
                 .iter()
                 .map(|verdict| suback_code(*verdict))
                 .collect();
-            self.wire.suback(packet_id, &codes);
+            let reason = suback_reason(verdicts);
+            self.wire.suback(packet_id, &codes, reason.as_deref());
         }
     }
 
@@ -270,6 +291,7 @@ impl Session {
             payload: message.payload,
             at_least_once: message.at_least_once,
             retain: message.retain,
+            again: message.again,
             identifiers: message.identifiers,
         })?;
         if let Some(id) = id {
@@ -281,18 +303,34 @@ impl Session {
     fn handle(&mut self, now: Instant, packet: Received) {
         let fresh = matches!(self.phase, Phase::Fresh);
         match packet {
-            Received::Connect(connect) if fresh => self.connect(now, *connect),
+            Received::Connect(connect) if fresh => self.connect(&connect),
             _ if fresh => self.end(EndReason::OutOfPlace),
             Received::Publish(publish) => self.request(&publish),
             Received::Puback(id) => self.acked(id),
             Received::Subscribe(subscribe) => self.subscribe(&subscribe),
             Received::Unsubscribe { packet_id, filters } => self.unsubscribe(packet_id, &filters),
             Received::Pingreq => self.wire.pingresp(),
-            Received::Disconnect { with_will: false } => self.end(EndReason::Goodbye),
-            Received::Disconnect { with_will: true } => self.end(EndReason::GoodbyeWithWill),
+            Received::Disconnect {
+                with_will,
+                expiry_s,
+            } => self.goodbye(with_will, expiry_s),
             Received::Connect(_) | Received::OutOfPlace => self.end(EndReason::OutOfPlace),
         }
         self.heard(now);
+    }
+
+    /// A DISCONNECT. It may shorten or prolong the life of a session that is kept, not make one be kept.
+    fn goodbye(&mut self, with_will: bool, expiry_s: Option<u32>) {
+        if let Some(expiry_s) = expiry_s {
+            if expiry_s > 0 && self.expiry_ms == 0 {
+                return self.end(EndReason::OutOfPlace);
+            }
+            self.expiry_ms = connect::expiry_ms(expiry_s, self.options.expiry_ms_max);
+        }
+        self.end(match with_will {
+            false => EndReason::Goodbye,
+            true => EndReason::GoodbyeWithWill,
+        });
     }
 
     /// Something came: the keep-alive begins anew.

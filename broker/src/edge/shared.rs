@@ -11,11 +11,13 @@ use super::clients::Clients;
 use super::ephemeral::Ephemeral;
 use super::hub::Hub;
 use super::identity::Principal;
+use super::keeper::Keeper;
 use super::presence::Attendance;
 use super::session::SessionOptions;
 use crate::compactor::States;
 use crate::sequencer::Sequencer;
 use crate::store::EventStore;
+use crate::store::sessions::QueueLimit;
 
 /// The wall clock.
 pub type WallClock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
@@ -43,8 +45,27 @@ pub struct EdgeOptions {
     pub tail_bytes_max: usize,
     /// Paces live `state` (SNAP-5).
     pub state_bytes_per_s: u64,
+    /// The largest part of a state (SNAP-8).
+    pub state_part_bytes: usize,
+    /// Streams that are known by name because they moved of late, about.
+    pub active_streams_max: usize,
+    /// Sessions that are kept.
+    pub sessions: SessionsOptions,
     /// How long a device that left is remembered (PRESENCE-3).
     pub presence_retention: Duration,
+}
+
+/// The limits of sessions that outlive their connections.
+#[derive(Debug, Clone)]
+pub struct SessionsOptions {
+    /// Sessions at most.
+    pub sessions_max: usize,
+    /// How long one is kept at most once its connection is gone.
+    pub expiry_max: Duration,
+    /// How often it is saved how far a connected one is.
+    pub save_interval: Duration,
+    /// How much may wait for one that is away.
+    pub queue: QueueLimit,
 }
 
 /// What all connections share.
@@ -57,6 +78,7 @@ pub(crate) struct Shared {
     pub(crate) states: Arc<States>,
     pub(crate) sequencer: Arc<Sequencer>,
     pub(crate) clients: Clients,
+    pub(crate) keeper: Keeper,
     pub(crate) now: WallClock,
     attendance: Mutex<Attendance>,
     places: Arc<Semaphore>,
@@ -71,6 +93,8 @@ pub(crate) struct Parts {
     pub(crate) states: Arc<States>,
     pub(crate) sequencer: Arc<Sequencer>,
     pub(crate) now: WallClock,
+    pub(crate) clients: Clients,
+    pub(crate) keeper: Keeper,
 }
 
 impl Shared {
@@ -82,6 +106,8 @@ impl Shared {
             states,
             sequencer,
             now,
+            clients,
+            keeper,
         } = parts;
         let retention_ms = u64::try_from(options.presence_retention.as_millis());
         Self {
@@ -91,7 +117,8 @@ impl Shared {
             store,
             states,
             sequencer,
-            clients: Clients::default(),
+            clients,
+            keeper,
             now,
             attendance: Mutex::new(Attendance::new(retention_ms.unwrap_or(u64::MAX))),
             places: Arc::new(Semaphore::new(options.connections_max)),
@@ -156,5 +183,6 @@ fn session_options(options: &EdgeOptions) -> SessionOptions {
         event_bytes_max: options.event_bytes_max,
         receive_maximum: options.receive_maximum,
         inflight_max: options.inflight_max,
+        expiry_ms_max: u64::try_from(options.sessions.expiry_max.as_millis()).unwrap_or(u64::MAX),
     }
 }

@@ -1,6 +1,7 @@
 //! The edge with the real sequencer and the real bus, over byte streams in memory.
 
 mod closing;
+mod keeping;
 mod websocket;
 
 use super::*;
@@ -21,6 +22,8 @@ use tokio::time::timeout;
 use crate::router::{Router, RouterOptions, RouterProbe};
 use crate::sequencer::{Hooks, Options};
 use crate::store::memory::MemoryStore;
+use crate::store::sessions::QueueLimit;
+use crate::store::sessions::memory::MemorySessions;
 
 const SCHEMA: &str = include_str!("../../../config/schemas/music.toml");
 const PHONE: &str = "6a3b0c52-8d64-4d5e-9f39-2f1f2a3b4c5d";
@@ -45,6 +48,17 @@ fn edge_options() -> EdgeOptions {
         tail_events_max: 64,
         tail_bytes_max: 1 << 20,
         state_bytes_per_s: 1 << 20,
+        state_part_bytes: 1 << 20,
+        active_streams_max: 1_000,
+        sessions: SessionsOptions {
+            sessions_max: 4,
+            expiry_max: Duration::from_secs(3_600),
+            save_interval: Duration::from_millis(20),
+            queue: QueueLimit {
+                messages_max: 10,
+                bytes_max: 1_000,
+            },
+        },
         presence_retention: Duration::from_secs(60),
     }
 }
@@ -71,9 +85,13 @@ impl Broker {
     }
 
     fn with(options: EdgeOptions) -> Self {
-        let store: Arc<dyn EventStore> = Arc::new(MemoryStore::new(64));
+        Self::on(options, Arc::new(MemoryStore::new(64)), Arc::default())
+    }
+
+    /// A broker on what an earlier one left.
+    fn on(options: EdgeOptions, store: Arc<dyn EventStore>, sessions: Arc<MemorySessions>) -> Self {
         let schema = Arc::new(Schema::parse(SCHEMA).unwrap());
-        let prepared = Edge::prepare(options, Arc::clone(&store), &schema).unwrap();
+        let prepared = Edge::prepare(options, Arc::clone(&store), sessions, &schema).unwrap();
         let router = Router::start(router_options(), prepared.consumer()).unwrap();
         let probe = router.probe();
         let router = Mutex::new(router);
@@ -98,7 +116,9 @@ impl Broker {
             Sequencer::start(&limits, Arc::clone(&store), Arc::clone(&schema), hooks).unwrap();
         let sequencer = Arc::new(sequencer);
         let states = Arc::new(States::new(store, schema, 1 << 20));
-        let edge = prepared.start(Arc::clone(&sequencer), states, wall_clock());
+        let edge = prepared
+            .start(Arc::clone(&sequencer), states, wall_clock())
+            .unwrap();
         Self {
             edge,
             sequencer,
@@ -116,6 +136,10 @@ impl Broker {
     }
 
     async fn client_saying(&self, version: Version, connect: Packet) -> Client {
+        self.client_and_connack(version, connect).await.0
+    }
+
+    async fn client_and_connack(&self, version: Version, connect: Packet) -> (Client, Packet) {
         let (ours, theirs) = tokio::io::duplex(64 << 10);
         let place = self.edge.shared.place().expect("a place");
         let shared = Arc::clone(&self.edge.shared);
@@ -136,7 +160,7 @@ impl Broker {
             matches!(connack, Packet::V3_1_1Connack(_) | Packet::V5_0Connack(_)),
             "{connack}"
         );
-        client
+        (client, connack)
     }
 }
 
@@ -288,6 +312,19 @@ impl Client {
 
     /// The next PUBLISH, acknowledged.
     async fn got(&mut self) -> Got {
+        let (got, id) = self.got_and_id().await;
+        if let Some(id) = id {
+            let [high, low] = id.to_be_bytes();
+            self.io.write_all(&[0x40, 2, high, low]).await.unwrap();
+        }
+        got
+    }
+
+    async fn got_without_puback(&mut self) -> Got {
+        self.got_and_id().await.0
+    }
+
+    async fn got_and_id(&mut self) -> (Got, Option<u16>) {
         let packet = self.next().await;
         let (got, id) = match &packet {
             Packet::V3_1_1Publish(it) => (
@@ -308,11 +345,7 @@ impl Client {
             ),
             other => panic!("{other}"),
         };
-        if let Some(id) = id {
-            let [high, low] = id.to_be_bytes();
-            self.io.write_all(&[0x40, 2, high, low]).await.unwrap();
-        }
-        got
+        (got, id)
     }
 
     async fn event(&mut self) -> Event {

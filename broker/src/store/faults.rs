@@ -7,7 +7,7 @@ use syncline_protocol::{DeviceId, Seq, StreamId, SyncId, UnixMillis};
 
 use super::{
     Append, Appended, Base, Committed, Erased, EventStore, Fold, Folded, Mark, Planted, ReadLimit,
-    Receipt, StoreError, StoredEntry, StreamHead, Watch,
+    Receipt, StoreError, StoredEntry, StreamHead, Tell, Watch,
 };
 
 /// What goes wrong next. Clones share one plan.
@@ -232,6 +232,10 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
 
     fn erase(&self, sync_id: &SyncId) -> Result<Erased, StoreError> {
         self.inner.erase(sync_id)
+    }
+
+    fn when_dead(&self, tell: Tell) {
+        self.inner.when_dead(tell);
     }
 
     fn watch(&self) -> Watch {

@@ -29,6 +29,7 @@ pub mod memory;
 mod piece;
 mod planted;
 mod redb;
+pub mod sessions;
 
 /// The store on a simulated disk.
 #[cfg(any(test, feature = "simulation"))]
@@ -48,6 +49,8 @@ pub use head::{Mark, Recent, StreamHead};
 pub use planted::Planted;
 pub use redb::{Compacted, RedbOptions, RedbStore, Restored};
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use syncline_protocol::{DeviceId, Seq, StreamId, SyncId, UnixMillis};
 
@@ -59,6 +62,9 @@ pub struct ReadLimit {
     /// Payload bytes at most, unless the first event alone is larger.
     pub bytes: usize,
 }
+
+/// Whoever is told why a store is dead.
+pub type Tell = Arc<dyn Fn(&StoreError) + Send + Sync>;
 
 /// Commits of other writers, oldest first; blocks while there is none and ends when there never will
 /// be one. The embedded stores have a single writer, so theirs ends at once.
@@ -131,6 +137,10 @@ pub trait EventStore: Send + Sync + 'static {
 
     /// Removes all streams of a sync group, in one commit. Whoever holds heads of them must forget these.
     fn erase(&self, sync_id: &SyncId) -> Result<Erased, StoreError>;
+
+    /// Has somebody told, from whichever thread notices, that a sync failed ([`StoreError::is_failed_sync`]): the process must end, even
+    /// if nobody appends. Stores that cannot fail so tell nothing.
+    fn when_dead(&self, _tell: Tell) {}
 
     /// Commits of others.
     fn watch(&self) -> Watch;

@@ -62,6 +62,68 @@ export class Shelf {
     await until('the replica is stored', () => this.page.evaluate(replicasInProfile));
   }
 
+  /** A track's five dots. */
+  rating(id) {
+    return this.page.locator(`.row[data-id="${id}"] .rating`);
+  }
+
+  async rates(id, rating) {
+    await until(`${id} is rated ${rating}`, async () => (await this.rating(id).inputValue()) === String(rating));
+  }
+
+  play(id) {
+    return this.page.locator(`.row[data-id="${id}"] .play`);
+  }
+
+  async played(id, times) {
+    const text = () => this.play(id).locator('.plays').textContent();
+    await until(`${id} was played ${times} times`, async () => (await text()) === String(times));
+  }
+
+  /** The note of the opened album. */
+  noteField() {
+    return this.page.locator('.note textarea');
+  }
+
+  async writeNote(text) {
+    await this.noteField().fill(text);
+    await this.page.locator('.note .save').click();
+  }
+
+  async hasNote(text) {
+    await until(`the note is ${text}`, async () => (await this.noteField().inputValue()) === text);
+  }
+
+  noteConflict() {
+    return this.page.locator('.note .open');
+  }
+
+  async enterRoom() {
+    await this.page.locator('#view-room').click();
+    await this.page.locator('#queue-count').waitFor();
+  }
+
+  /** Waits until these tracks are queued, in this order. */
+  async queues(tracks) {
+    const shown = () =>
+      this.page.locator('#queue > li').evaluateAll((items) => items.map(({ dataset }) => dataset.track));
+    await until(`the queue is ${tracks}`, async () => String(await shown()) === String(tracks));
+  }
+
+  queued(track) {
+    return this.page.locator(`#queue > li[data-track="${track}"]`);
+  }
+
+  /** The app's own switch; the panel is open where there is room for it. */
+  async goOffline() {
+    await this.page.locator('#offline').click();
+    await this.pill(/^Offline/);
+  }
+
+  async goOnline() {
+    await this.page.locator('#offline').click();
+  }
+
   /** Writes on the window, so that a reload would be noticed. */
   async markWindow() {
     await this.page.evaluate(() => Object.assign(globalThis, { neverReloaded: true }));

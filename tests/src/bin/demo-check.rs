@@ -1,15 +1,18 @@
-//! `cargo demo --check`: starts the demo's broker on free ports with data of its own, stars an album
-//! as any MQTT client would, and verifies what a person would look at, also after a restart.
+//! `cargo demo --check`: starts the demo's broker on free ports with data of its own, stars an album and queues a track
+//! in the room as any MQTT client would, and verifies what a person would look at, also after a restart.
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use serde_json::{Value, json};
 use syncline_tests::broker::{Broker, Setup};
 use syncline_tests::http;
 use syncline_tests::star::Star;
 use syncline_tests::wire::{Connect, Version, Wire};
 
 const ALBUM: &str = "demo-check";
+const TRACK: &str = "demo-check.1";
+const CONFIG: &str = include_str!("../../../config/demo.toml");
 
 /// Starts the demo, stars an album, verifies, stops.
 #[derive(Parser)]
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
 fn check(options: &Options) -> Result<(), String> {
     let mut broker = Setup::new()
         .variable("SYNCLINE__HTTP__PAGES", &options.pages)
+        .config(CONFIG)
         .start();
     say(&format!(
         "ready: http://{}/ and mqtt://{}",
@@ -42,19 +46,25 @@ fn check(options: &Options) -> Result<(), String> {
         broker.mqtt()
     ));
     page_is_served(&broker)?;
-    let seq = star(&broker)?;
+    let seq = publish(&broker, "sync/demo/events", &Star::album(ALBUM))?;
     say(&format!(
         "{ALBUM} is starred: acknowledged, on disk, at seq {seq}"
     ));
     star_is_in_the_state(&broker)?;
     say("the state has the star");
+    let item = json!({ "item_id": "i1", "playlist_id": "queue", "track_id": TRACK });
+    let queued = Star::of("put_in_playlist", item);
+    publish(&broker, "sync/demo/room/events", &queued)?;
+    track_is_in_the_room(&broker)?;
+    say(&format!("{TRACK} is queued in the listening room"));
     let status = broker.terminate();
     if !status.success() {
         return Err(format!("SIGTERM ended the broker with {status}"));
     }
     broker.start_again();
     star_is_in_the_state(&broker)?;
-    say("the star is there after a restart");
+    track_is_in_the_room(&broker)?;
+    say("the star and the queue are there after a restart");
     Ok(())
 }
 
@@ -80,9 +90,9 @@ fn page_is_served(broker: &Broker) -> Result<(), String> {
     }
 }
 
-fn star(broker: &Broker) -> Result<u64, String> {
+fn publish(broker: &Broker, topic: &str, event: &Star) -> Result<u64, String> {
     let mut wire = connect(broker)?;
-    let answer = wire.publish("sync/demo/events", Star::album(ALBUM).json());
+    let answer = wire.publish(topic, event.json());
     let answer = answer.map_err(|error| format!("PUBLISH: {error}"))?;
     answer
         .seq()
@@ -90,17 +100,26 @@ fn star(broker: &Broker) -> Result<u64, String> {
 }
 
 fn star_is_in_the_state(broker: &Broker) -> Result<(), String> {
-    let mut wire = connect(broker)?;
-    let message = wire
-        .subscribe("$json/sync/demo/state")
-        .and_then(|_| wire.message());
-    let state = message
-        .map_err(|error| format!("$json/sync/demo/state: {error}"))?
-        .json();
+    let state = state(broker, "$json/sync/demo/state")?;
     match state["collections"]["albums"][ALBUM]["value"].as_bool() {
         Some(true) => Ok(()),
         _ => Err(format!("the state has no star: {state}")),
     }
+}
+
+fn track_is_in_the_room(broker: &Broker) -> Result<(), String> {
+    let state = state(broker, "$json/sync/demo/room/state")?;
+    match state["collections"]["playlists"]["i1"]["value"].as_str() {
+        Some(TRACK) => Ok(()),
+        _ => Err(format!("the room's state has no such track: {state}")),
+    }
+}
+
+fn state(broker: &Broker, filter: &str) -> Result<Value, String> {
+    let mut wire = connect(broker)?;
+    let message = wire.subscribe(filter).and_then(|_| wire.message());
+    let message = message.map_err(|error| format!("{filter}: {error}"))?;
+    Ok(message.json())
 }
 
 fn connect(broker: &Broker) -> Result<Wire, String> {

@@ -21,6 +21,7 @@ use syncline_tests::wire::{Connect, Packet, Version, Wire, is_closed};
 use tempfile::TempDir;
 
 const SIZE: &str = "size=32m";
+const DEVICE: &str = "00000000-0000-4000-8000-0000000000e0";
 const TOPIC: &str = "sync/enospc/events";
 /// More than the file system holds.
 const EVENTS_MAX: usize = 200_000;
@@ -69,7 +70,7 @@ fn outside() -> Result<(), Box<dyn Error>> {
 fn inside() -> Result<(), Box<dyn Error>> {
     for (name, reserve) in [
         ("with a reserve of 8 MiB", 8 << 20),
-        ("without a reserve", 0_u64),
+        ("without a reserve", 1_u64),
     ] {
         let folder = TempDir::with_prefix("syncline-enospc-")?;
         let mounted = Mounted::tmpfs(folder.path())?;
@@ -107,14 +108,19 @@ fn one(disk: &Path, reserve: u64) -> Result<String, Box<dyn Error>> {
     let mut broker = Setup::new().data(&data).config(&config).start();
     let address = broker.mqtt();
     let mut author = Author::default();
-    author.publish(address, 1_000)?;
+    let at = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
+    author
+        .publish(address, 1_000)
+        .map_err(at("publishing with space"))?;
     let mut reader = Wire::connect(address, &Connect::new(Version::V5, ""))?;
     reader.subscribe("sync/enospc/state")?;
     let ballast = Ballast::fill(disk, reserve)?;
     let refusal = author
-        .publish(address, EVENTS_MAX)?
+        .publish(address, EVENTS_MAX)
+        .map_err(at("publishing until the disk is full"))?
         .ok_or("the disk was full and events were accepted")?;
-    readers_go_on(&mut reader, address, author.acked())?;
+    readers_go_on(&mut reader, address, author.acked())
+        .map_err(|error| format!("reading on a full disk: {error}"))?;
     drop(ballast);
     let before = author.acked();
     wait::poll(PATIENCE, || match author.publish(address, before + 1_000) {
@@ -146,7 +152,7 @@ impl Ballast {
         while file.write_all(&piece).is_ok() {
             pieces += 1;
         }
-        if reserve > 0 {
+        if reserve > 1 {
             // The reserve is for the broker: half of it is free, so it is not the operating system that refuses.
             file.set_len(pieces * (64 << 10) - reserve / 2)?;
         }
@@ -175,7 +181,8 @@ impl Author {
 
     /// Publishes up to the `target`th event; the reason if the broker refuses to go on.
     fn publish(&mut self, address: SocketAddr, target: usize) -> io::Result<Option<String>> {
-        let mut wire = Wire::connect(address, &Connect::new(Version::V5, ""))?;
+        let connect = Connect::new(Version::V5, "").user("device", DEVICE);
+        let mut wire = Wire::connect(address, &connect)?;
         let mut sent = self.acked;
         while self.acked < target {
             while sent < target && sent - self.acked < WINDOW {
@@ -193,7 +200,7 @@ impl Author {
                     let reason = properties.reason.unwrap_or_default();
                     return Ok(Some(format!("0x{code:02X} {reason}")));
                 }
-                Ok(_) => {}
+                Ok(other) => return Err(io::Error::other(format!("{other:?}"))),
                 Err(error) if is_closed(&error) => return Ok(Some("closed".to_owned())),
                 Err(error) => return Err(error),
             }
@@ -205,7 +212,7 @@ impl Author {
 fn event(number: usize) -> String {
     let note = "x".repeat(200);
     Star::album(&format!("album-{:03}", number % 100))
-        .from_device("00000000-0000-4000-8000-0000000000e0", number as u64)
+        .from_device(DEVICE, number as u64)
         .with("note", note.into())
         .json()
 }
@@ -216,7 +223,7 @@ fn readers_go_on(
     address: SocketAddr,
     acked: usize,
 ) -> Result<(), Box<dyn Error>> {
-    reader.ping()?;
+    reader.ping().map_err(|error| format!("a ping: {error}"))?;
     let mut fresh = Wire::connect(address, &Connect::new(Version::V5, ""))?;
     fresh.subscribe("sync/enospc/state")?;
     let state = Snapshot::decode(&fresh.message()?.payload)?;

@@ -9,6 +9,7 @@ use syncline_broker::router::RouterProbe;
 use syncline_broker::run::{Broker, RunError};
 use syncline_broker::store::faults::{Faults, FaultyStore};
 use syncline_broker::store::memory::MemoryStore;
+use syncline_broker::store::sessions::memory::MemorySessions;
 use tokio::runtime::Runtime;
 
 const MARK_WINDOW: usize = 1_024;
@@ -35,8 +36,9 @@ impl Inside {
         let options = load(&flags, &variables.collect::<BTreeMap<_, _>>()).unwrap();
         let faults = Faults::default();
         let store = FaultyStore::new(MemoryStore::new(MARK_WINDOW), faults.clone());
+        let sessions = Arc::new(MemorySessions::default());
         let broker = runtime
-            .block_on(Broker::start_on(options, Arc::new(store)))
+            .block_on(Broker::start_on(options, Arc::new(store), sessions))
             .unwrap();
         Self {
             runtime,

@@ -6,17 +6,21 @@
 //! The next event of a track is the one after its lowest cursor that may move. All cursors that stand right before
 //! that event share its copies, so each subscription's seq ascends without holes (G3) and overlapping ones get one
 //! copy per encoding (VIEW-6) from where they meet.
+//!
+//! A cursor that cannot go on, because the events after it are gone (VIEW-9) or of another epoch (EPOCH-3), waits for a
+//! state that stands for everything up to its seq: a bridge. One state serves all that wait in a stream.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use syncline_protocol::{Event, Seq, StreamId, Topic};
+use syncline_protocol::{Epoch, Event, Seq, StreamId, Topic};
 
-use super::super::mailbox::Advance;
+use super::super::mailbox::{Advance, Turn};
 use super::super::session::Tag;
 use super::subscriptions::{Outgoing, Sub, SubId, copies};
 use crate::store::Committed;
+use crate::store::sessions::Lag;
 
 /// Where a subscription stands in a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +29,8 @@ pub(super) enum Place {
     Opening,
     /// It has everything up to here.
     At(Seq),
+    /// It has everything up to here and waits for a state that leads on.
+    Bridging(Seq),
 }
 
 /// One subscription in one stream.
@@ -32,8 +38,14 @@ pub(super) enum Place {
 pub(super) struct Cursor {
     pub(super) sub: Arc<Sub>,
     pub(super) place: Place,
-    /// Events up to here may be read from the store before the bus has brought them.
+    /// Of which history it is: the stream's when it began, if that is known.
+    pub(super) epoch: Option<Epoch>,
+    /// Events up to here may be read from the store before the bus has brought them. Some may be of epochs before its own.
     pub(super) replay_to: Seq,
+    /// An epoch that began since it did: at its beginning a bridge is due.
+    pub(super) turn: Option<Turn>,
+    /// Events up to here were sent before, over another connection.
+    pub(super) sent: Seq,
 }
 
 #[derive(Debug)]
@@ -42,7 +54,10 @@ struct Track {
     /// How far the bus has brought the stream.
     bus: Seq,
     cursors: Vec<Cursor>,
+    /// It is among the ready ones.
     queued: bool,
+    /// It is among those that wait for a bridge.
+    bridging: bool,
 }
 
 /// Events of one stream that are being delivered.
@@ -63,6 +78,8 @@ pub(super) struct Cursors {
     tracks: HashMap<Arc<StreamId>, Track>,
     /// Streams with something to deliver, in turn.
     ready: VecDeque<Arc<StreamId>>,
+    /// Streams that wait for a bridge, in turn.
+    bridges: VecDeque<Arc<StreamId>>,
     page: Option<Page>,
 }
 
@@ -78,7 +95,10 @@ impl Cursors {
             return;
         };
         track.bus = track.bus.max(step.to);
-        self.queue(stream);
+        if let Some(turn) = step.turn {
+            track.turn(turn);
+        }
+        self.look_at(stream);
     }
 
     /// A subscription begins in a stream that the bus has brought up to `bus`.
@@ -98,8 +118,7 @@ impl Cursors {
         {
             track.cursors.push(cursor);
         }
-        self.queue(stream);
-        self.forget_if_level(stream);
+        self.look_at(stream);
     }
 
     /// A subscription with wildcards begins where the bus is.
@@ -111,16 +130,89 @@ impl Cursors {
         }
     }
 
-    /// The opening state stands for everything up to `seq`.
-    pub(super) fn open(&mut self, stream: &Arc<StreamId>, sub: SubId, seq: Seq) {
+    /// A subscription was renewed.
+    pub(super) fn renew(&mut self, sub: &Arc<Sub>) {
+        let cursors = self
+            .tracks
+            .values_mut()
+            .flat_map(|track| &mut track.cursors);
+        for cursor in cursors.filter(|cursor| cursor.sub.id == sub.id) {
+            cursor.sub = Arc::clone(sub);
+        }
+    }
+
+    /// The cursors that are not where the bus is, and how they lag.
+    pub(super) fn lags(&self) -> impl Iterator<Item = (&Arc<StreamId>, &Cursor, Lag)> {
+        self.tracks.iter().flat_map(|(stream, track)| {
+            let lagging = move |cursor| Some((stream, cursor, track.lag(cursor)?));
+            track.cursors.iter().filter_map(lagging)
+        })
+    }
+
+    /// The opening state stands for everything up to `seq` in `epoch`.
+    pub(super) fn open(&mut self, stream: &Arc<StreamId>, sub: SubId, seq: Seq, epoch: Epoch) {
         let Some(track) = self.tracks.get_mut(stream) else {
             return;
         };
         if let Some(cursor) = track.cursors.iter_mut().find(|cursor| cursor.sub.id == sub) {
-            cursor.place = Place::At(seq);
+            cursor.stand(seq, epoch);
         }
-        self.queue(stream);
-        self.forget_if_level(stream);
+        track.meet_turns();
+        self.look_at(stream);
+    }
+
+    /// What was to be read after `after` is gone; what is left begins after `kept_after`.
+    pub(super) fn overtaken(&mut self, stream: &Arc<StreamId>, after: Seq, kept_after: Seq) {
+        if let Some(track) = self.tracks.get_mut(stream) {
+            track.bridge(|_, seq| seq < kept_after || seq <= after);
+            self.look_at(stream);
+        }
+    }
+
+    /// The next stream that waits for a bridge.
+    pub(super) fn next_bridge(&mut self) -> Option<Arc<StreamId>> {
+        while let Some(stream) = self.bridges.pop_front() {
+            let Some(track) = self.tracks.get_mut(&stream) else {
+                continue;
+            };
+            track.bridging = false;
+            if track.waits_for_bridge() {
+                return Some(stream);
+            }
+        }
+        None
+    }
+
+    /// The subscriptions that wait for a bridge in a stream.
+    pub(super) fn bridging(&self, stream: &StreamId) -> Vec<Arc<Sub>> {
+        let cursors = self.tracks.get(stream).map(|track| &track.cursors);
+        let waiting = |it: &&Cursor| matches!(it.place, Place::Bridging(_));
+        let cursors = cursors.into_iter().flatten().filter(waiting);
+        cursors.map(|it| Arc::clone(&it.sub)).collect()
+    }
+
+    /// A state stands for everything up to `seq`: those of `subs` that it leads on, who stand there now.
+    pub(super) fn cross(
+        &mut self,
+        stream: &Arc<StreamId>,
+        subs: &[Arc<Sub>],
+        seq: Seq,
+        epoch: Epoch,
+    ) -> Vec<Arc<Sub>> {
+        let Some(track) = self.tracks.get_mut(stream) else {
+            return Vec::new();
+        };
+        let mut crossed = Vec::new();
+        for cursor in &mut track.cursors {
+            let asked = subs.iter().any(|sub| sub.id == cursor.sub.id);
+            if asked && matches!(cursor.place, Place::Bridging(from) if from <= seq) {
+                cursor.stand(seq, epoch);
+                crossed.push(Arc::clone(&cursor.sub));
+            }
+        }
+        track.meet_turns();
+        self.look_at(stream);
+        crossed
     }
 
     /// Drops a subscription's cursors.
@@ -190,8 +282,7 @@ impl Cursors {
         if copies.is_none() {
             let stream = Arc::clone(&page.stream);
             self.page = None;
-            self.queue(&stream);
-            self.forget_if_level(&stream);
+            self.look_at(&stream);
         }
         copies
     }
@@ -215,6 +306,21 @@ impl Cursors {
         self.tracks.get_mut(stream)
     }
 
+    /// Sees to it that what a stream waits for comes, and forgets it if that is nothing.
+    fn look_at(&mut self, stream: &Arc<StreamId>) {
+        self.queue(stream);
+        let Some(track) = self.tracks.get_mut(stream) else {
+            return;
+        };
+        if !track.bridging && track.waits_for_bridge() {
+            track.bridging = true;
+            self.bridges.push_back(Arc::clone(stream));
+        }
+        if track.is_level() {
+            self.tracks.remove(stream);
+        }
+    }
+
     fn queue(&mut self, stream: &Arc<StreamId>) {
         let paging = self
             .page
@@ -228,12 +334,6 @@ impl Cursors {
             self.ready.push_back(Arc::clone(stream));
         }
     }
-
-    fn forget_if_level(&mut self, stream: &Arc<StreamId>) {
-        if self.tracks.get(stream).is_some_and(Track::is_level) {
-            self.tracks.remove(stream);
-        }
-    }
 }
 
 impl Cursor {
@@ -241,8 +341,38 @@ impl Cursor {
         Self {
             sub,
             place: Place::At(seq),
+            epoch: None,
             replay_to: Seq::ZERO,
+            turn: None,
+            sent: Seq::ZERO,
         }
+    }
+
+    /// Whether an event was there when the subscription began: it may be of an older epoch that its own goes on from.
+    fn is_replayed(&self, seq: Seq) -> bool {
+        seq <= self.replay_to
+    }
+
+    /// A state stands for everything up to `seq` in `epoch`.
+    fn stand(&mut self, seq: Seq, epoch: Epoch) {
+        self.place = Place::At(seq);
+        self.epoch = named(epoch);
+        // One that was made before the turn leads only up to it; one of a seq below it leads over older events.
+        if let Some(turn) = self.turn.take_if(|turn| turn.epoch == epoch) {
+            self.replay_to = self.replay_to.max(turn.at);
+        }
+    }
+
+    /// An epoch begins. Of several that somebody has not come to, the first one's beginning counts, and that it leads to
+    /// the last one; an opening state that is still to come may lead to any of them.
+    fn turn(&mut self, turn: Turn) {
+        let passed = matches!(self.place, Place::At(seq) if seq > turn.at);
+        if self.epoch == Some(turn.epoch) || passed {
+            return;
+        }
+        let before = self.turn.filter(|_| self.place != Place::Opening);
+        let at = before.map_or(turn.at, |before| before.at.min(turn.at));
+        self.turn = Some(Turn { at, ..turn });
     }
 }
 
@@ -254,7 +384,33 @@ impl Track {
             bus,
             cursors,
             queued: false,
+            bridging: false,
         }
+    }
+
+    /// An epoch begins: events up to there still come, and then a bridge (EPOCH-3).
+    fn turn(&mut self, turn: Turn) {
+        self.cursors.iter_mut().for_each(|cursor| cursor.turn(turn));
+        self.meet_turns();
+    }
+
+    fn meet_turns(&mut self) {
+        self.bridge(|cursor, seq| cursor.turn.is_some_and(|turn| turn.at <= seq));
+    }
+
+    fn bridge(&mut self, needs: impl Fn(&Cursor, Seq) -> bool) {
+        for cursor in &mut self.cursors {
+            if let Place::At(seq) = cursor.place
+                && needs(cursor, seq)
+            {
+                cursor.place = Place::Bridging(seq);
+            }
+        }
+    }
+
+    fn waits_for_bridge(&self) -> bool {
+        let waits = |it: &Cursor| matches!(it.place, Place::Bridging(_));
+        self.cursors.iter().any(waits)
     }
 
     /// The lowest place of a cursor that may move.
@@ -274,7 +430,7 @@ impl Track {
             .all(|it| it.place == Place::At(bus) && it.replay_to <= bus)
     }
 
-    /// Moves the cursors before the next event over it and makes its copies.
+    /// Moves the cursors before the next event over it and makes its copies. Those of another epoch stay and need a bridge.
     fn deliver(
         &mut self,
         stream: &Arc<StreamId>,
@@ -287,22 +443,64 @@ impl Track {
         let event = events
             .pop_front()
             .filter(|event| event.seq() == after.next())?;
-        let mut subs = Vec::new();
-        for cursor in self
-            .cursors
-            .iter_mut()
-            .filter(|it| it.place == Place::At(after))
-        {
-            cursor.place = Place::At(event.seq());
-            subs.push(Arc::clone(&cursor.sub));
-        }
+        let fresh = self.fresh_at(event.seq());
+        let subs = self.pass(after, &event);
         let tag = Tag {
             stream: Arc::clone(stream),
             seq: event.seq(),
+            number: 0,
         };
         let like = Outgoing::on(Arc::clone(&self.topic), false, Some(tag));
-        Some(copies(&subs, &like, |json| encoded(&event, json)))
+        let mut copies = copies(&subs, &like, |json| encoded(&event, json));
+        copies
+            .iter_mut()
+            .for_each(|copy| copy.was_sent_but_to(&fresh));
+        Some(copies)
     }
+
+    /// The subscriptions to which an event is new.
+    fn fresh_at(&self, seq: Seq) -> Vec<SubId> {
+        let fresh = self.cursors.iter().filter(|cursor| cursor.sent < seq);
+        fresh.map(|cursor| cursor.sub.id).collect()
+    }
+
+    /// How a cursor lags behind the bus.
+    fn lag(&self, cursor: &Cursor) -> Option<Lag> {
+        match cursor.place {
+            Place::Opening | Place::Bridging(_) => Some(Lag::State),
+            Place::At(seq) if seq < self.bus.max(cursor.replay_to) => Some(Lag::After {
+                epoch: cursor.epoch.unwrap_or(Epoch::NONE),
+                seq,
+                sent: cursor.sent.max(seq),
+            }),
+            Place::At(_) => None,
+        }
+    }
+
+    /// Who gets the event after `after`. Whoever has come out of a replay stays in one epoch.
+    fn pass(&mut self, after: Seq, event: &Committed) -> Vec<Arc<Sub>> {
+        let (seq, epoch) = (event.seq(), event.epoch());
+        self.bridge(|cursor, at| {
+            let is_other = cursor.epoch.is_some_and(|it| it != epoch);
+            at == after && is_other && !cursor.is_replayed(seq)
+        });
+        let mut subs = Vec::new();
+        let before = self.cursors.iter_mut();
+        for cursor in before.filter(|it| it.place == Place::At(after)) {
+            cursor.place = Place::At(seq);
+            if !cursor.is_replayed(seq) {
+                cursor.epoch = Some(epoch);
+            }
+            subs.push(Arc::clone(&cursor.sub));
+        }
+        self.meet_turns();
+        subs
+    }
+}
+
+/// A stream without events has no history yet.
+pub(super) fn named(epoch: Epoch) -> Option<Epoch> {
+    (epoch != Epoch::NONE).then_some(epoch)
 }
 
 fn encoded(event: &Committed, json: bool) -> Option<Bytes> {

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use syncline_protocol::Filter;
+use syncline_protocol::{Filter, Start};
 
 use super::super::session::{Tag, Wanted};
+use super::parts::Insert;
 
 /// Names a subscription of one connection; a replaced one gets a new id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,6 +19,8 @@ pub(super) struct Sub {
     pub(super) id: SubId,
     pub(super) filter: Filter,
     pub(super) json: bool,
+    /// VIEW-7: it has got what it asked for, or will; nothing else matches it.
+    once: bool,
     at_least_once: bool,
     identifier: Option<u32>,
 }
@@ -26,11 +29,17 @@ pub(super) struct Sub {
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
     pub(crate) topic: Arc<str>,
-    pub(crate) payload: Bytes,
+    body: Bytes,
+    /// What this connection alone gets put into the body.
+    pub(super) insert: Option<Insert>,
     pub(crate) at_least_once: bool,
     pub(crate) retain: bool,
-    /// It opens VIEW-4: what follows is worth nothing without it.
-    pub(crate) opens: bool,
+    /// It is a state or a part of one: what follows is worth nothing without it.
+    pub(crate) is_state: bool,
+    /// It is a state, and the events after it cannot go on without it.
+    pub(super) leads: bool,
+    /// It was sent before, over another connection.
+    pub(crate) again: bool,
     subs: Vec<Arc<Sub>>,
     pub(crate) tag: Option<Tag>,
 }
@@ -62,13 +71,44 @@ impl Subscriptions {
         self.exact.values().chain(&self.wild).map(|sub| &sub.filter)
     }
 
+    /// Whether one with this base filter is there to which something may come.
+    pub(super) fn follows(&self, filter: &Filter) -> bool {
+        self.with(filter).is_some_and(|sub| !sub.once)
+    }
+
+    pub(super) fn get(&self, id: SubId) -> Option<&Arc<Sub>> {
+        self.exact
+            .values()
+            .chain(&self.wild)
+            .find(|sub| sub.id == id)
+    }
+
+    fn with(&self, filter: &Filter) -> Option<&Arc<Sub>> {
+        self.exact
+            .get(filter.as_str())
+            .or_else(|| self.wild.iter().find(|sub| sub.filter == *filter))
+    }
+
     /// Adds one whose base filter is not there.
     pub(super) fn add(&mut self, wanted: &Wanted) -> Arc<Sub> {
         self.next += 1;
+        self.put(wanted, SubId(self.next))
+    }
+
+    /// Puts another one in place of the one with its base filter, which has the same id.
+    pub(super) fn renew(&mut self, wanted: &Wanted) -> Arc<Sub> {
+        match self.remove(&wanted.subscription.filter) {
+            Some(before) => self.put(wanted, before.id),
+            None => self.add(wanted),
+        }
+    }
+
+    fn put(&mut self, wanted: &Wanted, id: SubId) -> Arc<Sub> {
         let sub = Arc::new(Sub {
-            id: SubId(self.next),
+            id,
             filter: wanted.subscription.filter.clone(),
             json: wanted.subscription.json,
+            once: matches!(wanted.subscription.start, Start::At(_)),
             at_least_once: wanted.at_least_once,
             identifier: wanted.identifier,
         });
@@ -94,12 +134,8 @@ impl Subscriptions {
             .wild
             .iter()
             .filter(|sub| sub.filter.matches_text(topic));
-        self.exact
-            .get(topic)
-            .into_iter()
-            .chain(wild)
-            .cloned()
-            .collect()
+        let exact = self.exact.get(topic).filter(|sub| !sub.once);
+        exact.into_iter().chain(wild).cloned().collect()
     }
 }
 
@@ -113,7 +149,7 @@ pub(super) fn copies(
         let mut of = subs.iter().filter(|sub| sub.json == json).peekable();
         of.peek()?;
         let mut copy = Outgoing {
-            payload: payload(json)?,
+            body: payload(json)?,
             ..like.clone()
         };
         copy.subs.extend(of.cloned());
@@ -126,16 +162,40 @@ pub(super) fn copies(
 impl Outgoing {
     /// What copies share.
     pub(super) fn on(topic: Arc<str>, retain: bool, tag: Option<Tag>) -> Self {
-        let payload = Bytes::new();
         Self {
             topic,
-            payload,
+            body: Bytes::new(),
+            insert: None,
             at_least_once: false,
             retain,
-            opens: false,
+            is_state: false,
+            leads: false,
+            again: false,
             subs: Vec::new(),
             tag,
         }
+    }
+
+    /// What the client gets.
+    pub(crate) fn payload(&self) -> Bytes {
+        match &self.insert {
+            Some(insert) => insert.apply(&self.body),
+            None => self.body.clone(),
+        }
+    }
+
+    /// Those that it is for.
+    pub(super) fn subs(&self) -> &[Arc<Sub>] {
+        &self.subs
+    }
+
+    pub(super) fn sub_ids(&self) -> Vec<SubId> {
+        self.subs.iter().map(|sub| sub.id).collect()
+    }
+
+    /// Those to whom it is new are in `fresh`.
+    pub(super) fn was_sent_but_to(&mut self, fresh: &[SubId]) {
+        self.again = !self.subs.iter().any(|sub| fresh.contains(&sub.id));
     }
 
     /// The Subscription Identifiers of those that it is for.

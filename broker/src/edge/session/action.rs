@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mqtt_protocol_core::mqtt::packet::{Qos, RetainHandling};
 use mqtt_protocol_core::mqtt::result_code::SubackReasonCode;
-use syncline_protocol::{Filter, Notice, Seq, Start, StreamId, Subscription};
+use syncline_protocol::{Filter, Notice, Seq, StreamId, Subscription};
 
 use super::super::identity::Identity;
 use super::super::submission::Submission;
@@ -14,10 +14,12 @@ use super::packet::Entry;
 /// What the driver is to do.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// The CONNECT was accepted. The client id may belong to an older connection.
-    Accepted {
+    /// The CONNECT is in order. The client id may belong to an older connection, and its session may be kept: once both are
+    /// settled, [`Session::opened`] or [`Session::refused`].
+    Open {
         client_id: String,
         identity: Arc<Identity>,
+        opening: Opening,
     },
     /// Hand this to the sequencer; its outcome goes to [`Session::answer`].
     Submit {
@@ -42,6 +44,26 @@ pub(crate) enum Action {
     Will(Submission),
 }
 
+/// How a client wants its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Opening {
+    /// What was kept is thrown away.
+    pub(crate) clean: bool,
+    /// How long it is kept once the connection is gone; 0: not at all.
+    pub(crate) expiry_ms: u64,
+    /// Version 5.
+    pub(crate) v5: bool,
+}
+
+/// Why a session cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoSession {
+    /// There are as many as are kept.
+    TooMany,
+    /// The store does not answer.
+    StorageFailed,
+}
+
 /// One filter of a SUBSCRIBE: what to begin, or the answer that it gets already.
 pub(crate) type Request = Result<Wanted, Verdict>;
 
@@ -52,6 +74,10 @@ pub(crate) struct Wanted {
     /// QoS 1, else 0.
     pub(crate) at_least_once: bool,
     pub(crate) retained: Retained,
+    /// The v5 option No Local, which has no effect on `sync/`.
+    pub(crate) no_local: bool,
+    /// The v5 option Retain As Published, likewise.
+    pub(crate) retain_as_published: bool,
     /// The v5 Subscription Identifier.
     pub(crate) identifier: Option<u32>,
 }
@@ -67,10 +93,17 @@ pub(crate) enum Retained {
 /// What a filter of a SUBSCRIBE is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    Granted { at_least_once: bool },
+    Granted {
+        at_least_once: bool,
+    },
     BadFilter,
     NotAllowed,
     TooMany,
+    /// VIEW-7: only the states in between are kept.
+    NotKept {
+        from: Seq,
+        to: Seq,
+    },
 }
 
 /// A message for the client.
@@ -80,6 +113,8 @@ pub(crate) struct Message<'a> {
     pub(crate) payload: &'a [u8],
     pub(crate) at_least_once: bool,
     pub(crate) retain: bool,
+    /// It was sent before, over another connection.
+    pub(crate) again: bool,
     pub(crate) identifiers: &'a [u32],
     pub(crate) tag: Option<&'a Tag>,
 }
@@ -89,14 +124,13 @@ pub(crate) struct Message<'a> {
 pub(crate) struct Tag {
     pub(crate) stream: Arc<StreamId>,
     pub(crate) seq: Seq,
+    /// Which copy of it, among all messages of the connection.
+    pub(crate) number: u64,
 }
 
 /// What one filter of a SUBSCRIBE asks for.
 pub(super) fn wanted(entry: &Entry, identifier: Option<u32>) -> Request {
     let subscription: Subscription = entry.filter.parse().map_err(|_| Verdict::BadFilter)?;
-    if let Start::At(_) = subscription.start {
-        return Err(Verdict::BadFilter); // VIEW-7: not served yet
-    }
     if names_foreign_topic(&subscription.filter) {
         return Err(Verdict::NotAllowed);
     }
@@ -110,6 +144,8 @@ pub(super) fn wanted(entry: &Entry, identifier: Option<u32>) -> Request {
         subscription,
         at_least_once,
         retained,
+        no_local: entry.no_local,
+        retain_as_published: entry.retain_as_published,
         identifier,
     })
 }
@@ -132,5 +168,14 @@ pub(super) fn suback_code(verdict: Verdict) -> SubackReasonCode {
         Verdict::BadFilter => SubackReasonCode::TopicFilterInvalid,
         Verdict::NotAllowed => SubackReasonCode::NotAuthorized,
         Verdict::TooMany => SubackReasonCode::QuotaExceeded,
+        Verdict::NotKept { .. } => SubackReasonCode::ImplementationSpecificError,
     }
+}
+
+/// What a client is told about its verdicts, where a code does not say it.
+pub(super) fn suback_reason(verdicts: &[Verdict]) -> Option<String> {
+    verdicts.iter().find_map(|verdict| match verdict {
+        Verdict::NotKept { from, to } => Some(format!("the states of seq {from} to {to} are kept")),
+        _ => None,
+    })
 }

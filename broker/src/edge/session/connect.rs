@@ -13,7 +13,8 @@ use super::answers::About;
 use super::end::EndReason;
 use super::packet::{Connect, Publish};
 use super::timers::Timer;
-use super::{Action, Live, Phase, Session, inbound};
+use super::wire::Connack;
+use super::{Action, Live, NoSession, Opening, Phase, Session, inbound};
 
 /// A refused CONNECT: the codes of both versions and a sentence.
 struct Refusal {
@@ -33,39 +34,86 @@ impl Refusal {
 }
 
 impl Session {
-    pub(super) fn connect(&mut self, now: Instant, connect: Connect) {
-        self.timers.clear(Timer::Connect);
+    pub(super) fn connect(&mut self, connect: &Connect) {
         self.wire.agree(
             connect.version,
             connect.packet_bytes_max,
             connect.problem_information,
         );
-        match self.admit(&connect) {
-            Ok((live, assigned)) => self.accept(now, connect, live, assigned),
-            Err(refusal) => {
-                self.wire
-                    .connack_refused(refusal.v5, refusal.v3, &refusal.reason);
-                self.end(EndReason::Refused(refusal.reason));
-            }
+        match self.admit(connect) {
+            Ok((live, assigned)) => self.open(connect, live, assigned),
+            Err(refusal) => self.refuse_connect(refusal),
         }
     }
 
-    fn accept(&mut self, now: Instant, connect: Connect, live: Live, assigned: Option<String>) {
-        let connack = self
-            .wire
-            .connack(self.options.receive_maximum, assigned.as_deref());
+    fn refuse_connect(&mut self, refusal: Refusal) {
+        self.wire
+            .connack_refused(refusal.v5, refusal.v3, &refusal.reason);
+        self.end(EndReason::Refused(refusal.reason));
+    }
+
+    /// Asks for the client's session. The timer of the CONNECT runs on until it is there.
+    fn open(&mut self, connect: &Connect, live: Live, assigned: Option<String>) {
+        let v5 = self.wire.is_v5();
+        self.expiry_ms = match (v5, connect.clean) {
+            (true, _) => expiry_ms(connect.expiry_s, self.options.expiry_ms_max),
+            (false, true) => 0,
+            (false, false) => self.options.expiry_ms_max,
+        };
+        let client_id = assigned
+            .clone()
+            .unwrap_or_else(|| connect.client_id.clone());
+        self.actions.push_back(Action::Open {
+            client_id,
+            identity: Arc::clone(&live.identity),
+            opening: Opening {
+                clean: connect.clean,
+                expiry_ms: self.expiry_ms,
+                v5,
+            },
+        });
+        self.phase = Phase::Opening(Box::new(live), assigned);
+    }
+
+    /// The session that [`Action::Open`] asked for is there; `present`: it was kept.
+    pub(crate) fn opened(&mut self, now: Instant, present: bool) {
+        let before = std::mem::replace(&mut self.phase, Phase::Fresh);
+        let Phase::Opening(live, assigned) = before else {
+            self.phase = before;
+            return;
+        };
+        let connack = self.wire.connack(&Connack {
+            session_present: present,
+            expiry_s: expiry_s(self.expiry_ms),
+            receive_maximum: self.options.receive_maximum,
+            assigned: assigned.as_deref(),
+        });
         if let Err(error) = connack {
             let reason = format!("its CONNACK cannot be sent: {error}");
             return self.end(EndReason::Refused(reason));
         }
-        let identity = Arc::clone(&live.identity);
-        self.phase = Phase::Live(Box::new(live));
+        self.timers.clear(Timer::Connect);
+        self.phase = Phase::Live(live);
         self.heard(now);
-        let client_id = assigned.unwrap_or(connect.client_id);
-        self.actions.push_back(Action::Accepted {
-            client_id,
-            identity,
-        });
+    }
+
+    /// The session that [`Action::Open`] asked for cannot be had.
+    pub(crate) fn refused(&mut self, why: NoSession) {
+        if !matches!(self.phase, Phase::Opening(..)) {
+            return;
+        }
+        let (v5, reason) = match why {
+            NoSession::TooMany => (
+                ConnectReasonCode::QuotaExceeded,
+                "as many sessions are kept as sessions.sessions_max allows",
+            ),
+            NoSession::StorageFailed => (
+                ConnectReasonCode::ServerUnavailable,
+                "the session could not be read or kept",
+            ),
+        };
+        let v3 = ConnectReturnCode::ServerUnavailable;
+        self.refuse_connect(Refusal::new(v5, v3, reason));
     }
 
     /// Decides on a CONNECT; with it comes the client id that is given to a client that brings none.
@@ -150,6 +198,19 @@ impl Session {
         inbound::submission(identity, limit, &will.topic, payload, &mut About::default())
             .map_err(|refused| will_refusal(&refused))
     }
+}
+
+/// The v5 Session Expiry Interval in milliseconds, bounded; 0xFFFFFFFF means never.
+pub(super) fn expiry_ms(expiry_s: u32, max_ms: u64) -> u64 {
+    match expiry_s {
+        u32::MAX => max_ms,
+        seconds => (u64::from(seconds) * 1_000).min(max_ms),
+    }
+}
+
+/// As a v5 client is told.
+fn expiry_s(expiry_ms: u64) -> u32 {
+    u32::try_from(expiry_ms.div_ceil(1_000)).unwrap_or(u32::MAX)
 }
 
 fn will_refusal(refused: &Refused) -> Refusal {

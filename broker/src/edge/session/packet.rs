@@ -17,6 +17,8 @@ pub(super) enum Received {
     Pingreq,
     Disconnect {
         with_will: bool,
+        /// The v5 Session Expiry Interval, if it changes.
+        expiry_s: Option<u32>,
     },
     /// A packet that has no place in a conversation without QoS 2 and without extended authentication.
     OutOfPlace,
@@ -27,6 +29,8 @@ pub(super) struct Connect {
     pub(super) version: Version,
     pub(super) client_id: String,
     pub(super) clean: bool,
+    /// The v5 Session Expiry Interval.
+    pub(super) expiry_s: u32,
     pub(super) keep_alive_s: u16,
     pub(super) will: Option<Publish>,
     /// The user properties `device` and `name`.
@@ -58,6 +62,8 @@ pub(super) struct Entry {
     pub(super) filter: String,
     pub(super) qos: Qos,
     pub(super) retained: RetainHandling,
+    pub(super) no_local: bool,
+    pub(super) retain_as_published: bool,
 }
 
 impl From<Packet> for Received {
@@ -104,9 +110,13 @@ impl From<Packet> for Received {
                     .collect(),
             },
             Packet::V3_1_1Pingreq(_) | Packet::V5_0Pingreq(_) => Self::Pingreq,
-            Packet::V3_1_1Disconnect(_) => Self::Disconnect { with_will: false },
+            Packet::V3_1_1Disconnect(_) => Self::Disconnect {
+                with_will: false,
+                expiry_s: None,
+            },
             Packet::V5_0Disconnect(it) => Self::Disconnect {
                 with_will: it.reason_code().is_some_and(|code| code as u8 != 0),
+                expiry_s: it.props().as_ref().and_then(|props| expiry(props)),
             },
             _ => Self::OutOfPlace,
         }
@@ -126,6 +136,7 @@ impl Connect {
             version,
             client_id: client_id.to_owned(),
             clean,
+            expiry_s: 0,
             keep_alive_s,
             will,
             device: None,
@@ -169,6 +180,7 @@ fn connect_5(packet: &v5_0::Connect) -> Connect {
 impl Connect {
     fn read(&mut self, property: &Property) {
         match property {
+            Property::SessionExpiryInterval(it) => self.expiry_s = it.val(),
             Property::ReceiveMaximum(it) => self.receive_maximum = Some(it.val()),
             Property::MaximumPacketSize(it) => self.packet_bytes_max = Some(it.val()),
             Property::RequestProblemInformation(it) => self.problem_information = it.val() != 0,
@@ -195,6 +207,8 @@ fn subscribe(packet_id: u16, entries: &[SubEntry], identifier: Option<u32>) -> S
             filter: entry.topic_filter().to_owned(),
             qos: entry.sub_opts().qos(),
             retained: entry.sub_opts().rh(),
+            no_local: entry.sub_opts().nl(),
+            retain_as_published: entry.sub_opts().rap(),
         })
         .collect();
     Subscribe {
@@ -202,6 +216,13 @@ fn subscribe(packet_id: u16, entries: &[SubEntry], identifier: Option<u32>) -> S
         entries,
         identifier,
     }
+}
+
+fn expiry(properties: &[Property]) -> Option<u32> {
+    properties.iter().find_map(|property| match property {
+        Property::SessionExpiryInterval(it) => Some(it.val()),
+        _ => None,
+    })
 }
 
 fn identifier(properties: &[Property]) -> Option<u32> {

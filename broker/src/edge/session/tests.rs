@@ -2,6 +2,7 @@
 
 mod connecting;
 mod delivering;
+mod keeping;
 mod publishing;
 
 use super::*;
@@ -29,6 +30,7 @@ fn options() -> SessionOptions {
         event_bytes_max: 1_024,
         receive_maximum: 4,
         inflight_max: 8,
+        expiry_ms_max: 1_000_000,
     }
 }
 
@@ -56,15 +58,21 @@ impl Talk {
     fn connected(version: Version) -> Self {
         let mut talk = Self::fresh(version);
         talk.say(connect(version, DEVICE, None, vec![]));
-        assert!(matches!(
-            talk.session.next_action(),
-            Some(Action::Accepted { .. })
-        ));
+        talk.open(false);
         assert!(matches!(
             talk.hear()[..],
             [Packet::V3_1_1Connack(_) | Packet::V5_0Connack(_)]
         ));
         talk
+    }
+
+    /// The session that the CONNECT asked for is there.
+    fn open(&mut self, present: bool) -> Opening {
+        let Some(Action::Open { opening, .. }) = self.session.next_action() else {
+            panic!("no session is asked for")
+        };
+        self.session.opened(self.now, present);
+        opening
     }
 
     fn say(&mut self, packet: Packet) {
@@ -235,10 +243,7 @@ fn with_will(version: Version) -> Talk {
         Some(("sync/a/events", event(None))),
         vec![],
     ));
-    assert!(matches!(
-        talk.session.next_action(),
-        Some(Action::Accepted { .. })
-    ));
+    talk.open(false);
     talk.hear();
     talk
 }
@@ -257,6 +262,7 @@ fn message(n: u64) -> (String, Tag) {
         Tag {
             stream: Arc::new(stream),
             seq: Seq::new(n).unwrap(),
+            number: n,
         },
     )
 }
@@ -268,6 +274,7 @@ fn deliver(talk: &mut Talk, n: u64, at_least_once: bool) -> Result<(), NotSent> 
         payload: payload.as_bytes(),
         at_least_once,
         retain: false,
+        again: false,
         identifiers: &[9],
         tag: Some(&tag),
     })

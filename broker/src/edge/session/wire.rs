@@ -42,6 +42,16 @@ pub(super) enum Input {
     Broken(MqttError),
 }
 
+/// What a CONNACK says that accepts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Connack<'a> {
+    pub(super) session_present: bool,
+    pub(super) expiry_s: u32,
+    pub(super) receive_maximum: u16,
+    /// The client id for a client that brought none.
+    pub(super) assigned: Option<&'a str>,
+}
+
 /// An outgoing PUBLISH.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OutPublish<'a> {
@@ -49,6 +59,8 @@ pub(super) struct OutPublish<'a> {
     pub(super) payload: &'a [u8],
     pub(super) at_least_once: bool,
     pub(super) retain: bool,
+    /// It was sent before, over another connection.
+    pub(super) again: bool,
     pub(super) identifiers: &'a [u32],
 }
 
@@ -81,6 +93,11 @@ impl Wire {
 
     pub(super) fn is_v5(&self) -> bool {
         self.version == Version::V5_0
+    }
+
+    /// The largest packet that the client takes.
+    pub(super) fn packet_bytes_max(&self) -> usize {
+        self.packet_bytes_max
     }
 
     /// Takes what the CONNECT says about the packets that the client wants to see.
@@ -131,21 +148,16 @@ impl Wire {
     }
 
     /// Accepts the connection. The library adds the Maximum Packet Size. Fails if the client takes no packet of that size.
-    pub(super) fn connack(
-        &mut self,
-        receive_maximum: u16,
-        assigned: Option<&str>,
-    ) -> Result<(), MqttError> {
+    pub(super) fn connack(&mut self, it: &Connack<'_>) -> Result<(), MqttError> {
         let packet = if self.is_v5() {
-            let props = accepted_properties(receive_maximum, assigned);
-            let builder = v5_0::Connack::builder().session_present(false);
+            let builder = v5_0::Connack::builder().session_present(it.session_present);
             builder
                 .reason_code(ConnectReasonCode::Success)
-                .props(props)
+                .props(accepted_properties(it))
                 .build()
                 .map(Packet::from)
         } else {
-            let builder = v3_1_1::Connack::builder().session_present(false);
+            let builder = v3_1_1::Connack::builder().session_present(it.session_present);
             builder
                 .return_code(ConnectReturnCode::Accepted)
                 .build()
@@ -214,20 +226,31 @@ impl Wire {
         }
     }
 
-    /// Answers a SUBSCRIBE.
-    pub(super) fn suback(&mut self, packet_id: u16, codes: &[SubackReasonCode]) {
-        let packet = if self.is_v5() {
-            let builder = v5_0::Suback::builder().packet_id(packet_id);
-            builder
-                .reason_codes(codes.to_vec())
-                .build()
-                .map(Packet::from)
-        } else {
+    /// Answers a SUBSCRIBE; a v5 client may hear why.
+    pub(super) fn suback(
+        &mut self,
+        packet_id: u16,
+        codes: &[SubackReasonCode],
+        reason: Option<&str>,
+    ) {
+        if !self.is_v5() {
             let codes = codes.iter().map(|code| return_code(*code)).collect();
             let builder = v3_1_1::Suback::builder().packet_id(packet_id);
-            builder.return_codes(codes).build().map(Packet::from)
+            return self.send_built(builder.return_codes(codes).build().map(Packet::from));
+        }
+        let bare = || {
+            v5_0::Suback::builder()
+                .packet_id(packet_id)
+                .reason_codes(codes.to_vec())
         };
-        self.send_built(packet);
+        let props = reason.map(reason_string).unwrap_or_default();
+        let full = bare().props(props).build().map(Packet::from);
+        match full {
+            Ok(packet) if self.problem_information && packet.size() <= self.packet_bytes_max => {
+                self.send_built(Ok(packet));
+            }
+            _ => self.send_built(bare().build().map(Packet::from)),
+        }
     }
 
     /// Answers an UNSUBSCRIBE; `existed` says it for each filter.
@@ -303,6 +326,7 @@ impl Wire {
             let builder = builder
                 .qos(qos)
                 .retain(it.retain)
+                .dup(it.again && id.is_some())
                 .packet_id(id)
                 .payload(it.payload);
             builder
@@ -316,6 +340,7 @@ impl Wire {
             let builder = builder
                 .qos(qos)
                 .retain(it.retain)
+                .dup(it.again && id.is_some())
                 .packet_id(id)
                 .payload(it.payload);
             builder.build().map(Packet::from)
@@ -358,14 +383,15 @@ fn append(out: &mut BytesMut, packet: &Packet) {
         .for_each(|part| out.extend_from_slice(part));
 }
 
-fn accepted_properties(receive_maximum: u16, assigned: Option<&str>) -> Vec<Property> {
+fn accepted_properties(it: &Connack<'_>) -> Vec<Property> {
     let fixed = [
-        SessionExpiryInterval::new(0).map(Property::SessionExpiryInterval),
+        SessionExpiryInterval::new(it.expiry_s).map(Property::SessionExpiryInterval),
         MaximumQos::new(1).map(Property::MaximumQos),
-        ReceiveMaximum::new(receive_maximum).map(Property::ReceiveMaximum),
+        ReceiveMaximum::new(it.receive_maximum).map(Property::ReceiveMaximum),
         SharedSubscriptionAvailable::new(0).map(Property::SharedSubscriptionAvailable),
     ];
-    let assigned = assigned
+    let assigned = it
+        .assigned
         .map(|id| AssignedClientIdentifier::new(id).map(Property::AssignedClientIdentifier));
     fixed
         .into_iter()

@@ -7,7 +7,7 @@ use syncline_protocol::{Epoch, Seq, StreamId, UnixMillis};
 
 use super::{ALL, Harness, append, at, batch, device, number, read_all, seqs, stream};
 use crate::store::{
-    Append, Appended, Base, Erased, EventStore, Fold, Folded, Move, Planted, StoreError,
+    Append, Appended, Base, Committed, Erased, EventStore, Fold, Folded, Move, Planted, StoreError,
     StoredEntry, StreamHead,
 };
 
@@ -84,7 +84,7 @@ pub(crate) fn positions_grow_over_all_streams(harness: &mut dyn Harness) {
     raise(store, &work, 1);
     let third = append(store, batch(&home, 3, 3)).committed;
     let all: Vec<_> = [first, second, third].concat();
-    let positions: Vec<_> = all.iter().map(|event| event.position()).collect();
+    let positions: Vec<_> = all.iter().map(Committed::position).collect();
     assert!(positions.is_sorted() && positions[0] > 0, "{positions:?}");
     assert_eq!(store.position().unwrap(), positions[3]);
     harness.reopen();
@@ -291,8 +291,14 @@ pub(crate) fn a_stream_is_planted_once_and_goes_on(harness: &mut dyn Harness) {
         marks: marks.clone(),
         events: batch(&copy, 4, 5).records,
     };
+    let before = store.position().unwrap();
     assert!(store.plant(planted.clone()).unwrap());
+    let position = store.position().unwrap();
+    assert!(position > before);
+    assert_eq!(store.seq_at(&copy, before).unwrap(), Seq::ZERO);
+    assert_eq!(store.seq_at(&copy, position).unwrap(), at(5));
     assert!(!store.plant(planted).unwrap());
+    assert_eq!(store.position().unwrap(), position);
     for _ in 0..2 {
         let store = harness.store();
         let head = store.head(&copy).unwrap();

@@ -1,7 +1,7 @@
 //! Copies of whole files, row by row: what they hold arrives, what they once held does not.
 
 use redb::{
-    Database, Durability, Key, ReadTransaction, ReadableTable, TableDefinition, TableError, Value,
+    Database, Durability, Key, ReadTransaction, TableDefinition, TableError, Value,
     WriteTransaction,
 };
 
@@ -123,7 +123,7 @@ impl Target {
         from: &ReadTransaction,
         table: TableDefinition<'_, K, V>,
     ) -> Result<(), CopyError> {
-        self.take_range(from, table, |table| table.iter())
+        self.take_range(from, table, redb::ReadableTable::iter)
     }
 
     fn take_range<K: Key + 'static, V: Value + 'static>(

@@ -7,12 +7,12 @@ use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 
-use crate::store::StoreError;
+use crate::store::{StoreError, Tell};
 
 /// Holds files by name. A directory; in tests also something that loses power.
 pub(super) trait Media: fmt::Debug + Send + Sync {
@@ -89,13 +89,53 @@ impl Media for Directory {
     }
 }
 
-/// Whether a sync of a file has ever failed.
-#[derive(Debug, Clone, Default)]
-pub(super) struct SyncWatch(Arc<AtomicBool>);
+/// Whether a sync of a file has ever failed, and whom to tell.
+#[derive(Clone, Default)]
+pub(super) struct SyncWatch(Arc<Syncs>);
+
+#[derive(Default)]
+struct Syncs {
+    has_failed: AtomicBool,
+    file: PathBuf,
+    tell: OnceLock<Tell>,
+}
 
 impl SyncWatch {
+    pub(super) fn new(file: PathBuf) -> SyncWatch {
+        SyncWatch(Arc::new(Syncs {
+            file,
+            ..Syncs::default()
+        }))
+    }
+
     pub(super) fn has_failed(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.has_failed.load(Ordering::Acquire)
+    }
+
+    /// Tells of the first failure. Only the first who wants to know is told.
+    pub(super) fn tell(&self, tell: Tell) {
+        // A second one has no use for it.
+        let _ = self.0.tell.set(tell);
+    }
+
+    fn fail(&self, cause: &io::Error) {
+        if self.0.has_failed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if let Some(tell) = self.0.tell.get() {
+            tell(&StoreError::SyncFailed {
+                file: self.0.file.clone(),
+                cause: cause.to_string(),
+            });
+        }
+    }
+}
+
+impl fmt::Debug for SyncWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SyncWatch")
+            .field(&self.has_failed())
+            .finish()
     }
 }
 
@@ -175,10 +215,7 @@ impl StorageBackend for Disk {
             return Ok(());
         }
         let synced = self.inner.sync_data();
-        if synced.is_err() {
-            self.syncs.0.store(true, Ordering::Release);
-        }
-        synced
+        synced.inspect_err(|error| self.syncs.fail(error))
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

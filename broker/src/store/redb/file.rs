@@ -14,7 +14,7 @@ use super::copy::Target;
 use super::disk::{Disk, Media, SyncWatch};
 use super::turns::Turns;
 use super::{journal, tables};
-use crate::store::StoreError;
+use crate::store::{StoreError, Tell};
 
 /// In both files, in every version of their formats, for ever.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
@@ -86,7 +86,7 @@ impl DbFile {
             name,
             settings,
             path: media.path(name),
-            syncs: SyncWatch::default(),
+            syncs: SyncWatch::new(media.path(name)),
             turns: Turns::default(),
             reopened: Default::default(),
         };
@@ -236,6 +236,11 @@ impl DbFile {
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Tells of a failed sync, after which nothing of this file counts.
+    pub(super) fn tell_of_failed_sync(&self, tell: Tell) {
+        self.syncs.tell(tell);
+    }
+
     /// What this file holds does not add up.
     pub(super) fn damaged(&self, what: impl Into<String>) -> StoreError {
         StoreError::Damaged {
@@ -313,15 +318,10 @@ fn check_version(media: &dyn Media, name: &str) -> Result<bool, StoreError> {
         return Ok(false);
     }
     let file = media.path(name);
-    let backend = media.open(name).map_err(|error| io(&file, &error))?;
-    let disk = Disk::untouched(backend).map_err(|error| io(&file, &error))?;
-    let mut builder = Database::builder();
-    builder.set_cache_size(PROBE_CACHE_BYTES);
-    let db = builder
-        .create_with_backend(disk)
-        .map_err(|error| opening(&file, error))?;
-    let read = db.begin_read().map_err(redb::Error::from);
-    let version = read.and_then(|txn| meta(&txn, FORMAT));
+    let version = match read_version(media, name) {
+        Some(version) => Ok(version),
+        None => read_version_of_unclean(media, name)?,
+    };
     match version.map_err(|error| io(&file, &error))? {
         Some(found) if found > FORMAT_VERSION => Err(StoreError::NewerFormat {
             file,
@@ -330,6 +330,31 @@ fn check_version(media: &dyn Media, name: &str) -> Result<bool, StoreError> {
         }),
         version => Ok(version.is_some()),
     }
+}
+
+/// Of a file that was closed, or whose every commit leaves it as if it were. Nothing is repaired.
+fn read_version(media: &dyn Media, name: &str) -> Option<Option<u64>> {
+    let mut builder = Database::builder();
+    builder.set_cache_size(PROBE_CACHE_BYTES);
+    let backend = Disk::new(media.open(name).ok()?, SyncWatch::default());
+    let db = builder.open_read_only_with_backend(backend).ok()?;
+    meta(&db.begin_read().ok()?, FORMAT).ok()
+}
+
+/// Of a file that must be repaired to be read, which happens in memory.
+fn read_version_of_unclean(
+    media: &dyn Media,
+    name: &str,
+) -> Result<Result<Option<u64>, redb::Error>, StoreError> {
+    let file = media.path(name);
+    let backend = media.open(name).and_then(Disk::untouched);
+    let backend = backend.map_err(|error| io(&file, &error))?;
+    let mut builder = Database::builder();
+    builder.set_cache_size(PROBE_CACHE_BYTES);
+    let opened = builder.create_with_backend(backend);
+    let db = opened.map_err(|error| opening(&file, error))?;
+    let read = db.begin_read().map_err(redb::Error::from);
+    Ok(read.and_then(|txn| meta(&txn, FORMAT)))
 }
 
 fn opening(file: &std::path::Path, error: DatabaseError) -> StoreError {

@@ -128,7 +128,7 @@ fn check_migrated(store: &RedbStore) {
             let said = record(&stream, event.seq().get()).event.encode();
             assert_eq!(event.payload().as_ref(), said);
         }
-        let positions: Vec<_> = events.iter().map(|it| it.position()).collect();
+        let positions: Vec<_> = events.iter().map(Committed::position).collect();
         assert!(positions.is_sorted(), "{positions:?}");
         let mark = store.mark(&stream, device(1)).unwrap().unwrap();
         assert_eq!(mark.device_seq, Some(number(ALL_EVENTS)));

@@ -18,6 +18,7 @@ mod disk;
 mod file;
 mod journal;
 mod pending;
+mod sessions;
 mod tables;
 mod tail;
 mod turns;
@@ -31,6 +32,8 @@ mod backup_tests;
 mod crash_tests;
 #[cfg(test)]
 mod failure_tests;
+#[cfg(test)]
+mod measures;
 #[cfg(test)]
 mod migration_tests;
 #[cfg(test)]
@@ -46,17 +49,18 @@ use bytes::Bytes;
 use syncline_protocol::{DeviceId, Seq, StreamId, SyncId, UnixMillis};
 
 use super::piece::Piece;
+use super::sessions::SessionStore;
 use super::{
     Append, Appended, Base, Committed, Conflict, Erased, EventStore, Fold, Folded, Kept, Mark,
-    Planted, ReadLimit, Receipt, StoreError, StoredEntry, StreamHead, Watch,
+    Planted, ReadLimit, Receipt, StoreError, StoredEntry, StreamHead, Tell, Watch,
 };
 use applier::Applier;
 pub use backup::{Compacted, Restored};
 use disk::{Directory, Media};
-pub(in crate::store) use file::DbFile;
 use journal::Journal;
 use pending::Pending;
 use tables::{ReadEnd, Tables};
+use tail::Tail;
 
 /// The limits of a [`RedbStore`].
 #[derive(Debug, Clone)]
@@ -122,6 +126,7 @@ impl RedbStore {
             options.cache_bytes,
             options.mark_window,
         )?);
+        sessions::make(tables.file())?;
         media.sync_names()?;
         let journal = journal.resume_after(tables.applied_to()?)?;
         apply_remainder(&journal, &tables)?;
@@ -134,13 +139,6 @@ impl RedbStore {
             mark_window: options.mark_window,
             min_free_bytes: options.min_free_bytes,
         })
-    }
-
-    /// The file of the tables, for other modules of the store that keep tables of their own in it. Their changes take turns with
-    /// the applier's, are on disk when they return, and go into backups if `tables::COPIED` names their tables.
-    #[allow(dead_code, reason = "sessions are kept there")]
-    pub(in crate::store) fn tables_file(&self) -> &DbFile {
-        self.tables.file()
     }
 
     fn journal(&self) -> MutexGuard<'_, Journal> {
@@ -158,6 +156,11 @@ impl RedbStore {
 
     /// Takes what a failed append has left in the journal after all.
     fn settle_doubt(&self, journal: &mut Journal) -> Result<(), StoreError> {
+        if journal.doubts_tables() {
+            let applied_to = self.tables.applied_to()?;
+            journal.go_on_behind(applied_to);
+            self.applier.skip_to(applied_to);
+        }
         let found: Vec<_> = journal.in_doubt()?.into_iter().map(Arc::new).collect();
         let mut heads = BTreeMap::new();
         for record in &found {
@@ -308,7 +311,7 @@ impl EventStore for RedbStore {
 
     fn position(&self) -> Result<u64, StoreError> {
         self.look_for_doubt()?;
-        Ok(self.applier.tail(|tail| tail.position()))
+        Ok(self.applier.tail(Tail::position))
     }
 
     fn seq_at(&self, stream: &StreamId, position: u64) -> Result<Seq, StoreError> {
@@ -371,7 +374,10 @@ impl EventStore for RedbStore {
         let mut journal = self.journal();
         self.settle_doubt(&mut journal)?;
         self.applier.drain()?;
-        self.tables.plant(&planted)
+        journal.doubt_tables();
+        let is_planted = self.tables.plant(&planted)?;
+        self.settle_doubt(&mut journal)?;
+        Ok(is_planted)
     }
 
     fn note(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
@@ -388,6 +394,7 @@ impl EventStore for RedbStore {
     }
 
     fn erase(&self, sync_id: &SyncId) -> Result<Erased, StoreError> {
+        self.erase_group(sync_id)?;
         // Nothing is appended meanwhile.
         let mut journal = self.journal();
         self.settle_doubt(&mut journal)?;
@@ -395,6 +402,11 @@ impl EventStore for RedbStore {
         let trimmer = self.applier.trimmer();
         trimmer.trim_durably(self.tables.applied_to()?)?;
         self.tables.erase(sync_id)
+    }
+
+    fn when_dead(&self, tell: Tell) {
+        self.journal().file().tell_of_failed_sync(Arc::clone(&tell));
+        self.tables.file().tell_of_failed_sync(tell);
     }
 
     fn watch(&self) -> Watch {

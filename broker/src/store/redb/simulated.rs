@@ -40,6 +40,7 @@ struct State {
     lost_at: Option<u64>,
     free_bytes: Option<u64>,
     failing: Option<(String, Failure)>,
+    refusals: u64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -156,6 +157,11 @@ impl SimDisk {
         self.state().failing = None;
     }
 
+    /// How often a file has refused so far.
+    pub fn refusals(&self) -> u64 {
+        self.state().refusals
+    }
+
     /// What the disk says is free. Nothing keeps writers from taking more.
     pub fn set_free_bytes(&self, bytes: u64) {
         self.state().free_bytes = Some(bytes);
@@ -192,9 +198,10 @@ impl State {
         }
     }
 
-    fn check(&self, name: &str, failure: Failure) -> io::Result<()> {
+    fn check(&mut self, name: &str, failure: Failure) -> io::Result<()> {
         match &self.failing {
             Some((failing, kind)) if failing == name && *kind == failure => {
+                self.refusals += 1;
                 Err(io::Error::other("no space left on this device"))
             }
             _ => Ok(()),

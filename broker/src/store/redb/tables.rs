@@ -17,13 +17,15 @@ use syncline_protocol::{DeviceId, Epoch, Seq, StreamId};
 use super::copy::{CopyError, Target};
 use super::disk::Media;
 use super::file::{DbFile, META, Settings, meta};
+use super::sessions;
 use crate::store::piece::Piece;
 use crate::store::{Base, Committed, StoreError, StoredEntry, StreamHead};
 pub(super) use marks::AppliedMark;
 use rows::{
-    BASES, BaseRow, ENTRIES, EVENTS, MARKS, NOTES, RECENT, STREAMS, StreamRow, corrupted,
-    entries_of, key, load_base, stream_id, stream_row,
+    BASES, BaseRow, ENTRIES, EVENTS, MARKS, NOTES, RECENT, STREAMS, StreamRow, entries_of,
+    load_base, stream_row,
 };
+pub(super) use rows::{corrupted, key, stream_id};
 
 pub(super) const FILE: &str = "tables.redb";
 
@@ -184,7 +186,7 @@ impl Tables {
 type Copy = fn(&Target, &ReadTransaction) -> Result<(), CopyError>;
 
 /// Every table of this file but `meta`: what is not here is in no backup.
-pub(super) const COPIED: [Copy; 7] = [
+pub(super) const COPIED: [Copy; 14] = [
     |to, from| to.take(from, STREAMS),
     |to, from| to.take(from, EVENTS),
     |to, from| to.take(from, MARKS),
@@ -192,6 +194,13 @@ pub(super) const COPIED: [Copy; 7] = [
     |to, from| to.take(from, BASES),
     |to, from| to.take(from, ENTRIES),
     |to, from| to.take(from, NOTES),
+    |to, from| to.take(from, sessions::SESSIONS),
+    |to, from| to.take(from, sessions::SUBSCRIPTIONS),
+    |to, from| to.take(from, sessions::CURSORS),
+    |to, from| to.take(from, sessions::QUEUES),
+    |to, from| to.take(from, sessions::SUMS),
+    |to, from| to.take(from, sessions::PACKETS),
+    |to, from| to.take(from, sessions::RETAINED),
 ];
 
 /// Makes all tables, so that nobody has to ask whether there are any.

@@ -8,7 +8,7 @@ use syncline_protocol::{DeviceId, Seq, StreamId, UnixMillis};
 
 use super::pending::{Pending, What};
 use crate::store::piece::Piece;
-use crate::store::{Footprint, StreamHead};
+use crate::store::{Committed, Footprint, StreamHead};
 
 /// Journaled records in the order of their positions, and the same by stream.
 #[derive(Debug, Default)]
@@ -48,6 +48,11 @@ impl Tail {
     /// Of the last record that was ever journaled.
     pub(super) fn position(&self) -> u64 {
         self.position
+    }
+
+    /// Nothing up to this position comes any more.
+    pub(super) fn skip_to(&mut self, position: u64) {
+        self.position = self.position.max(position);
     }
 
     /// Takes journaled records and the heads that they lead to.
@@ -161,7 +166,7 @@ impl Tail {
         let events = &self.streams.get(stream)?.events;
         let had = events.partition_point(|record| record.position <= position);
         let last = events.get(had.checked_sub(1)?)?;
-        last.committed().map(|event| event.seq())
+        last.committed().map(Committed::seq)
     }
 
     /// Gathers from the cursor to the head, unless the tail does not reach back to the cursor.

@@ -4,7 +4,6 @@ use std::fs;
 
 use tempfile::TempDir;
 
-use super::tail::Tail;
 use super::*;
 use crate::store::contract::{
     ALL, Harness, WINDOW, append, at, batch, contract_suite, device, read_all, seqs, stream,

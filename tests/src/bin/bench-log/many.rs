@@ -35,11 +35,11 @@ pub(crate) fn run(events: u64, streams: u64) -> Result<(), Box<dyn Error>> {
     let begin = Instant::now();
     let broker = Setup::new().data(&data).start();
     println!("  ready after {:.2} s", begin.elapsed().as_secs_f64());
-    println!("  resident then: {} MB", resident_mb(broker.id())?);
+    println!("  resident then: {} MB", broker.resident_bytes() / 1_000_000);
     touch(broker.mqtt(), streams)?;
     println!(
         "  resident with {ACTIVE} active streams: {} MB",
-        resident_mb(broker.id())?
+        broker.resident_bytes() / 1_000_000
     );
     Ok(())
 }
@@ -107,17 +107,6 @@ fn touch(address: std::net::SocketAddr, streams: u64) -> Result<(), Box<dyn Erro
 
 fn stream_name(number: u64) -> String {
     stream_id(number).sync_id.to_string()
-}
-
-/// VmRSS of /proc, in MB.
-fn resident_mb(process: u32) -> Result<u64, Box<dyn Error>> {
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .ok_or("no VmRSS")?;
-    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kilobytes / 1_000)
 }
 
 pub(crate) fn bytes_in(folder: &Path) -> std::io::Result<u64> {

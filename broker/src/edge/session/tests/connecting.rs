@@ -8,6 +8,21 @@ use mqtt_protocol_core::mqtt::packet::MaximumPacketSize;
 fn a_v5_connack_says_what_this_broker_does() {
     let mut talk = Talk::fresh(Version::V5_0);
     talk.say(connect(Version::V5_0, "", None, vec![]));
+    let Some(Action::Open {
+        client_id,
+        identity,
+        opening,
+    }) = talk.session.next_action()
+    else {
+        panic!()
+    };
+    assert!(client_id == "auto-1" && !identity.given);
+    assert_eq!(
+        (opening.clean, opening.expiry_ms, opening.v5),
+        (true, 0, true)
+    );
+    assert!(talk.hear().is_empty(), "its session is awaited");
+    talk.session.opened(talk.now, false);
     let packets = talk.hear();
     let [Packet::V5_0Connack(connack)] = &packets[..] else {
         panic!("{packets:?}")
@@ -27,8 +42,6 @@ fn a_v5_connack_says_what_this_broker_does() {
     ] {
         assert!(said.contains(name), "{name} in {said}");
     }
-    assert!(matches!(talk.session.next_action(),
-        Some(Action::Accepted { client_id, identity }) if client_id == "auto-1" && !identity.given));
 }
 
 #[test]
@@ -36,6 +49,7 @@ fn a_client_that_takes_no_connack_is_closed() {
     let mut talk = Talk::fresh(Version::V5_0);
     let small = Property::MaximumPacketSize(MaximumPacketSize::new(10).unwrap());
     talk.say(connect(Version::V5_0, DEVICE, None, vec![small]));
+    talk.open(false);
     assert!(matches!(talk.end(), EndReason::Refused(_)));
     assert!(talk.session.next_action().is_none());
 }
@@ -46,7 +60,7 @@ fn an_empty_client_id_at_3_1_1_needs_a_clean_session() {
     talk.say(connect(Version::V3_1_1, "", None, vec![]));
     assert!(matches!(
         talk.session.next_action(),
-        Some(Action::Accepted { .. })
+        Some(Action::Open { .. })
     ));
     let mut talk = Talk::fresh(Version::V3_1_1);
     let connect = b"\x10\x0c\x00\x04MQTT\x04\x00\x00\x00\x00\x00";
@@ -76,7 +90,7 @@ fn event_4_the_device_of_a_v5_connect_is_its_property() {
     let props = [("device", OTHER), ("name", "Kitchen")]
         .map(|(key, value)| Property::UserProperty(UserProperty::new(key, value).unwrap()));
     talk.say(connect(Version::V5_0, DEVICE, None, props.to_vec()));
-    let Some(Action::Accepted { identity, .. }) = talk.session.next_action() else {
+    let Some(Action::Open { identity, .. }) = talk.session.next_action() else {
         panic!()
     };
     assert_eq!(identity.device.to_string(), OTHER);
@@ -126,8 +140,9 @@ fn keep_alive_0_never_ends_and_a_connect_must_come_in_time() {
     let mut talk = Talk::fresh(Version::V3_1_1);
     talk.bytes("\u{10}\u{0e}\0\u{04}MQTT\u{04}\u{02}\0\0\0\u{02}ü".as_bytes());
     assert!(
-        matches!(talk.session.next_action(), Some(Action::Accepted { client_id, .. }) if client_id == "ü")
+        matches!(talk.session.next_action(), Some(Action::Open { client_id, .. }) if client_id == "ü")
     );
+    talk.session.opened(talk.now, false);
     assert_eq!(talk.session.next_timeout(), None);
     let mut talk = Talk::fresh(Version::V5_0);
     talk.session.tick(talk.now + Duration::from_secs(10));

@@ -28,7 +28,7 @@ pub(super) const ENTRIES: TableDefinition<'_, EntryKey<'_>, &[u8]> =
 /// Name to what whoever opens the store has noted.
 pub(super) const NOTES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("notes");
 
-pub(super) type StreamKey<'a> = (&'a str, &'a str);
+pub(in crate::store::redb) type StreamKey<'a> = (&'a str, &'a str);
 pub(super) type StreamColumns = (u64, u64, u64, u64, u64, u32, u64, u64);
 pub(super) type MarkKey = (u64, [u8; 16]);
 /// Seq up to which it has absorbed, device_seq (0: none), base_seq, timestamp, counter, accepted_at, rows of recent events.
@@ -153,14 +153,14 @@ pub(super) fn load_row(
         .transpose()
 }
 
-pub(super) fn key(stream: &StreamId) -> StreamKey<'_> {
+pub(in crate::store::redb) fn key(stream: &StreamId) -> StreamKey<'_> {
     (
         stream.sync_id.as_str(),
         stream.channel.as_ref().map_or("", Channel::as_str),
     )
 }
 
-pub(super) fn stream_id((sync_id, channel): StreamKey<'_>) -> Option<StreamId> {
+pub(in crate::store::redb) fn stream_id((sync_id, channel): StreamKey<'_>) -> Option<StreamId> {
     let channel = match channel {
         "" => None,
         name => Some(name.parse().ok()?),
@@ -177,6 +177,6 @@ pub(super) fn entries_of(number: u64) -> std::ops::Range<EntryKey<'static>> {
 }
 
 /// For what the checksums of redb let through although this program never wrote it.
-pub(super) fn corrupted(what: &str) -> redb::Error {
+pub(in crate::store::redb) fn corrupted(what: &str) -> redb::Error {
     redb::Error::Corrupted(format!("{what} is garbled"))
 }

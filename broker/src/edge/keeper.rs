@@ -1,0 +1,317 @@
+//! The thread that reads and writes sessions. What is asked is done in order, and what is written meanwhile goes into one
+//! commit. Bounded by its askers: each connection has one question and one save open at most.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use syncline_protocol::UnixMillis;
+
+use super::session::Opening;
+use crate::store::StoreError;
+use crate::store::sessions::{
+    LoadedSession, MqttVersion, SessionChange, SessionKey, SessionStore, StoredSession,
+};
+
+/// Sessions in one page of the store's list.
+const PAGE: usize = 256;
+
+/// Changes in one commit, give or take those of one asker.
+const COMMIT_CHANGES_MAX: usize = 1_024;
+
+/// Hears whether a write is on disk.
+pub(crate) type Written = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// Hears what there is of a session.
+pub(crate) type Opened = Box<dyn FnOnce(Result<Option<LoadedSession>, StoreError>) + Send>;
+
+enum Job {
+    Write(Vec<SessionChange>, Option<Written>),
+    Open(SessionKey, Opening, UnixMillis, Opened),
+    Flush(Sender<()>),
+}
+
+/// The handle of the thread. Dropped, it ends once all is done.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    jobs: Mutex<Option<Sender<Job>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    /// Starts the thread.
+    pub(crate) fn start(store: Arc<dyn SessionStore>) -> Result<Self, StoreError> {
+        let (jobs, waiting) = mpsc::channel();
+        let builder = thread::Builder::new().name("sessions".to_owned());
+        let thread = builder.spawn(move || run(&*store, &waiting));
+        let thread = thread.map_err(|error| StoreError::Thread(error.to_string()))?;
+        Ok(Self {
+            jobs: Mutex::new(Some(jobs)),
+            thread: Some(thread),
+        })
+    }
+
+    /// Writes, and tells who asked.
+    pub(crate) fn write(&self, changes: Vec<SessionChange>, written: Option<Written>) {
+        self.ask(Job::Write(changes, written));
+    }
+
+    /// Begins a session, with what was kept of it, unless the opening is clean or its time is over.
+    pub(crate) fn open(&self, key: SessionKey, opening: Opening, now: UnixMillis, opened: Opened) {
+        self.ask(Job::Open(key, opening, now, opened));
+    }
+
+    /// Waits until everything that was asked before is done. Blocks.
+    pub(crate) fn flush(&self) {
+        let (done, is_done) = mpsc::channel();
+        self.ask(Job::Flush(done));
+        // Whether it was done or never will be.
+        let _ = is_done.recv();
+    }
+
+    /// A job of a keeper that has ended is dropped, and with it the asker's connection: the broker ends.
+    fn ask(&self, job: Job) {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(jobs) = jobs.as_ref() {
+            let _ = jobs.send(job);
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        drop(self.jobs.get_mut().map(Option::take));
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of the sessions panicked");
+        }
+    }
+}
+
+/// Takes over from an earlier run: who was connected then left just now. Every session and when it ends. Blocks.
+pub(crate) fn take_over(
+    store: &dyn SessionStore,
+    now: UnixMillis,
+    mut found: impl FnMut(SessionKey, UnixMillis),
+) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        let page = store.sessions(after.as_ref(), PAGE)?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        after = Some(last.key.clone());
+        let cut = page.iter().filter(|it| it.left_at.is_none());
+        let leave = |it: &StoredSession| SessionChange::Leave {
+            key: it.key.clone(),
+            expiry_ms: it.expiry_ms,
+            left_at: now,
+        };
+        store.write(&cut.map(leave).collect::<Vec<_>>())?;
+        for session in page {
+            let ends_at = session.ends_at().unwrap_or(now.plus(session.expiry_ms));
+            found(session.key, ends_at);
+        }
+    }
+}
+
+fn run(store: &dyn SessionStore, waiting: &Receiver<Job>) {
+    let mut commit = Commit::default();
+    while let Ok(job) = waiting.recv() {
+        commit.take(store, job);
+        while commit.changes.len() < COMMIT_CHANGES_MAX
+            && let Ok(job) = waiting.try_recv()
+        {
+            commit.take(store, job);
+        }
+        commit.make(store);
+    }
+}
+
+/// Writes that share a commit.
+#[derive(Default)]
+struct Commit {
+    changes: Vec<SessionChange>,
+    askers: Vec<Written>,
+}
+
+impl Commit {
+    fn take(&mut self, store: &dyn SessionStore, job: Job) {
+        match job {
+            Job::Write(changes, written) => {
+                self.changes.extend(changes);
+                self.askers.extend(written);
+            }
+            Job::Open(key, opening, now, opened) => {
+                self.make(store);
+                opened(guarded(|| open(store, key, opening, now)));
+            }
+            Job::Flush(done) => {
+                self.make(store);
+                drop(done);
+            }
+        }
+    }
+
+    fn make(&mut self, store: &dyn SessionStore) {
+        let (changes, askers) = (
+            std::mem::take(&mut self.changes),
+            std::mem::take(&mut self.askers),
+        );
+        if changes.is_empty() && askers.is_empty() {
+            return;
+        }
+        let written = guarded(|| store.write(&changes).map(drop));
+        if let Err(error) = &written {
+            tracing::warn!(%error, changes = changes.len(), "sessions were not kept");
+        }
+        askers.into_iter().for_each(|asker| asker(written.clone()));
+    }
+}
+
+/// Whoever waits is told, come what may.
+fn guarded<T>(act: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let panicked = || StoreError::Thread("the thread of the sessions panicked".to_owned());
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|_| Err(panicked()))
+}
+
+fn open(
+    store: &dyn SessionStore,
+    key: SessionKey,
+    opening: Opening,
+    now: UnixMillis,
+) -> Result<Option<LoadedSession>, StoreError> {
+    let lives = |it: &LoadedSession| it.session.ends_at().is_none_or(|ends_at| ends_at > now);
+    let loaded = match opening.clean {
+        true => None,
+        false => store.load(&key)?.filter(lives),
+    };
+    let mut changes = Vec::new();
+    if loaded.is_none() {
+        changes.push(SessionChange::End(key.clone()));
+    }
+    if loaded.is_some() || opening.expiry_ms > 0 {
+        changes.push(SessionChange::Begin(StoredSession {
+            key,
+            version: match opening.v5 {
+                true => MqttVersion::V5,
+                false => MqttVersion::V3,
+            },
+            expiry_ms: opening.expiry_ms,
+            left_at: None,
+            position: 0,
+        }));
+    }
+    store.write(&changes)?;
+    Ok(loaded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sessions::contract::{key, session, subscription};
+    use crate::store::sessions::memory::MemorySessions;
+
+    const NOW: UnixMillis = UnixMillis::new(1_000_000);
+
+    fn kept(left_at: Option<UnixMillis>) -> Arc<MemorySessions> {
+        let store = Arc::new(MemorySessions::default());
+        let changes = [
+            SessionChange::Begin(StoredSession {
+                left_at,
+                ..session("a")
+            }),
+            SessionChange::Subscribe(key("a"), subscription("sync/#")),
+        ];
+        store.write(&changes).unwrap();
+        store
+    }
+
+    fn opening(clean: bool, expiry_ms: u64) -> Opening {
+        Opening {
+            clean,
+            expiry_ms,
+            v5: true,
+        }
+    }
+
+    fn opened(store: &Arc<MemorySessions>, opening: Opening, now: UnixMillis) -> bool {
+        let keeper = Keeper::start(Arc::clone(store) as Arc<dyn SessionStore>).unwrap();
+        let (tell, told) = mpsc::channel();
+        let tell = move |loaded: Result<Option<LoadedSession>, StoreError>| {
+            tell.send(loaded.unwrap().is_some()).unwrap();
+        };
+        keeper.open(key("a"), opening, now, Box::new(tell));
+        told.recv().unwrap()
+    }
+
+    #[test]
+    fn a_session_is_resumed_until_its_time_is_over() {
+        for (now, present) in [(NOW.plus(59_999), true), (NOW.plus(60_000), false)] {
+            let store = kept(Some(NOW));
+            assert_eq!(opened(&store, opening(false, 9_000), now), present);
+            let loaded = store.load(&key("a")).unwrap().unwrap();
+            assert_eq!(loaded.subscriptions.len(), usize::from(present));
+            assert_eq!(
+                (loaded.session.expiry_ms, loaded.session.left_at),
+                (9_000, None)
+            );
+        }
+    }
+
+    #[test]
+    fn a_clean_start_removes_what_was_kept() {
+        let store = kept(Some(NOW));
+        assert!(!opened(&store, opening(true, 0), NOW));
+        assert_eq!(store.load(&key("a")).unwrap(), None);
+        let store = kept(None);
+        assert!(!opened(&store, opening(true, 5), NOW));
+        assert!(
+            store
+                .load(&key("a"))
+                .unwrap()
+                .unwrap()
+                .subscriptions
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn who_was_connected_when_the_broker_died_left_when_it_started_again() {
+        for (left_at, ends_at) in [
+            (None, NOW.plus(60_000)),
+            (Some(UnixMillis::new(5)), UnixMillis::new(60_005)),
+        ] {
+            let store = kept(left_at);
+            let mut found = Vec::new();
+            take_over(&*store, NOW, |key, at| found.push((key, at))).unwrap();
+            assert_eq!(found, [(key("a"), ends_at)]);
+            let session = store.load(&key("a")).unwrap().unwrap().session;
+            assert_eq!(
+                session.ends_at(),
+                Some(ends_at),
+                "and stays so at the next start"
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_asked_before_the_end_is_done() {
+        let store = kept(None);
+        let keeper = Keeper::start(Arc::clone(&store) as Arc<dyn SessionStore>).unwrap();
+        for n in 0..50 {
+            let follow = subscription(&format!("sync/g{n}/events"));
+            keeper.write(vec![SessionChange::Subscribe(key("a"), follow)], None);
+        }
+        keeper.flush();
+        assert_eq!(
+            store.load(&key("a")).unwrap().unwrap().subscriptions.len(),
+            51
+        );
+        keeper.write(vec![SessionChange::End(key("a"))], None);
+        drop(keeper);
+        assert_eq!(store.load(&key("a")).unwrap(), None);
+    }
+}

@@ -1,0 +1,669 @@
+//! Sessions in `tables.redb`. Each session has a number; its rows are found by it.
+
+use std::ops::Bound;
+
+use redb::{
+    ReadTransaction, ReadableTable, Table, TableDefinition, TableError, Value, WriteTransaction,
+};
+use syncline_protocol::{Epoch, Filter, Seq, StreamId, SyncId, UnixMillis};
+
+use super::RedbStore;
+use super::file::{DbFile, meta_of, set_meta};
+use super::tables::{corrupted, key as stream_key, stream_id};
+use crate::store::sessions::codec::{
+    read_message, read_subscription, write_message, write_subscription,
+};
+use crate::store::sessions::message::QueueSum;
+use crate::store::sessions::{
+    Cursor, Lag, LoadedSession, Message, MqttVersion, PacketId, Progress, QueueLimit, QueueNumber,
+    Queued, SessionChange, SessionKey, SessionStore, Side, StoredSession, StoredSubscription,
+    Written, names_group,
+};
+use crate::store::{ReadLimit, StoreError};
+
+const LAST_NUMBER: &str = "last_session_number";
+
+/// Principal and client id to number, version, expiry, when it left (0: connected), position.
+pub(super) const SESSIONS: TableDefinition<'_, SessionNames<'_>, SessionColumns> =
+    TableDefinition::new("sessions");
+/// Number and filter to [`write_subscription`].
+pub(super) const SUBSCRIPTIONS: TableDefinition<'_, (u64, &str), &[u8]> =
+    TableDefinition::new("session_subscriptions");
+/// Number, filter, sync id and channel to how it lags (0: not, 1: after a seq, 2: after a state), epoch, seq, sent, and
+/// whether a state is due.
+pub(super) const CURSORS: TableDefinition<'_, CursorKey<'_>, CursorColumns> =
+    TableDefinition::new("session_cursors");
+/// Number and place to [`write_message`].
+pub(super) const QUEUES: TableDefinition<'_, (u64, u64), &[u8]> =
+    TableDefinition::new("session_queues");
+/// Number to the last place given, messages and bytes.
+pub(super) const SUMS: TableDefinition<'_, u64, (u64, u64, u64)> =
+    TableDefinition::new("session_queue_sums");
+/// Number, side and packet id.
+pub(super) const PACKETS: TableDefinition<'_, (u64, u8, u16), ()> =
+    TableDefinition::new("session_packets");
+/// Topic to [`write_message`].
+pub(super) const RETAINED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("retained");
+
+pub(super) type SessionNames<'a> = (&'a str, &'a str);
+pub(super) type SessionColumns = (u64, u8, u64, u64, u64);
+pub(super) type CursorKey<'a> = (u64, &'a str, &'a str, &'a str);
+pub(super) type CursorColumns = (u8, u64, u64, u64, bool);
+
+/// Makes the tables if they are not there.
+pub(super) fn make(file: &DbFile) -> Result<(), StoreError> {
+    let made = file.view(|txn| match txn.open_table(RETAINED) {
+        Ok(_) => Ok(true),
+        Err(TableError::TableDoesNotExist(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    })?;
+    if made {
+        return Ok(());
+    }
+    file.change(|txn| {
+        txn.open_table(SESSIONS)?;
+        txn.open_table(SUBSCRIPTIONS)?;
+        txn.open_table(CURSORS)?;
+        txn.open_table(QUEUES)?;
+        txn.open_table(SUMS)?;
+        txn.open_table(PACKETS)?;
+        txn.open_table(RETAINED)?;
+        Ok(())
+    })
+}
+
+impl SessionStore for RedbStore {
+    fn write(&self, changes: &[SessionChange]) -> Result<Written, StoreError> {
+        if changes.is_empty() {
+            return Ok(Written::default());
+        }
+        self.tables.file().change(|txn| {
+            txn.set_quick_repair(true);
+            let mut writing = Writing {
+                txn,
+                written: Written::default(),
+            };
+            changes
+                .iter()
+                .try_for_each(|change| writing.change(change))?;
+            Ok(writing.written)
+        })
+    }
+
+    fn sessions(
+        &self,
+        after: Option<&SessionKey>,
+        limit: usize,
+    ) -> Result<Vec<StoredSession>, StoreError> {
+        self.tables.file().view(|txn| {
+            let table = txn.open_table(SESSIONS)?;
+            let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(names(key)));
+            let found = table.range::<SessionNames<'_>>((start, Bound::Unbounded))?;
+            found
+                .take(limit)
+                .map(|entry| {
+                    let (key, columns) = entry?;
+                    Ok(read_session(key.value(), columns.value())?.1)
+                })
+                .collect()
+        })
+    }
+
+    fn load(&self, key: &SessionKey) -> Result<Option<LoadedSession>, StoreError> {
+        self.tables.file().view(|txn| {
+            let Some(columns) = txn.open_table(SESSIONS)?.get(names(key))? else {
+                return Ok(None);
+            };
+            let (number, session) = read_session(names(key), columns.value())?;
+            Ok(Some(LoadedSession {
+                session,
+                subscriptions: load_subscriptions(txn, number)?,
+                cursors: load_cursors(txn, number)?,
+                packets: load_packets(txn, number)?,
+            }))
+        })
+    }
+
+    fn queued(
+        &self,
+        key: &SessionKey,
+        after: QueueNumber,
+        limit: ReadLimit,
+    ) -> Result<Vec<Queued>, StoreError> {
+        self.tables.file().view(|txn| {
+            let Some(columns) = txn.open_table(SESSIONS)?.get(names(key))? else {
+                return Ok(Vec::new());
+            };
+            let number = columns.value().0;
+            let table = txn.open_table(QUEUES)?;
+            let later = (
+                Bound::Excluded((number, after.0)),
+                Bound::Included((number, u64::MAX)),
+            );
+            let (mut queued, mut bytes) = (Vec::new(), 0);
+            for entry in table.range::<(u64, u64)>(later)?.take(limit.events) {
+                let (place, message) = entry?;
+                let message = stored_message(message.value())?;
+                bytes += message.weight();
+                if bytes > limit.bytes as u64 && !queued.is_empty() {
+                    break;
+                }
+                let number = QueueNumber(place.value().1);
+                queued.push(Queued { number, message });
+            }
+            Ok(queued)
+        })
+    }
+
+    fn retained(&self, topic: &str) -> Result<Option<Message>, StoreError> {
+        self.tables.file().view(|txn| {
+            let message = txn.open_table(RETAINED)?.get(topic)?;
+            message.map(|it| stored_message(it.value())).transpose()
+        })
+    }
+
+    fn retained_after(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Message>, StoreError> {
+        self.tables.file().view(|txn| {
+            let table = txn.open_table(RETAINED)?;
+            let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let found = table.range::<&str>((start, Bound::Unbounded))?;
+            found
+                .take(limit)
+                .map(|entry| stored_message(entry?.1.value()))
+                .collect()
+        })
+    }
+
+    fn erase_group(&self, group: &SyncId) -> Result<usize, StoreError> {
+        self.tables.file().change(|txn| {
+            txn.set_quick_repair(true);
+            let mut erased = 0;
+            txn.open_table(CURSORS)?.retain(|(_, filter, of, _), _| {
+                let goes = of == group.as_str() || text_names_group(filter, group);
+                erased += usize::from(goes);
+                !goes
+            })?;
+            txn.open_table(SUBSCRIPTIONS)?.retain(|(_, filter), _| {
+                let goes = text_names_group(filter, group);
+                erased += usize::from(goes);
+                !goes
+            })?;
+            Ok(erased)
+        })
+    }
+}
+
+/// One commit.
+struct Writing<'a> {
+    txn: &'a WriteTransaction,
+    written: Written,
+}
+
+impl Writing<'_> {
+    fn change(&mut self, change: &SessionChange) -> Result<(), redb::Error> {
+        match change {
+            SessionChange::Begin(session) => self.begin(session),
+            SessionChange::Retain(message) => {
+                let mut table = self.txn.open_table(RETAINED)?;
+                table.insert(message.topic.as_str(), write_message(message).as_slice())?;
+                Ok(())
+            }
+            SessionChange::Clear(topic) => {
+                self.txn.open_table(RETAINED)?.remove(topic.as_str())?;
+                Ok(())
+            }
+            SessionChange::End(key)
+            | SessionChange::Leave { key, .. }
+            | SessionChange::Subscribe(key, _)
+            | SessionChange::Unsubscribe(key, _)
+            | SessionChange::Progress(key, _)
+            | SessionChange::Enqueue(key, ..)
+            | SessionChange::Dequeue(key, _)
+            | SessionChange::Open(key, _)
+            | SessionChange::Close(key, _) => match self.row(key)? {
+                Some(row) => self.change_of(key, row, change),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn row(&self, key: &SessionKey) -> Result<Option<SessionColumns>, redb::Error> {
+        let table = self.txn.open_table(SESSIONS)?;
+        let row = table.get(names(key))?;
+        Ok(row.map(|row| row.value()))
+    }
+
+    fn put_row(&self, key: &SessionKey, row: SessionColumns) -> Result<(), redb::Error> {
+        self.txn.open_table(SESSIONS)?.insert(names(key), row)?;
+        Ok(())
+    }
+
+    fn begin(&self, session: &StoredSession) -> Result<(), redb::Error> {
+        let (number, position) = match self.row(&session.key)? {
+            Some((number, _, _, _, position)) => (number, position),
+            None => (self.new_number()?, session.position),
+        };
+        let left_at = session.left_at.map_or(0, UnixMillis::get);
+        let version = match session.version {
+            MqttVersion::V3 => 3,
+            MqttVersion::V5 => 5,
+        };
+        let row = (number, version, session.expiry_ms, left_at, position);
+        self.put_row(&session.key, row)
+    }
+
+    fn new_number(&self) -> Result<u64, redb::Error> {
+        let number = meta_of(self.txn, LAST_NUMBER)?.unwrap_or(0) + 1;
+        set_meta(self.txn, LAST_NUMBER, number)?;
+        Ok(number)
+    }
+
+    /// A change to a session that is there.
+    fn change_of(
+        &mut self,
+        key: &SessionKey,
+        row: SessionColumns,
+        change: &SessionChange,
+    ) -> Result<(), redb::Error> {
+        let (number, version, _, _, position) = row;
+        match change {
+            SessionChange::End(_) => self.end(key, number),
+            SessionChange::Leave {
+                expiry_ms, left_at, ..
+            } => self.put_row(key, (number, version, *expiry_ms, left_at.get(), position)),
+            SessionChange::Subscribe(_, it) => self.subscribe(number, it),
+            SessionChange::Unsubscribe(_, filter) => self.unsubscribe(number, filter.as_str()),
+            SessionChange::Progress(_, progress) => {
+                let (number, version, expiry, left_at, _) = row;
+                self.put_row(key, (number, version, expiry, left_at, progress.position))?;
+                self.progress(number, progress)
+            }
+            SessionChange::Enqueue(_, message, limit) => self.enqueue(number, message, limit),
+            SessionChange::Dequeue(_, through) => self.dequeue(number, *through),
+            SessionChange::Open(_, id) => {
+                let mut table = self.txn.open_table(PACKETS)?;
+                table.insert((number, side(id.side), id.id), ())?;
+                Ok(())
+            }
+            SessionChange::Close(_, id) => {
+                let mut table = self.txn.open_table(PACKETS)?;
+                table.remove((number, side(id.side), id.id))?;
+                Ok(())
+            }
+            SessionChange::Begin(_) | SessionChange::Retain(_) | SessionChange::Clear(_) => Ok(()),
+        }
+    }
+
+    fn end(&self, key: &SessionKey, number: u64) -> Result<(), redb::Error> {
+        let txn = self.txn;
+        txn.open_table(SESSIONS)?.remove(names(key))?;
+        let next = number + 1;
+        clear(
+            &mut txn.open_table(SUBSCRIPTIONS)?,
+            (number, "")..(next, ""),
+        )?;
+        let cursors = (number, "", "", "")..(next, "", "", "");
+        clear(&mut txn.open_table(CURSORS)?, cursors)?;
+        clear(&mut txn.open_table(QUEUES)?, (number, 0)..(next, 0))?;
+        txn.open_table(SUMS)?.remove(number)?;
+        clear(&mut txn.open_table(PACKETS)?, (number, 0, 0)..(next, 0, 0))
+    }
+
+    fn subscribe(&self, number: u64, it: &StoredSubscription) -> Result<(), redb::Error> {
+        let filter = it.filter.as_str();
+        self.unsubscribe(number, filter)?;
+        let mut table = self.txn.open_table(SUBSCRIPTIONS)?;
+        table.insert((number, filter), write_subscription(it).as_slice())?;
+        Ok(())
+    }
+
+    fn unsubscribe(&self, number: u64, filter: &str) -> Result<(), redb::Error> {
+        self.txn
+            .open_table(SUBSCRIPTIONS)?
+            .remove((number, filter))?;
+        let next = format!("{filter}\0");
+        let cursors = (number, filter, "", "")..(number, next.as_str(), "", "");
+        clear(&mut self.txn.open_table(CURSORS)?, cursors)
+    }
+
+    fn progress(&self, number: u64, progress: &Progress) -> Result<(), redb::Error> {
+        let mut subscriptions = self.txn.open_table(SUBSCRIPTIONS)?;
+        for (filter, scans) in &progress.scans {
+            let key = (number, filter.as_str());
+            let before = subscriptions
+                .get(key)?
+                .map(|row| stored_subscription(filter.as_str(), row.value()))
+                .transpose()?;
+            if let Some(mut it) = before {
+                it.scans = scans.clone();
+                subscriptions.insert(key, write_subscription(&it).as_slice())?;
+            }
+        }
+        let mut cursors = self.txn.open_table(CURSORS)?;
+        for (filter, stream) in &progress.drop {
+            cursors.remove(cursor_key(number, filter, stream))?;
+        }
+        for it in &progress.put {
+            if subscriptions.get((number, it.filter.as_str()))?.is_some() {
+                let key = cursor_key(number, &it.filter, &it.stream);
+                cursors.insert(key, cursor_columns(it))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn enqueue(
+        &mut self,
+        number: u64,
+        message: &Message,
+        limit: &QueueLimit,
+    ) -> Result<(), redb::Error> {
+        let mut sums = self.txn.open_table(SUMS)?;
+        let mut sum = sum_of(&sums, number)?;
+        let Some(place) = sum.take(message, limit) else {
+            self.written.refused += 1;
+            return Ok(());
+        };
+        sums.insert(number, (sum.last, sum.messages, sum.bytes))?;
+        let mut queues = self.txn.open_table(QUEUES)?;
+        queues.insert((number, place.0), write_message(message).as_slice())?;
+        Ok(())
+    }
+
+    fn dequeue(&self, number: u64, through: QueueNumber) -> Result<(), redb::Error> {
+        let mut sums = self.txn.open_table(SUMS)?;
+        let mut sum = sum_of(&sums, number)?;
+        let mut queues = self.txn.open_table(QUEUES)?;
+        for entry in queues.range((number, 0)..=(number, through.0))? {
+            sum.give(&stored_message(entry?.1.value())?);
+        }
+        clear(&mut queues, (number, 0)..(number, through.0 + 1))?;
+        sums.insert(number, (sum.last, sum.messages, sum.bytes))?;
+        Ok(())
+    }
+}
+
+fn clear<'k, K: redb::Key + 'static, V: Value + 'static>(
+    table: &mut Table<'_, K, V>,
+    range: std::ops::Range<K::SelfType<'k>>,
+) -> Result<(), redb::Error> {
+    table.retain_in::<K::SelfType<'k>, _>(range, |_, _| false)?;
+    Ok(())
+}
+
+fn sum_of(
+    table: &impl ReadableTable<u64, (u64, u64, u64)>,
+    number: u64,
+) -> Result<QueueSum, redb::Error> {
+    let (last, messages, bytes) = table.get(number)?.map_or((0, 0, 0), |row| row.value());
+    Ok(QueueSum {
+        last,
+        messages,
+        bytes,
+    })
+}
+
+fn load_subscriptions(
+    txn: &ReadTransaction,
+    number: u64,
+) -> Result<Vec<StoredSubscription>, redb::Error> {
+    let table = txn.open_table(SUBSCRIPTIONS)?;
+    table
+        .range((number, "")..(number + 1, ""))?
+        .map(|entry| {
+            let (key, row) = entry?;
+            stored_subscription(key.value().1, row.value())
+        })
+        .collect()
+}
+
+fn load_cursors(txn: &ReadTransaction, number: u64) -> Result<Vec<Cursor>, redb::Error> {
+    let table = txn.open_table(CURSORS)?;
+    let mut cursors = Vec::new();
+    for entry in table.range((number, "", "", "")..(number + 1, "", "", ""))? {
+        let (key, columns) = entry?;
+        let (_, filter, sync_id, channel) = key.value();
+        let (events, state) = read_cursor(columns.value())?;
+        cursors.push(Cursor {
+            filter: stored_filter(filter)?,
+            stream: stream_id((sync_id, channel)).ok_or_else(|| corrupted("a stream's name"))?,
+            events,
+            state,
+        });
+    }
+    Ok(cursors)
+}
+
+fn load_packets(txn: &ReadTransaction, number: u64) -> Result<Vec<PacketId>, redb::Error> {
+    let table = txn.open_table(PACKETS)?;
+    table
+        .range((number, 0, 0)..(number + 1, 0, 0))?
+        .map(|entry| {
+            let (key, _) = entry?;
+            let (_, side, id) = key.value();
+            let side = match side {
+                0 => Side::Client,
+                1 => Side::Broker,
+                _ => return Err(corrupted("the side of a packet id")),
+            };
+            Ok(PacketId { side, id })
+        })
+        .collect()
+}
+
+fn read_session(
+    (principal, client_id): SessionNames<'_>,
+    (number, version, expiry_ms, left_at, position): SessionColumns,
+) -> Result<(u64, StoredSession), redb::Error> {
+    let version = match version {
+        3 => MqttVersion::V3,
+        5 => MqttVersion::V5,
+        _ => return Err(corrupted("the version of a session")),
+    };
+    let session = StoredSession {
+        key: SessionKey {
+            principal: principal.to_owned(),
+            client_id: client_id.to_owned(),
+        },
+        version,
+        expiry_ms,
+        left_at: (left_at > 0).then(|| UnixMillis::new(left_at)),
+        position,
+    };
+    Ok((number, session))
+}
+
+fn names(key: &SessionKey) -> SessionNames<'_> {
+    (&key.principal, &key.client_id)
+}
+
+fn cursor_key<'a>(number: u64, filter: &'a Filter, stream: &'a StreamId) -> CursorKey<'a> {
+    let (sync_id, channel) = stream_key(stream);
+    (number, filter.as_str(), sync_id, channel)
+}
+
+fn cursor_columns(cursor: &Cursor) -> CursorColumns {
+    match cursor.events {
+        Lag::None => (0, 0, 0, 0, cursor.state),
+        Lag::After { epoch, seq, sent } => (1, epoch.get(), seq.get(), sent.get(), cursor.state),
+        Lag::State => (2, 0, 0, 0, cursor.state),
+    }
+}
+
+fn read_cursor(columns: CursorColumns) -> Result<(Lag, bool), redb::Error> {
+    let (kind, epoch, seq, sent, state) = columns;
+    let lag = match kind {
+        0 => Lag::None,
+        1 => Lag::After {
+            epoch: Epoch::new(epoch),
+            seq: stored_seq(seq)?,
+            sent: stored_seq(sent)?,
+        },
+        2 => Lag::State,
+        _ => return Err(corrupted("a cursor")),
+    };
+    Ok((lag, state))
+}
+
+fn side(side: Side) -> u8 {
+    match side {
+        Side::Client => 0,
+        Side::Broker => 1,
+    }
+}
+
+fn stored_filter(text: &str) -> Result<Filter, redb::Error> {
+    text.parse()
+        .map_err(|_| corrupted("the filter of a subscription"))
+}
+
+fn stored_subscription(filter: &str, row: &[u8]) -> Result<StoredSubscription, redb::Error> {
+    read_subscription(stored_filter(filter)?, row).ok_or_else(|| corrupted("a subscription"))
+}
+
+fn stored_message(row: &[u8]) -> Result<Message, redb::Error> {
+    read_message(row).ok_or_else(|| corrupted("a message"))
+}
+
+fn stored_seq(seq: u64) -> Result<Seq, redb::Error> {
+    Seq::new(seq).ok_or_else(|| corrupted("a seq"))
+}
+
+fn text_names_group(filter: &str, group: &SyncId) -> bool {
+    filter
+        .parse()
+        .is_ok_and(|filter: Filter| names_group(&filter, group))
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use crate::store::EventStore;
+
+    use super::*;
+    use crate::store::redb::applier::Applier;
+    use crate::store::redb::simulated::{Failure, SimDisk};
+    use crate::store::redb::tables;
+    use crate::store::redb::tests::options;
+    use crate::store::sessions::contract::{
+        SessionHarness, key, session, session_contract_suite, subscription,
+    };
+
+    struct OnDisk {
+        directory: TempDir,
+        store: Option<RedbStore>,
+    }
+
+    impl OnDisk {
+        fn new() -> OnDisk {
+            let directory = TempDir::new().unwrap();
+            let store = Some(RedbStore::open(directory.path(), &options()).unwrap());
+            OnDisk { directory, store }
+        }
+    }
+
+    impl SessionHarness for OnDisk {
+        fn store(&self) -> &dyn SessionStore {
+            self.store.as_ref().unwrap()
+        }
+
+        fn reopen(&mut self) {
+            drop(self.store.take());
+            self.store = Some(RedbStore::open(self.directory.path(), &options()).unwrap());
+        }
+    }
+
+    session_contract_suite!(OnDisk::new());
+
+    fn open(media: &SimDisk) -> Result<RedbStore, StoreError> {
+        RedbStore::open_on(media, &options(), Applier::start)
+    }
+
+    const WRITES: usize = 4;
+
+    /// How many writes were acknowledged before the power was lost.
+    fn work_until_power_loss(media: &SimDisk) -> usize {
+        let Ok(store) = open(media) else {
+            return 0;
+        };
+        let writes = (0..WRITES).take_while(|at| {
+            store.write(&one_session(*at)).unwrap();
+            !media.power_is_lost()
+        });
+        writes.count()
+    }
+
+    fn one_session(at: usize) -> Vec<SessionChange> {
+        let name = format!("client-{at:03}");
+        vec![
+            SessionChange::Begin(session(&name)),
+            SessionChange::Subscribe(key(&name), subscription("sync/#")),
+        ]
+    }
+
+    fn check_power_loss(step: u64) {
+        let media = SimDisk::new();
+        media.lose_power_at(step);
+        let acknowledged = work_until_power_loss(&media);
+        let mut survives = step.is_multiple_of(2);
+        let media = media.crash(|| {
+            survives = !survives;
+            survives
+        });
+        let store = open(&media).unwrap();
+        let found = store.sessions(None, usize::MAX).unwrap();
+        assert!(
+            found.len() >= acknowledged,
+            "step {step}: {} found",
+            found.len()
+        );
+        for session in &found {
+            let loaded = store.load(&session.key).unwrap().unwrap();
+            assert_eq!(
+                loaded.subscriptions,
+                [subscription("sync/#")],
+                "step {step}"
+            );
+        }
+        store.write(&one_session(found.len())).unwrap();
+    }
+
+    #[test]
+    fn g12_what_was_written_outlives_a_power_loss_at_every_step_whole() {
+        let media = SimDisk::new();
+        assert_eq!(work_until_power_loss(&media), WRITES);
+        (1..=media.steps()).for_each(check_power_loss);
+    }
+
+    #[test]
+    fn erasing_a_group_reaches_the_sessions() {
+        let harness = OnDisk::new();
+        let store = harness.store.as_ref().unwrap();
+        let follow = SessionChange::Subscribe(key("client-000"), subscription("sync/home/state"));
+        SessionStore::write(store, &one_session(0)).unwrap();
+        SessionStore::write(store, &[follow]).unwrap();
+        EventStore::erase(store, &"home".parse().unwrap()).unwrap();
+        let loaded = store.load(&key("client-000")).unwrap().unwrap();
+        assert_eq!(loaded.subscriptions, [subscription("sync/#")]);
+    }
+
+    #[test]
+    fn a_disk_that_refuses_is_named_and_changes_nothing() {
+        let media = SimDisk::new();
+        let store = open(&media).unwrap();
+        store.write(&one_session(0)).unwrap();
+        media.fail(tables::FILE, Failure::Write);
+        let large = vec![one_session(1); 2_000].concat();
+        let error = store.write(&large).unwrap_err();
+        assert!(error.to_string().contains(tables::FILE), "{error}");
+        media.fail("nothing", Failure::Write);
+        assert_eq!(store.sessions(None, 9).unwrap().len(), 1);
+        store.write(&one_session(1)).unwrap();
+        assert_eq!(store.sessions(None, 9).unwrap().len(), 2);
+    }
+}
