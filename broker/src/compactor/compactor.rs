@@ -58,7 +58,7 @@ pub struct Compactor {
     raise: Raise,
     on_fatal: Box<dyn Fn(&StoreError) + Send>,
     raising: HashSet<StreamId>,
-    raised: Arc<Mutex<Vec<(StreamId, Result<StreamHead, String>)>>>,
+    raised: Arc<Mutex<Vec<Raised>>>,
     queue: VecDeque<Look>,
     folding: Option<Folding>,
     profiles: Profiles,
@@ -88,6 +88,9 @@ enum Round {
 struct AtBase {
     states: VecDeque<(StreamId, State)>,
 }
+
+/// A horizon that was asked for, and what became of it.
+type Raised = (StreamId, Result<StreamHead, String>);
 
 /// What failed, and for which stream.
 type Failed = (StreamId, StatesError);

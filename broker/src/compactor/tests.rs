@@ -194,7 +194,12 @@ fn snap_7_the_events_are_sent_where_they_cost_less_than_what_they_changed() {
     let opening = opening.snapshot();
     assert_eq!((opening.seq.get(), opening.since.get()), (7, 7));
     assert_eq!(opening.head.get(), 9);
-    assert!(opening.collections.values().all(|it| it.is_empty()));
+    assert!(
+        opening
+            .collections
+            .values()
+            .all(std::collections::BTreeMap::is_empty)
+    );
     assert_eq!(opening.digest, before.snapshot().digest);
     assert_eq!(opening.digests, before.snapshot().digests);
     // Two long events cost as much as what they changed, with their envelopes more.

@@ -177,6 +177,14 @@ impl Lane {
     }
 }
 
+/// Whether a job stands in the queue now.
+enum Queued {
+    Taken,
+    Full(Job),
+    /// Nothing is taken any more.
+    Closed(Job),
+}
+
 /// Handle of the sequencer's thread.
 pub struct Sequencer {
     intake: RwLock<Option<SyncSender<Job>>>,
@@ -256,12 +264,12 @@ impl Sequencer {
             _room: room,
         });
         match self.queue(submitted) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(_)) => {
+            Queued::Taken => Ok(()),
+            Queued::Full(_) => {
                 lane.close();
                 Err(QueueFull)
             }
-            Err(TrySendError::Disconnected(job)) => {
+            Queued::Closed(job) => {
                 job.turn_away();
                 Ok(())
             }
@@ -295,19 +303,21 @@ impl Sequencer {
 
     fn ask(&self, job: Job) {
         match self.queue(job) {
-            Ok(()) => {}
-            Err(TrySendError::Full(job)) => {
-                job.answer(job::Settled::Failed(QueueFull.to_string()));
-            }
-            Err(TrySendError::Disconnected(job)) => job.turn_away(),
+            Queued::Taken => {}
+            Queued::Full(job) => job.answer(job::Settled::Failed(QueueFull.to_string())),
+            Queued::Closed(job) => job.turn_away(),
         }
     }
 
-    fn queue(&self, job: Job) -> Result<(), TrySendError<Job>> {
+    fn queue(&self, job: Job) -> Queued {
         let intake = self.intake.read().unwrap_or_else(PoisonError::into_inner);
-        match intake.as_ref() {
-            Some(intake) => intake.try_send(job),
-            None => Err(TrySendError::Disconnected(job)),
+        let Some(intake) = intake.as_ref() else {
+            return Queued::Closed(job);
+        };
+        match intake.try_send(job) {
+            Ok(()) => Queued::Taken,
+            Err(TrySendError::Full(job)) => Queued::Full(job),
+            Err(TrySendError::Disconnected(job)) => Queued::Closed(job),
         }
     }
 

@@ -162,7 +162,7 @@ impl Worker {
         {
             (self.hooks.on_fatal)(error);
         }
-        done(erased.map_err(text));
+        done(erased.map_err(|error| error.to_string()));
     }
 
     fn settle_batch(&mut self, jobs: Vec<Job>) {
@@ -210,7 +210,10 @@ impl Worker {
         }
         let submission = &submitted.submission;
         let (id, device) = (submission.stream(), submission.author());
-        let stream = self.streams.load_for(id, device).map_err(text)?;
+        let stream = self
+            .streams
+            .load_for(id, device)
+            .map_err(|error| error.to_string())?;
         learn_counters(stream, &self.rules, &self.hooks, submitted)?;
         let lineup = round.lineup(stream);
         let fresh_epoch = match stream.head().is_empty() {
@@ -233,7 +236,10 @@ impl Worker {
         order: &Order,
         round: &mut Round,
     ) -> Result<(), String> {
-        let stream = self.streams.load(&order.stream).map_err(text)?;
+        let stream = self
+            .streams
+            .load(&order.stream)
+            .map_err(|error| error.to_string())?;
         let head = stream.head();
         let begins = match order.wish {
             Wish::Raise(_) => false,
@@ -351,8 +357,4 @@ fn another_epoch(than: Epoch, random: &mut dyn FnMut() -> u64) -> Epoch {
         epoch = Epoch::new(epoch.get().wrapping_add(1).max(1));
     }
     epoch
-}
-
-fn text(error: StoreError) -> String {
-    error.to_string()
 }
