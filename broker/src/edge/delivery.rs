@@ -16,7 +16,7 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ pub(crate) struct Delivery {
     snapshots: VecDeque<(Arc<StreamId>, Purpose)>,
     scans: VecDeque<Scan>,
     /// Topics that changed.
-    topics: HashSet<Arc<str>>,
+    topics: BTreeSet<Arc<str>>,
     /// Retained topics that a SUBSCRIBE asked for.
     greetings: VecDeque<(Arc<str>, Arc<Sub>)>,
     reports: VecDeque<Arc<Ephemeral>>,
@@ -68,7 +68,7 @@ impl Delivery {
             states: States::new(state_bytes_per_s),
             snapshots: VecDeque::new(),
             scans: VecDeque::new(),
-            topics: HashSet::new(),
+            topics: BTreeSet::new(),
             greetings: VecDeque::new(),
             reports: VecDeque::new(),
             outgoing: VecDeque::new(),
@@ -392,9 +392,7 @@ impl Delivery {
         let (topic, of) = match self.greetings.pop_front() {
             Some((topic, sub)) => (topic, Some(sub)),
             None => {
-                let topic = self.topics.iter().next().cloned()?;
-                self.topics.remove(&topic);
-                (topic, None)
+                (self.topics.pop_first()?, None)
             }
         };
         Some((

@@ -26,7 +26,7 @@ use crate::store::{Committed, EventStore, ReadLimit, StoreError};
 const STREAMS_PAGE: usize = 256;
 
 /// Steps that a connection has not seen yet.
-pub(crate) type Advances = HashMap<Arc<StreamId>, Advance>;
+pub(crate) type Advances = BTreeMap<Arc<StreamId>, Advance>;
 
 /// The hub.
 pub(crate) struct Hub {
@@ -372,7 +372,7 @@ mod tests {
             from: seq(2),
             to: seq(4),
         };
-        assert_eq!(advances, HashMap::from([(Arc::new(stream("a")), expected)]));
+        assert_eq!(advances, BTreeMap::from([(Arc::new(stream("a")), expected)]));
     }
 
     #[test]

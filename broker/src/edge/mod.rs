@@ -33,6 +33,9 @@ mod connection;
 mod tcp;
 mod websocket;
 
+#[cfg(feature = "simulation")]
+pub mod simulation;
+
 #[cfg(test)]
 mod tests;
 
@@ -78,25 +81,30 @@ impl Prepared {
 
     /// Begins to serve. Inside a tokio runtime.
     pub fn start(self, sequencer: Arc<Sequencer>, states: Arc<States>, now: WallClock) -> Edge {
-        let Self {
-            options,
-            store,
-            hub,
-        } = self;
-        let parts = Parts {
-            options,
-            hub,
-            store,
-            states,
-            sequencer,
-            now,
-        };
-        let shared = Arc::new(Shared::new(parts));
+        let shared = Arc::new(self.share(sequencer, states, now, fetch::on_blocking_threads()));
         let ticker = tokio::spawn(tick(Arc::clone(&shared)));
         Edge {
             shared,
             ticker: Arc::new(Ticker(ticker)),
         }
+    }
+
+    fn share(
+        self,
+        sequencer: Arc<Sequencer>,
+        states: Arc<States>,
+        now: WallClock,
+        reader: fetch::Reader,
+    ) -> Shared {
+        Shared::new(Parts {
+            options: self.options,
+            hub: self.hub,
+            store: self.store,
+            states,
+            sequencer,
+            now,
+            reader,
+        })
     }
 }
 

@@ -252,7 +252,7 @@ impl Peer {
             return self.begin(now, packet_id, requests, &heads);
         }
         let store = Arc::clone(&self.shared.store);
-        fetch::spawn(self.mailbox(), move || {
+        fetch::spawn(&self.shared.reader, self.mailbox(), move || {
             let heads = fetch::heads(&*store, &streams)?;
             Ok(Fetched::Heads {
                 packet_id,
@@ -332,7 +332,9 @@ impl Peer {
             return;
         };
         let shared = Arc::clone(&self.shared);
-        fetch::spawn(self.mailbox(), move || fetch::need(&shared, device, need));
+        fetch::spawn(&self.shared.reader, self.mailbox(), move || {
+            fetch::need(&shared, device, need)
+        });
     }
 
     fn fetched(&mut self, now: Instant, fetched: Fetched) {

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::clients::Clients;
 use super::ephemeral::Ephemeral;
+use super::fetch::Reader;
 use super::hub::Hub;
 use super::identity::Principal;
 use super::presence::Attendance;
@@ -58,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) sequencer: Arc<Sequencer>,
     pub(crate) clients: Clients,
     pub(crate) now: WallClock,
+    pub(crate) reader: Reader,
     attendance: Mutex<Attendance>,
     places: Arc<Semaphore>,
     draining: AtomicBool,
@@ -71,6 +73,7 @@ pub(crate) struct Parts {
     pub(crate) states: Arc<States>,
     pub(crate) sequencer: Arc<Sequencer>,
     pub(crate) now: WallClock,
+    pub(crate) reader: Reader,
 }
 
 impl Shared {
@@ -82,6 +85,7 @@ impl Shared {
             states,
             sequencer,
             now,
+            reader,
         } = parts;
         let retention_ms = u64::try_from(options.presence_retention.as_millis());
         Self {
@@ -93,6 +97,7 @@ impl Shared {
             sequencer,
             clients: Clients::default(),
             now,
+            reader,
             attendance: Mutex::new(Attendance::new(retention_ms.unwrap_or(u64::MAX))),
             places: Arc::new(Semaphore::new(options.connections_max)),
             draining: AtomicBool::new(false),

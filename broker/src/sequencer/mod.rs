@@ -177,6 +177,18 @@ impl Drop for Room {
     }
 }
 
+/// What the thread would do, step by step, for a simulator.
+#[cfg(feature = "simulation")]
+pub struct Stepper(Worker);
+
+#[cfg(feature = "simulation")]
+impl Stepper {
+    /// One batch of what is queued: decided, kept, answered. Whether there was anything.
+    pub fn step(&mut self) -> bool {
+        self.0.step()
+    }
+}
+
 /// Handle of the sequencer's thread.
 pub struct Sequencer {
     intake: RwLock<Option<SyncSender<Job>>>,
@@ -212,6 +224,25 @@ impl Sequencer {
             queued_max: options.batch_bytes_max.saturating_mul(QUEUED_BATCHES_MAX),
             thread: Mutex::new(Some(thread)),
         })
+    }
+
+    /// A sequencer without a thread: the caller takes the steps.
+    #[cfg(feature = "simulation")]
+    pub fn stepped(
+        options: &Options,
+        store: Arc<dyn EventStore>,
+        schema: Arc<Schema>,
+        hooks: Hooks,
+    ) -> (Sequencer, Stepper) {
+        let (intake, queue) = sync_channel(options.queue_len_max);
+        let worker = Worker::new(options, queue, store, schema, hooks);
+        let sequencer = Sequencer {
+            intake: RwLock::new(Some(intake)),
+            queued: Arc::default(),
+            queued_max: options.batch_bytes_max.saturating_mul(QUEUED_BATCHES_MAX),
+            thread: Mutex::new(None),
+        };
+        (sequencer, Stepper(worker))
     }
 
     /// Queues a submission, unless the queue is full (`busy`); its lane is closed then and the reply is not called.

@@ -87,6 +87,16 @@ impl Worker {
         }
     }
 
+    /// One turn of [`Worker::run`] that does not wait. Whether there was a job.
+    #[cfg(feature = "simulation")]
+    pub(super) fn step(&mut self) -> bool {
+        let first = self.queue.try_recv();
+        let jobs = first.map(|job| self.batch(job)).unwrap_or_default();
+        let found = !jobs.is_empty();
+        self.settle(jobs);
+        found
+    }
+
     /// Waits for one job and takes what stands behind it, within the bounds of a batch. Empty if it is
     /// time to look after a failed commit instead.
     fn next_jobs(&self) -> Option<Vec<Job>> {
@@ -95,6 +105,10 @@ impl Worker {
             Err(RecvTimeoutError::Timeout) => return Some(Vec::new()),
             Err(RecvTimeoutError::Disconnected) => return None,
         };
+        Some(self.batch(first))
+    }
+
+    fn batch(&self, first: Job) -> Vec<Job> {
         let mut bytes = weight(first.submission.intent());
         let mut jobs = vec![first];
         while jobs.len() < self.batch_events_max && bytes < self.batch_bytes_max {
@@ -104,7 +118,7 @@ impl Worker {
             bytes += weight(job.submission.intent());
             jobs.push(job);
         }
-        Some(jobs)
+        jobs
     }
 
     fn next_job(&self) -> Result<Job, RecvTimeoutError> {
