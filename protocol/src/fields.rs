@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use crate::ids::{DeviceId, DeviceSeq, Epoch, IdError, Seq, StreamId, UnixMillis};
+use crate::schema::SchemaProblem;
 use crate::value::{self, Value, ValueError};
 
 /// Why bytes are not the message that they were read as.
@@ -29,6 +30,17 @@ pub enum DecodeError {
     /// A name stands for an id that is none.
     #[error("{0}")]
     Id(#[from] IdError),
+    /// A name that a schema does not have.
+    #[error("{0:?} is not a name of a schema that this version knows")]
+    Unknown(String),
+    /// A collection that a schema cannot have.
+    #[error("collection {collection:?}: {problem}")]
+    Schema {
+        /// Its name.
+        collection: String,
+        /// What is wrong with it.
+        problem: Box<SchemaProblem>,
+    },
 }
 
 /// In which of the two encodings a map is written. They differ in how a device is written (EVENT-1).

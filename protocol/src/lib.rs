@@ -31,8 +31,8 @@ pub use ids::{Channel, DeviceId, DeviceSeq, Epoch, EventType, Seq, StreamId, Syn
 pub use notice::Notice;
 pub use presence::Presence;
 pub use refusal::{RefusalName, Refused, TransientName};
-pub use schema::{Operation, Schema, SchemaHash};
-pub use snapshot::Snapshot;
-pub use state::{Digest, Entry, State};
+pub use schema::{Action, Operation, Schema, SchemaHash};
+pub use snapshot::{Assembler, Snapshot};
+pub use state::{Digest, Entry, Overlay, State};
 pub use topic::{Filter, Start, Subscription, Topic};
 pub use value::Value;

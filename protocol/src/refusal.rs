@@ -65,7 +65,7 @@ names! {
         NotAnEvent = "not_an_event", 0x99;
         /// A value breaks VALUE-1 … VALUE-6.
         BadValue = "bad_value", 0x99;
-        /// The schema's key is not in `event_data`.
+        /// `event_data` is not what the schema asks for (STATE-11).
         BadData = "bad_data", 0x99;
         /// EVENT-3 or EVENT-8.
         BadDeviceSeq = "bad_device_seq", 0x99;
@@ -85,6 +85,8 @@ names! {
         Overtaken = "overtaken", 0x83;
         /// The device was forgotten and `base_seq` is below the horizon.
         Expired = "expired", 0x83;
+        /// A counter would leave the integers of VALUE-1.
+        Overflow = "overflow", 0x83;
     }
 }
 

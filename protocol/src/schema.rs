@@ -1,5 +1,8 @@
-//! What events mean: a schema maps event types to operations on collections (SCHEMA-1 … SCHEMA-3).
+//! What events mean: a schema maps event types to operations on collections (SCHEMA-1 … SCHEMA-5).
 
+mod definition;
+mod document;
+mod operation;
 mod toml_text;
 
 use std::collections::{BTreeMap, HashMap};
@@ -8,84 +11,13 @@ use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::fields::{DecodeError, Fields};
-use crate::ids::EventType;
-use crate::value::{self, Value};
+use crate::fields::DecodeError;
+use crate::ids::{EventType, UnixMillis};
+use crate::value::Value;
 
+pub use definition::{CollectionSchema, Conflict, Kind, SchemaProblem};
+pub use operation::{Action, After, BadData, Operation};
 pub use toml_text::SchemaError;
-
-/// What a collection is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Keys that are in or not.
-    Set,
-}
-
-/// How concurrent events on one key are settled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Conflict {
-    /// STATE-4.
-    LastWriteWins,
-}
-
-impl Kind {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Set => "set",
-        }
-    }
-}
-
-impl Conflict {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::LastWriteWins => "last_write_wins",
-        }
-    }
-}
-
-/// One collection's definition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CollectionSchema {
-    /// What it is.
-    pub kind: Kind,
-    /// How concurrent events are settled.
-    pub conflict: Conflict,
-    /// The name in `event_data` under which the entry's key is.
-    pub key: String,
-    /// The event type that adds a key.
-    pub add: EventType,
-    /// The event type that removes one.
-    pub remove: EventType,
-}
-
-/// What an event does to one entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Operation {
-    /// In which collection.
-    pub collection: String,
-    /// To which entry.
-    pub key: String,
-    /// What.
-    pub action: Action,
-}
-
-/// What happens to an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// It becomes live.
-    Add,
-    /// It becomes removed.
-    Remove,
-}
-
-/// `event_data` without the text that the schema asks for (`bad_data`).
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{event_type} needs text under event_data.{key}, other than __proto__ and $bytes")]
-pub struct BadData {
-    event_type: String,
-    key: String,
-}
 
 /// SHA-256 of a schema's canonical form (SCHEMA-2). Displays as 64 hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -121,8 +53,22 @@ impl FromStr for SchemaHash {
 pub struct Schema {
     collections: BTreeMap<String, CollectionSchema>,
     strict: bool,
-    types: HashMap<EventType, (String, Action)>,
+    types: HashMap<EventType, Meaning>,
+    adopted: BTreeMap<String, UnixMillis>,
     hash: SchemaHash,
+}
+
+/// What a type does.
+#[derive(Debug, Clone)]
+struct Meaning {
+    collection: String,
+    verb: Verb,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Verb {
+    Add,
+    Remove,
 }
 
 impl Schema {
@@ -134,35 +80,43 @@ impl Schema {
 
     /// Reads what [`Schema::document`] wrote: `$SYS/broker/schema`, `GET /schema` (SCHEMA-3).
     pub fn from_document(json: &str) -> Result<Self, DecodeError> {
-        let mut document = Fields::read(json.as_bytes(), 3)?;
-        Self::from_value(document.required("schema")?)
+        let (collections, strict) = document::read(json)?;
+        Ok(Self::new(collections, strict))
     }
 
     /// Reads the map of SCHEMA-2.
     pub fn from_value(schema: Value) -> Result<Self, DecodeError> {
-        let mut schema = Fields::of(schema)?;
-        let strict = schema.flag("strict")?;
-        let collections = schema
-            .map("collections")?
-            .into_iter()
-            .map(|(name, value)| Ok((name, read_collection(Fields::of(value)?)?)))
-            .collect::<Result<_, DecodeError>>()?;
+        let (collections, strict) = document::from_value(schema)?;
         Ok(Self::new(collections, strict))
+    }
+
+    /// The same, with the moments since when collections are in it (STATE-12). Others were there from the beginning.
+    #[must_use]
+    pub fn with_adopted(self, adopted: BTreeMap<String, UnixMillis>) -> Self {
+        Self { adopted, ..self }
     }
 
     /// Of collections whose event types are all different.
     fn new(collections: BTreeMap<String, CollectionSchema>, strict: bool) -> Self {
         let mut types = HashMap::new();
         for (name, collection) in &collections {
-            types.insert(collection.add.clone(), (name.clone(), Action::Add));
-            types.insert(collection.remove.clone(), (name.clone(), Action::Remove));
+            let mut put = |event_type: &EventType, verb| {
+                let collection = name.clone();
+                types.insert(event_type.clone(), Meaning { collection, verb });
+            };
+            put(&collection.add, Verb::Add);
+            collection
+                .remove
+                .iter()
+                .for_each(|it| put(it, Verb::Remove));
         }
-        let canonical = to_value(&collections, strict).to_msgpack();
+        let canonical = document::to_value(&collections, strict).to_msgpack();
         let hash = SchemaHash(Sha256::digest(canonical).into());
         Self {
             collections,
             strict,
             types,
+            adopted: BTreeMap::new(),
             hash,
         }
     }
@@ -177,6 +131,11 @@ impl Schema {
         self.strict
     }
 
+    /// Since when a collection is in it: events accepted before do not touch it (STATE-12).
+    pub fn adopted(&self, collection: &str) -> UnixMillis {
+        self.adopted.get(collection).copied().unwrap_or_default()
+    }
+
     /// SCHEMA-2.
     pub fn hash(&self) -> SchemaHash {
         self.hash
@@ -184,14 +143,18 @@ impl Schema {
 
     /// SCHEMA-3.
     pub fn document(&self) -> String {
-        let hash = Value::text(self.hash.to_string());
-        let schema = to_value(&self.collections, self.strict);
-        map([("hash", hash), ("schema", schema)]).to_json()
+        document::write(self.hash, &self.collections, self.strict)
     }
 
     /// Whether the schema names this type.
     pub fn names(&self, event_type: &EventType) -> bool {
         self.types.contains_key(event_type)
+    }
+
+    /// What the collection is that this type touches; `None` if the schema does not name the type.
+    pub fn kind_of(&self, event_type: &EventType) -> Option<Kind> {
+        let meaning = self.types.get(event_type)?;
+        self.collections.get(&meaning.collection).map(|it| it.kind)
     }
 
     /// What an event of this type with this data does; `None` if the schema does not name the type.
@@ -200,77 +163,19 @@ impl Schema {
         event_type: &EventType,
         data: &Value,
     ) -> Result<Option<Operation>, BadData> {
-        let Some((collection, action)) = self.types.get(event_type) else {
+        let Some(Meaning { collection, verb }) = self.types.get(event_type) else {
             return Ok(None);
         };
-        let name = &self.collections[collection].key;
-        let key = data
-            .as_map()
-            .and_then(|map| map.get(name))
-            .and_then(Value::as_text)
-            .filter(|key| !value::is_reserved(key));
-        match key {
-            Some(key) => Ok(Some(Operation {
-                collection: collection.clone(),
-                key: key.to_owned(),
-                action: *action,
-            })),
-            None => Err(BadData {
-                event_type: event_type.to_string(),
-                key: name.clone(),
-            }),
-        }
+        let Some(definition) = self.collections.get(collection) else {
+            return Ok(None);
+        };
+        let (key, action) = operation::read(definition, *verb, event_type, data)?;
+        Ok(Some(Operation {
+            collection: collection.clone(),
+            key,
+            action,
+        }))
     }
-}
-
-fn read_collection(mut fields: Fields) -> Result<CollectionSchema, DecodeError> {
-    let event_type = |text: String| text.parse::<EventType>().map_err(DecodeError::from);
-    match (
-        fields.required_text("kind")?.as_str(),
-        fields.required_text("conflict")?.as_str(),
-    ) {
-        ("set", "last_write_wins") => {}
-        _ => {
-            let expected = "a kind and conflict rule that this version knows";
-            return Err(DecodeError::Type {
-                name: "kind",
-                expected,
-            });
-        }
-    }
-    Ok(CollectionSchema {
-        kind: Kind::Set,
-        conflict: Conflict::LastWriteWins,
-        key: fields.required_text("key")?,
-        add: event_type(fields.required_text("add")?)?,
-        remove: event_type(fields.required_text("remove")?)?,
-    })
-}
-
-fn to_value(collections: &BTreeMap<String, CollectionSchema>, strict: bool) -> Value {
-    let collections = collections.iter().map(|(name, collection)| {
-        let value = map([
-            ("kind", Value::text(collection.kind.as_str())),
-            ("conflict", Value::text(collection.conflict.as_str())),
-            ("key", Value::text(collection.key.as_str())),
-            ("add", Value::text(collection.add.as_str())),
-            ("remove", Value::text(collection.remove.as_str())),
-        ]);
-        (name.clone(), value)
-    });
-    map([
-        ("collections", Value::Map(collections.collect())),
-        ("strict", strict.into()),
-    ])
-}
-
-fn map<const N: usize>(pairs: [(&str, Value); N]) -> Value {
-    Value::Map(
-        pairs
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect(),
-    )
 }
 
 #[cfg(test)]
@@ -304,7 +209,7 @@ pub(crate) mod tests {
     fn state_5_a_key_that_no_value_can_hold_is_bad_data() {
         let schema = Schema::parse(MUSIC).unwrap();
         for reserved in ["__proto__", "$bytes"] {
-            let data = map([("album_id", Value::text(reserved))]);
+            let data = Value::Map([("album_id".to_owned(), reserved.into())].into());
             let bad_data = schema.operation(&"star_album".parse().unwrap(), &data);
             assert!(bad_data.unwrap_err().to_string().contains("album_id"));
         }

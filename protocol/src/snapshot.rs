@@ -1,5 +1,7 @@
 //! A snapshot: the state at a seq, full or as a delta, as `state` messages carry it.
 
+mod parts;
+
 use std::collections::BTreeMap;
 
 use crate::event::put;
@@ -8,6 +10,8 @@ use crate::ids::{DeviceSeq, Epoch, Seq, StreamId};
 use crate::schema::SchemaHash;
 use crate::state::{Digest, Entry, State};
 use crate::value::Value;
+
+pub use parts::{Assembler, PartError};
 
 /// How many maps and arrays stand around a value in a snapshot: message, collections, collection, entry, and
 /// `conflicts` and their items.
@@ -84,6 +88,16 @@ impl Snapshot {
             collections: read_collections(fields.map("collections")?)?,
             mark: read_mark(&mut fields)?,
         })
+    }
+
+    /// SNAP-8: itself in parts of at most `bytes_max` as MessagePack, or of one entry where that alone is larger.
+    pub fn parts(self, bytes_max: usize) -> Vec<Self> {
+        parts::split(self, bytes_max, Form::MessagePack)
+    }
+
+    /// The same as JSON text.
+    pub fn json_parts(self, bytes_max: usize) -> Vec<Self> {
+        parts::split(self, bytes_max, Form::Json)
     }
 
     /// Canonical MessagePack.

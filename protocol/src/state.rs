@@ -1,29 +1,34 @@
-//! What the events of a stream amount to (STATE-1 … STATE-5, DIGEST-1, DIGEST-2).
+//! What the events of a stream amount to (STATE-1 … STATE-12, LIST-1 … LIST-5, DIGEST-1, DIGEST-2).
 //!
 //! Every holder applies the same events in seq order, so agreement needs only determinism: nothing here reads a
-//! clock, and every map has one order.
+//! clock, and every map has one order. Whatever is kept beside the entries (digests, weights, orders) follows each
+//! entry as it changes and is never made anew.
 
+mod act;
+mod collection;
 mod digest;
 mod entry;
+mod list;
+mod overlay;
+mod policy;
+mod position;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::event::Event;
 use crate::ids::{Epoch, Seq};
-use crate::schema::{Operation, Schema};
+use crate::schema::{Action, Operation, Schema};
 use crate::snapshot::Snapshot;
+use crate::value::Value;
 
+use collection::{Collection, Layers};
+
+pub use act::{Act, Content, OpenAct, Place};
 pub use digest::Digest;
-pub use entry::{Act, Content, Entry, OpenValue};
-
-/// One collection's entries and their digest.
-#[derive(Debug, Clone, Default)]
-struct Collection {
-    entries: BTreeMap<String, Entry>,
-    digest: Digest,
-    key_bytes: usize,
-}
+pub use entry::Entry;
+pub use overlay::Overlay;
+pub use position::Position;
 
 /// The state of one stream at a seq.
 #[derive(Debug, Clone)]
@@ -98,16 +103,37 @@ impl State {
         self.seq
     }
 
-    /// Applies the next event; says which entry it named if that changed.
+    /// A state as it was put away: of its entries, by collection and key.
+    pub fn restore(
+        schema: Arc<Schema>,
+        epoch: Epoch,
+        seq: Seq,
+        entries: impl Iterator<Item = (String, String, Entry)>,
+    ) -> Self {
+        let mut state = Self {
+            epoch,
+            seq,
+            ..Self::new(schema)
+        };
+        entries.for_each(|(name, key, entry)| drop(state.put(&name, &key, entry)));
+        state
+    }
+
+    /// EPOCH-2: the same entries at the same seq, in a new history.
+    pub fn begin_epoch(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+    }
+
+    /// Applies the next event; says what it did if that changed an entry.
     pub fn apply(&mut self, event: &Event) -> Result<Option<Operation>, NotNext> {
         self.check_next(event)?;
         self.seq = event.seq;
         self.epoch = event.epoch;
-        let operation = self
-            .schema
-            .operation(&event.event_type, &event.event_data)
-            .ok()
-            .flatten();
+        let operation = self.schema.operation(&event.event_type, &event.event_data);
+        // STATE-11: an event that is no operation changes nothing.
+        let operation = operation.ok().flatten();
+        let is_old = |name: &str| event.accepted_at < self.schema.adopted(name);
+        let operation = operation.filter(|operation| !is_old(&operation.collection));
         Ok(operation.filter(|operation| self.act(operation, &Act::of(event))))
     }
 
@@ -126,51 +152,88 @@ impl State {
     }
 
     fn act(&mut self, operation: &Operation, act: &Act) -> bool {
-        let current = self.entry(&operation.collection, &operation.key);
-        match Entry::after(current, operation.action, act) {
-            Some(entry) => {
-                self.put(&operation.collection, &operation.key, entry);
-                true
-            }
-            None => false,
+        let Operation {
+            collection: name,
+            key,
+            action,
+        } = operation;
+        let Some(definition) = self.schema.collections().get(name) else {
+            return false;
+        };
+        let layers = self.layers(name);
+        let entry = policy::after(definition, &layers, key, action, act);
+        let changed = entry.is_some();
+        if let Some(entry) = entry {
+            self.put(name, key, entry);
+        }
+        changed
+    }
+
+    fn layers(&self, collection: &str) -> Layers<'_> {
+        Layers {
+            over: None,
+            under: self.collections.get(collection),
         }
     }
 
-    fn put(&mut self, name: &str, key: &str, entry: Entry) {
-        let collection = self.collections.entry(name.to_owned()).or_default();
-        collection.digest.add(entry.digest(name, key));
-        match collection.entries.insert(key.to_owned(), entry) {
-            Some(old) => collection.digest.remove(old.digest(name, key)),
-            None => collection.key_bytes += key.len(),
+    fn put(&mut self, name: &str, key: &str, entry: Entry) -> Option<Entry> {
+        if !self.collections.contains_key(name) {
+            self.collections
+                .insert(name.to_owned(), Collection::default());
         }
+        let collection = self.collections.get_mut(name);
+        collection.and_then(|it| it.put(name, key, entry))
+    }
+
+    /// Takes out the removed entries all of whose acts are at or below `floor`: collection, key, and when it changed.
+    /// Right only where every later event has a `base_seq` at or above `floor` (HORIZON-4, HORIZON-5).
+    pub fn collect(&mut self, floor: Seq) -> Vec<(String, String, Seq)> {
+        let mut gone = Vec::new();
+        for (name, collection) in &mut self.collections {
+            for (key, changed) in collection.tombstones(floor) {
+                collection.take_out(name, &key);
+                gone.push((name.clone(), key, changed));
+            }
+        }
+        gone
+    }
+
+    /// Whether an operation would leave the integers of VALUE-1 (STATE-10).
+    pub fn would_overflow(&self, operation: &Operation) -> bool {
+        let Action::Count(amount) = operation.action else {
+            return false;
+        };
+        let current = self.entry(&operation.collection, &operation.key);
+        policy::sum(current, amount).is_none()
     }
 
     /// One entry, live or removed.
     pub fn entry(&self, collection: &str, key: &str) -> Option<&Entry> {
-        self.collections.get(collection)?.entries.get(key)
+        self.collections.get(collection)?.entry(key)
     }
 
     /// All entries of a collection, live and removed, by their keys' order.
     pub fn entries(&self, collection: &str) -> impl Iterator<Item = (&str, &Entry)> {
-        let entries = self
-            .collections
-            .get(collection)
-            .into_iter()
-            .flat_map(|it| &it.entries);
-        entries.map(|(key, entry)| (key.as_str(), entry))
+        let collection = self.collections.get(collection).into_iter();
+        collection.flat_map(Collection::entries)
+    }
+
+    /// The live items of one list of a collection, in its order (LIST-1). `None`: of a collection that is one list.
+    pub fn list(&self, collection: &str, list: Option<&str>) -> Vec<(&str, &Value)> {
+        let items = self.layers(collection).list(list).into_iter();
+        items
+            .filter_map(|(key, entry)| Some((key, entry.value()?)))
+            .collect()
     }
 
     /// How many entries it holds, live and removed.
     pub fn entry_count(&self) -> usize {
-        self.collections
-            .values()
-            .map(|collection| collection.entries.len())
-            .sum()
+        self.collections.values().map(Collection::len).sum()
     }
 
-    /// The bytes of all entries' keys: they may be as long as an event.
-    pub fn key_bytes(&self) -> usize {
-        self.collections.values().map(|it| it.key_bytes).sum()
+    /// Roughly what its entries take in memory.
+    pub fn bytes(&self) -> usize {
+        self.collections.values().map(Collection::bytes).sum()
     }
 
     /// DIGEST-2, of all of it.
@@ -178,7 +241,7 @@ impl State {
         let mut sum = Digest::default();
         self.collections
             .values()
-            .for_each(|collection| sum.add(collection.digest));
+            .for_each(|collection| sum.add(collection.digest()));
         sum
     }
 
@@ -186,57 +249,79 @@ impl State {
     pub fn digests(&self) -> BTreeMap<String, Digest> {
         self.collections
             .iter()
-            .map(|(name, it)| (name.clone(), it.digest))
+            .map(|(name, it)| (name.clone(), it.digest()))
             .collect()
     }
 
-    /// The entries above `since` (`ZERO`: all), as a snapshot carries them (SNAP-2).
+    /// The entries that changed after `since` (`ZERO`: all), as a snapshot carries them (SNAP-2).
     pub fn changed_since(&self, since: Seq) -> BTreeMap<String, BTreeMap<String, Entry>> {
-        let changed = |it: &Collection| {
-            let entries = it.entries.iter().filter(|(_, entry)| entry.seq > since);
-            entries
-                .map(|(key, entry)| (key.clone(), entry.clone()))
-                .collect()
-        };
         self.collections
             .iter()
-            .map(|(name, it)| (name.clone(), changed(it)))
+            .map(|(name, it)| (name.clone(), it.changed_since(since)))
             .collect()
     }
 
     /// Takes a snapshot: a full one replaces, a delta overwrites entry by entry. Checks its digest where both
     /// sides define the state alike (DIGEST-3); a snapshot that does not add up changes nothing.
     pub fn take(&mut self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
-        let mut next = self.base_for(snapshot)?;
-        for (name, entries) in &snapshot.collections {
-            entries
-                .iter()
-                .for_each(|(key, entry)| next.put(name, key, entry.clone()));
+        if snapshot.since == Seq::ZERO {
+            let mut next = Self::new(Arc::clone(&self.schema));
+            next.overwrite(snapshot);
+            next.check(snapshot)?;
+            *self = next;
+            return Ok(());
         }
-        next.seq = snapshot.seq;
-        next.epoch = snapshot.epoch;
-        let (computed, said) = (next.digest(), snapshot.digest);
-        if snapshot.schema == next.schema.hash() && computed != said {
-            return Err(SnapshotError::Digest { computed, said });
-        }
-        *self = next;
-        Ok(())
+        self.check_continues(snapshot)?;
+        let (epoch, seq) = (self.epoch, self.seq);
+        let replaced = self.overwrite(snapshot);
+        self.check(snapshot).inspect_err(|_| {
+            (self.epoch, self.seq) = (epoch, seq);
+            replaced.into_iter().for_each(|it| self.put_back(it));
+        })
     }
 
-    fn base_for(&self, snapshot: &Snapshot) -> Result<Self, SnapshotError> {
-        if snapshot.since == Seq::ZERO {
-            return Ok(Self::new(Arc::clone(&self.schema)));
-        }
-        let fits =
-            snapshot.epoch == self.epoch && snapshot.since <= self.seq && self.seq <= snapshot.seq;
+    fn check_continues(&self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
         let since = snapshot.since;
-        if fits {
-            Ok(self.clone())
+        let continues = since <= self.seq && self.seq <= snapshot.seq;
+        if continues && snapshot.epoch == self.epoch {
+            Ok(())
         } else {
             Err(SnapshotError::DoesNotFit { since })
         }
     }
+
+    /// What a snapshot's entries replaced.
+    fn overwrite(&mut self, snapshot: &Snapshot) -> Vec<Replaced> {
+        (self.epoch, self.seq) = (snapshot.epoch, snapshot.seq);
+        let mut replaced = Vec::new();
+        for (name, entries) in &snapshot.collections {
+            for (key, entry) in entries {
+                let old = self.put(name, key, entry.clone());
+                replaced.push((name.clone(), key.clone(), old));
+            }
+        }
+        replaced
+    }
+
+    fn put_back(&mut self, (name, key, old): Replaced) {
+        if let Some(entry) = old {
+            self.put(&name, &key, entry);
+        } else if let Some(collection) = self.collections.get_mut(&name) {
+            collection.take_out(&name, &key);
+        }
+    }
+
+    fn check(&self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
+        let (computed, said) = (self.digest(), snapshot.digest);
+        if snapshot.schema == self.schema.hash() && computed != said {
+            return Err(SnapshotError::Digest { computed, said });
+        }
+        Ok(())
+    }
 }
+
+/// A collection, a key, and what stood there.
+type Replaced = (String, String, Option<Entry>);
 
 #[cfg(test)]
 mod tests;

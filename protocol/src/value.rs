@@ -22,9 +22,21 @@ const SAFE: i64 = (1 << 53) - 1;
 pub struct Integer(i64);
 
 impl Integer {
+    pub(crate) const ZERO: Self = Self(0);
+    pub(crate) const MIN: Self = Self(-SAFE);
+
+    /// A number; `None` outside ±(2^53-1).
+    pub fn new(n: i64) -> Option<Self> {
+        (-SAFE..=SAFE).contains(&n).then_some(Self(n))
+    }
+
     /// The number.
     pub fn get(self) -> i64 {
         self.0
+    }
+
+    pub(crate) fn plus(self, n: i64) -> Option<Self> {
+        self.0.checked_add(n).and_then(Self::new)
     }
 }
 
@@ -64,9 +76,7 @@ pub enum Value {
 impl Value {
     /// A whole number; `None` outside ±(2^53-1).
     pub fn integer(n: i64) -> Option<Self> {
-        (-SAFE..=SAFE)
-            .contains(&n)
-            .then_some(Self::Integer(Integer(n)))
+        Integer::new(n).map(Self::Integer)
     }
 
     /// A number, as VALUE-2 reads it; `None` for NaN and infinities.
@@ -103,6 +113,15 @@ impl Value {
         }
     }
 
+    /// The integer, if it is one.
+    pub fn as_i64(&self) -> Option<i64> {
+        if let Self::Integer(n) = self {
+            Some(n.0)
+        } else {
+            None
+        }
+    }
+
     /// The map, if it is one.
     pub fn as_map(&self) -> Option<&BTreeMap<String, Self>> {
         if let Self::Map(map) = self {
@@ -130,6 +149,23 @@ impl Value {
     /// JSON text (VALUE-6), names in canonical order.
     pub fn to_json(&self) -> String {
         write::to_json(self)
+    }
+
+    /// Roughly what it takes in memory beside itself.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Nil | Self::Bool(_) | Self::Integer(_) | Self::Float(_) => 0,
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Array(items) => items
+                .iter()
+                .map(|item| size_of::<Self>() + item.weight())
+                .sum(),
+            Self::Map(map) => map
+                .iter()
+                .map(|(key, item)| size_of::<(String, Self)>() + key.len() + item.weight())
+                .sum(),
+        }
     }
 
     /// VALUE-4: 0 for a scalar.

@@ -15,8 +15,8 @@ const READ: ReadLimit = ReadLimit {
     bytes: 1 << 20,
 };
 
-/// What an entry is taken to cost in memory, beside the bytes of its key. An estimate: its value is `true`.
-const ENTRY_BYTES: usize = 256;
+/// What a state is taken to cost in memory beside its entries.
+const STATE_BYTES: usize = 256;
 
 /// Why a state could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -179,7 +179,7 @@ impl Held {
         if self.state.seq() == Seq::ZERO {
             return 0;
         }
-        let state = ENTRY_BYTES * (self.state.entry_count() + 1) + self.state.key_bytes();
+        let state = STATE_BYTES + self.state.bytes();
         // A full snapshot holds everything once more, and so do its encodings together.
         match self.full {
             None => state,

@@ -34,12 +34,10 @@ fn star(stream: &StreamId, seq: u64, album: &str) -> Event {
 }
 
 fn append(store: &dyn EventStore, event: Event) {
-    let batch = Append {
-        stream: event.stream.clone(),
-        expected_head: event.seq.previous(),
-        epoch: event.epoch,
-        records: vec![Record { event, hash: None }],
-    };
+    let (stream, epoch) = (event.stream.clone(), event.epoch);
+    let expected_head = event.seq.previous();
+    let records = vec![Record { event, hash: None }];
+    let batch = Append::events(stream, expected_head, epoch, records);
     store.append(vec![batch]).unwrap().remove(0).unwrap();
 }
 

@@ -146,6 +146,7 @@ impl Raw {
             lag_events_max: self.store.table_lag_events_max,
             lag_bytes_max: self.store.table_lag_bytes_max,
             apply_interval: Duration::from_millis(self.store.table_apply_interval_ms),
+            min_free_bytes: self.store.min_free_bytes,
         }
     }
 

@@ -50,6 +50,7 @@ pub(super) struct Store {
     pub(super) table_lag_bytes_max: usize,
     pub(super) table_apply_interval_ms: u64,
     pub(super) table_cache_bytes: usize,
+    pub(super) min_free_bytes: u64,
 }
 
 #[derive(Debug, Deserialize)]

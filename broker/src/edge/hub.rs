@@ -306,12 +306,7 @@ mod tests {
         let event = event(stream, expected_head.next());
         let records = vec![Record { event, hash: None }];
         let epoch = Epoch::new(1);
-        let append = Append {
-            stream: stream.clone(),
-            expected_head,
-            epoch,
-            records,
-        };
+        let append = Append::events(stream.clone(), expected_head, epoch, records);
         store
             .append(vec![append])
             .unwrap()

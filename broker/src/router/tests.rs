@@ -33,8 +33,8 @@ fn impatient() -> RouterOptions {
 
 /// An event of one stream, in the layout of `Committed::to_frame`.
 fn committed(seq: u64, payload_len: usize) -> Committed {
-    let mut frame = 1u64.to_be_bytes().to_vec();
-    frame.extend_from_slice(&seq.to_be_bytes());
+    let (position, epoch) = (seq, 1u64);
+    let mut frame = [position, epoch, seq].map(u64::to_be_bytes).concat();
     frame.extend_from_slice(b"\x04home\x00");
     frame.resize(frame.len() + payload_len, 0xc0);
     Committed::from_frame(frame.into()).unwrap()

@@ -501,12 +501,7 @@ fn a_conflict_decides_anew_what_was_decided_on_the_old_head() {
     event.seq = at(2);
     (event.device, event.device_seq) = (device(9), None);
     let (epoch, records) = (event.epoch, vec![Record { event, hash: None }]);
-    let foreign = Append {
-        stream: home.clone(),
-        expected_head: at(1),
-        epoch,
-        records,
-    };
+    let foreign = Append::events(home.clone(), at(1), epoch, records);
     assert!(rig.store.append(vec![foreign]).unwrap()[0].is_ok());
     assert_eq!(saved(&rig.ask(&home, device(1), numbered(device(1), 2))), 3);
     assert_eq!(

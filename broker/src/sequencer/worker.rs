@@ -284,12 +284,8 @@ impl Lineup {
         let sequenced = std::mem::take(&mut self.sequenced);
         let epoch = sequenced.first()?.event().epoch;
         let (stream, expected_head) = (self.stream.clone(), self.expected_head);
-        Some(Append {
-            stream,
-            expected_head,
-            epoch,
-            records: sequenced.into_iter().map(Sequenced::into_record).collect(),
-        })
+        let records = sequenced.into_iter().map(Sequenced::into_record).collect();
+        Some(Append::events(stream, expected_head, epoch, records))
     }
 }
 

@@ -2,18 +2,23 @@
 
 use syncline_protocol::{Epoch, Event, IntentHash, Seq, StreamId};
 
+use super::head::Control;
 use super::{Committed, Receipt, StoreError, StreamHead};
 
-/// Events of one stream, decided on one head of it.
+/// Records of one stream, decided on one head of it.
 #[derive(Debug, Clone)]
 pub struct Append {
     /// The stream of every record.
     pub stream: StreamId,
     /// The head that the records were decided on; the first one has the seq after it.
     pub expected_head: Seq,
-    /// The epoch of every record; it becomes the stream's if the stream is empty.
+    /// The epoch of every record; it becomes the stream's if the stream is empty or if it begins.
     pub epoch: Epoch,
-    /// At least one, with ascending seq and no holes.
+    /// The epoch replaces the stream's (EPOCH-1): not the one that the stream has, and the horizon is the expected head.
+    pub begins: bool,
+    /// Raises the horizon, before the records, to at most the expected head. One below the stream's changes nothing.
+    pub horizon: Option<Seq>,
+    /// With ascending seq and no holes. At least one, unless there is a horizon.
     pub records: Vec<Record>,
 }
 
@@ -34,15 +39,15 @@ pub type Appended = Result<Kept, Conflict>;
 pub struct Kept {
     /// Proof of it.
     pub receipt: Receipt,
-    /// The batch, in order.
+    /// The batch's events, in order.
     pub committed: Vec<Committed>,
 }
 
-/// The stream's head was not the expected one: nothing of the batch was kept.
+/// The stream's head or epoch was not the expected one: nothing of the batch was kept.
 #[derive(Debug, Clone)]
 pub struct Conflict {
     /// What stands after the expected head, at most [`Conflict::TAIL_MAX`] events of it; empty if the
-    /// head is not above the expected one.
+    /// head is not above the expected one, or if what stood there is folded away.
     pub tail: Vec<Committed>,
 }
 
@@ -52,15 +57,66 @@ impl Conflict {
 }
 
 impl Append {
+    /// Events alone.
+    pub fn events(
+        stream: StreamId,
+        expected_head: Seq,
+        epoch: Epoch,
+        records: Vec<Record>,
+    ) -> Append {
+        Append {
+            stream,
+            expected_head,
+            epoch,
+            begins: false,
+            horizon: None,
+            records,
+        }
+    }
+
+    /// A raised horizon alone.
+    pub fn raise(stream: StreamId, expected_head: Seq, epoch: Epoch, horizon: Seq) -> Append {
+        Append {
+            horizon: Some(horizon),
+            ..Append::events(stream, expected_head, epoch, Vec::new())
+        }
+    }
+
+    /// The beginning of an epoch alone (EPOCH-2).
+    pub fn begin(stream: StreamId, expected_head: Seq, epoch: Epoch) -> Append {
+        Append {
+            begins: true,
+            ..Append::raise(stream, expected_head, epoch, expected_head)
+        }
+    }
+
     /// Whether the batch was decided on this head.
     pub(crate) fn fits(&self, head: &StreamHead) -> bool {
-        self.expected_head == head.seq && (head.is_empty() || self.epoch == head.epoch)
+        let is_its_epoch = self.epoch == head.epoch;
+        self.expected_head == head.seq && (head.is_empty() || is_its_epoch != self.begins)
+    }
+
+    /// What goes before the records; `None` if it would change nothing.
+    pub(crate) fn control(&self, head: &StreamHead) -> Option<Control> {
+        let horizon = self.horizon?;
+        let changes = self.begins || horizon > head.horizon;
+        (changes && !head.is_empty()).then(|| Control {
+            stream: self.stream.clone(),
+            epoch: self.epoch,
+            horizon,
+        })
     }
 
     /// A batch that contradicts itself is its maker's mistake and must not reach the disk.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
-        if self.records.is_empty() || self.epoch == Epoch::NONE {
-            return Err(StoreError::BadAppend("no records, or no epoch"));
+        if self.epoch == Epoch::NONE || (self.records.is_empty() && self.horizon.is_none()) {
+            return Err(StoreError::BadAppend("no epoch, or nothing to append"));
+        }
+        if self.horizon > Some(self.expected_head) {
+            return Err(StoreError::BadAppend("a horizon above the expected head"));
+        }
+        if self.begins && self.horizon != Some(self.expected_head) {
+            return Err(StoreError::BadAppend("an epoch begins without its horizon"));
         }
         let mut seq = self.expected_head;
         for Record { event, .. } in &self.records {

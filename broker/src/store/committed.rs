@@ -19,6 +19,7 @@ pub struct Committed {
     stream: StreamId,
     epoch: Epoch,
     seq: Seq,
+    position: u64,
     payload: Bytes,
 }
 
@@ -32,20 +33,23 @@ impl Committed {
         stream: StreamId,
         epoch: Epoch,
         seq: Seq,
+        position: u64,
         payload: Bytes,
     ) -> Committed {
         Committed {
             stream,
             epoch,
             seq,
+            position,
             payload,
         }
     }
 
-    /// What `event` is once it is on disk.
-    pub(in crate::store) fn of(event: &Event) -> Committed {
+    /// What `event` is once it is on disk as the record at `position`.
+    pub(in crate::store) fn of(event: &Event, position: u64) -> Committed {
         let payload = Bytes::from(event.encode());
-        Committed::new(event.stream.clone(), event.epoch, event.seq, payload)
+        let stream = event.stream.clone();
+        Committed::new(stream, event.epoch, event.seq, position, payload)
     }
 
     /// The event's stream.
@@ -63,6 +67,11 @@ impl Committed {
         self.seq
     }
 
+    /// Its place among the records of all streams: the later, the higher; a record need not be an event.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
     /// The event in canonical MessagePack.
     pub fn payload(&self) -> &Bytes {
         &self.payload
@@ -70,44 +79,60 @@ impl Committed {
 
     /// Self-contained bytes, for a bus that carries nothing but bytes.
     ///
-    /// epoch (8, big endian), seq (8), length of the sync id (1), sync id, length of the channel (1; 0 for the
-    /// default one), channel, payload.
+    /// position (8, big endian), then [`Committed::write_body`].
     pub fn to_frame(&self) -> Vec<u8> {
-        let sync_id = self.stream.sync_id.as_str();
-        let channel = self
-            .stream
-            .channel
-            .as_ref()
-            .map_or("", |channel| channel.as_str());
-        let mut frame = Vec::with_capacity(18 + sync_id.len() + channel.len() + self.payload.len());
-        frame.extend_from_slice(&self.epoch.get().to_be_bytes());
-        frame.extend_from_slice(&self.seq.get().to_be_bytes());
-        for text in [sync_id, channel] {
-            // Ids are at most 64 bytes long (TOPIC-1).
-            frame.push(text.len() as u8);
-            frame.extend_from_slice(text.as_bytes());
-        }
-        frame.extend_from_slice(&self.payload);
+        let mut frame = self.position.to_be_bytes().to_vec();
+        self.write_body(&mut frame);
         frame
+    }
+
+    /// What the event is wherever its position is known: epoch (8, big endian), seq (8), length of the sync id (1), sync id, length of the channel (1; 0 for the
+    /// default one), channel, payload.
+    pub(in crate::store) fn write_body(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.epoch.get().to_be_bytes());
+        bytes.extend_from_slice(&self.seq.get().to_be_bytes());
+        write_stream(&self.stream, bytes);
+        bytes.extend_from_slice(&self.payload);
     }
 
     /// Reads what [`Committed::to_frame`] wrote. Only for bytes that this process put on its own bus.
     pub(crate) fn from_frame(frame: Bytes) -> Result<Committed, FrameError> {
         let mut rest = frame;
+        let position = take_u64(&mut rest)?;
+        Committed::read_body(rest, position)
+    }
+
+    /// Reads what [`Committed::write_body`] wrote.
+    pub(in crate::store) fn read_body(body: Bytes, position: u64) -> Result<Committed, FrameError> {
+        let mut rest = body;
         let epoch = Epoch::new(take_u64(&mut rest)?);
         let seq = Seq::new(take_u64(&mut rest)?).ok_or(FrameError)?;
-        let sync_id = take_text(&mut rest)?.parse().map_err(|_| FrameError)?;
-        let channel = match take_text(&mut rest)?.as_str() {
-            "" => None,
-            name => Some(name.parse().map_err(|_| FrameError)?),
-        };
-        Ok(Committed::new(
-            StreamId { sync_id, channel },
-            epoch,
-            seq,
-            rest,
-        ))
+        let stream = take_stream(&mut rest)?;
+        Ok(Committed::new(stream, epoch, seq, position, rest))
     }
+}
+
+/// Length of the sync id (1), sync id, length of the channel (1; 0 for the default one), channel.
+pub(in crate::store) fn write_stream(stream: &StreamId, bytes: &mut Vec<u8>) {
+    let channel = stream
+        .channel
+        .as_ref()
+        .map_or("", |channel| channel.as_str());
+    for text in [stream.sync_id.as_str(), channel] {
+        // Ids are at most 64 bytes long (TOPIC-1).
+        bytes.push(text.len() as u8);
+        bytes.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// Reads what [`write_stream`] wrote.
+pub(in crate::store) fn take_stream(rest: &mut Bytes) -> Result<StreamId, FrameError> {
+    let sync_id = take_text(rest)?.parse().map_err(|_| FrameError)?;
+    let channel = match take_text(rest)?.as_str() {
+        "" => None,
+        name => Some(name.parse().map_err(|_| FrameError)?),
+    };
+    Ok(StreamId { sync_id, channel })
 }
 
 fn take(rest: &mut Bytes, len: usize) -> Result<Bytes, FrameError> {
@@ -118,7 +143,7 @@ fn take(rest: &mut Bytes, len: usize) -> Result<Bytes, FrameError> {
     }
 }
 
-fn take_u64(rest: &mut Bytes) -> Result<u64, FrameError> {
+pub(in crate::store) fn take_u64(rest: &mut Bytes) -> Result<u64, FrameError> {
     let bytes = take(rest, 8)?;
     Ok(bytes
         .iter()
@@ -146,6 +171,7 @@ mod tests {
             stream,
             Epoch::new(7),
             Seq::new(258).unwrap(),
+            65_537,
             Bytes::from_static(b"\x80"),
         )
     }

@@ -9,6 +9,9 @@ use syncline_protocol::{
 
 use super::{Append, Committed, EventStore, Kept, ReadLimit, Record, StreamHead};
 
+mod history;
+pub(crate) use history::*;
+
 /// W in the suite.
 pub(crate) const WINDOW: usize = 4;
 
@@ -43,6 +46,31 @@ macro_rules! contract_suite {
             clock_2_the_head_keeps_the_highest_clock,
             nobody_else_writes_here,
             readers_see_whole_batches_while_a_writer_appends,
+            positions_grow_over_all_streams,
+            seq_at_is_what_somebody_had_at_a_position,
+            seq_at_does_not_take_folded_events_for_had,
+            horizon_1_a_raised_horizon_is_in_the_head_and_stays,
+            horizon_1_a_horizon_above_the_expected_head_is_refused,
+            horizon_1_a_lower_horizon_changes_nothing,
+            a_horizon_and_events_come_in_one_batch,
+            a_horizon_decided_on_another_head_is_a_conflict,
+            epoch_2_an_epoch_begins_at_the_head_and_marks_stay,
+            epoch_2_events_of_the_old_epoch_are_a_conflict,
+            an_epoch_that_does_not_begin_is_refused,
+            an_epoch_begins_once,
+            a_stream_without_events_has_an_empty_base,
+            a_fold_takes_events_and_leaves_entries,
+            folds_go_on_where_the_last_one_ended,
+            a_fold_from_another_base_changes_nothing,
+            a_fold_above_the_horizon_waits,
+            a_fold_at_its_place_takes_entries_alone,
+            a_fold_that_leads_backwards_is_refused,
+            a_conflict_below_the_base_has_no_tail,
+            entries_are_of_one_stream_and_in_order,
+            a_read_beside_folds_is_whole_or_folded,
+            horizon_3_marks_are_forgotten_by_the_last_event,
+            erase_removes_a_group_and_nothing_else,
+            an_erased_stream_can_begin_anew,
         );
     };
     (@tests $harness:expr, $($name:ident,)+) => {
@@ -116,12 +144,8 @@ pub(crate) fn record(stream: &StreamId, seq: u64) -> Record {
 
 /// Events `first` to `last` of a stream.
 pub(crate) fn batch(stream: &StreamId, first: u64, last: u64) -> Append {
-    Append {
-        stream: stream.clone(),
-        expected_head: at(first - 1),
-        epoch: Epoch::new(7),
-        records: (first..=last).map(|seq| record(stream, seq)).collect(),
-    }
+    let records = (first..=last).map(|seq| record(stream, seq)).collect();
+    Append::events(stream.clone(), at(first - 1), Epoch::new(7), records)
 }
 
 pub(crate) fn append(store: &dyn EventStore, append: Append) -> Kept {

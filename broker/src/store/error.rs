@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use syncline_protocol::Seq;
+
 /// A store could not do what it was asked. After a failed append the outcome is unknown.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -52,9 +54,31 @@ pub enum StoreError {
     /// A thread of the store does not start.
     #[error("a thread of the store does not start: {0}")]
     Thread(String),
+    /// The events after the asked place are gone: only the base stands for them.
+    #[error("the events up to seq {kept_after} are folded away")]
+    Folded {
+        /// Events after this seq are kept.
+        kept_after: Seq,
+    },
+    /// The disk is nearly full. Nothing was kept; it is tried again with the next append.
+    #[error(
+        "{directory}: {free} bytes are free, store.min_free_bytes keeps {needed} of them; \
+         free some space, or lower store.min_free_bytes"
+    )]
+    LowSpace {
+        /// Where the files are.
+        directory: PathBuf,
+        /// What is free there.
+        free: u64,
+        /// What must be.
+        needed: u64,
+    },
     /// The batch contradicts itself. Nothing was kept.
     #[error("a batch that contradicts itself: {0}")]
     BadAppend(&'static str),
+    /// A fold that contradicts itself. Nothing was changed.
+    #[error("a fold that contradicts itself: {0}")]
+    BadFold(&'static str),
     /// A fault that a test asked for.
     #[error("a fault was injected")]
     Injected,

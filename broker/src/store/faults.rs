@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use syncline_protocol::{DeviceId, Seq, StreamId};
+use syncline_protocol::{DeviceId, Seq, StreamId, SyncId, UnixMillis};
 
 use super::{
-    Append, Appended, Committed, EventStore, Mark, ReadLimit, Receipt, StoreError, StreamHead,
-    Watch,
+    Append, Appended, Base, Committed, Erased, EventStore, Fold, Folded, Mark, ReadLimit, Receipt,
+    StoreError, StoredEntry, StreamHead, Watch,
 };
 
 /// What goes wrong next. Clones share one plan.
@@ -21,6 +21,7 @@ struct Plan {
     fail_after: usize,
     fail_sync: usize,
     fail_reads: usize,
+    fail_folds: usize,
     panics: usize,
     held: bool,
     waiting: usize,
@@ -46,6 +47,11 @@ impl Faults {
     /// The next `reads` of heads and marks fail.
     pub fn fail_reads(&self, reads: usize) {
         self.plan().fail_reads = reads;
+    }
+
+    /// The next `folds` fail before anything is changed.
+    pub fn fail_folds(&self, folds: usize) {
+        self.plan().fail_folds = folds;
     }
 
     /// The next `appends` panic: the mistake that nobody knows yet.
@@ -100,6 +106,10 @@ impl Faults {
 
     fn after_append(&self) -> Result<(), StoreError> {
         fail_if(spend(&mut self.plan().fail_after))
+    }
+
+    fn before_fold(&self) -> Result<(), StoreError> {
+        fail_if(spend(&mut self.plan().fail_folds))
     }
 
     fn before_read(&self) -> Result<(), StoreError> {
@@ -168,6 +178,39 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
         limit: usize,
     ) -> Result<Vec<(StreamId, StreamHead)>, StoreError> {
         self.inner.streams(after, limit)
+    }
+
+    fn position(&self) -> Result<u64, StoreError> {
+        self.inner.position()
+    }
+
+    fn seq_at(&self, stream: &StreamId, position: u64) -> Result<Seq, StoreError> {
+        self.inner.seq_at(stream, position)
+    }
+
+    fn base(&self, stream: &StreamId) -> Result<Base, StoreError> {
+        self.inner.base(stream)
+    }
+
+    fn entries(
+        &self,
+        stream: &StreamId,
+        each: &mut dyn FnMut(StoredEntry),
+    ) -> Result<Base, StoreError> {
+        self.inner.entries(stream, each)
+    }
+
+    fn fold(&self, fold: Fold) -> Result<Folded, StoreError> {
+        self.faults.before_fold()?;
+        self.inner.fold(fold)
+    }
+
+    fn forget_marks(&self, stream: &StreamId, before: UnixMillis) -> Result<usize, StoreError> {
+        self.inner.forget_marks(stream, before)
+    }
+
+    fn erase(&self, sync_id: &SyncId) -> Result<Erased, StoreError> {
+        self.inner.erase(sync_id)
     }
 
     fn watch(&self) -> Watch {

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use syncline_protocol::{Clock, DeviceId, DeviceSeq, Epoch, Event, IntentHash, Seq, UnixMillis};
+use syncline_protocol::{
+    Clock, DeviceId, DeviceSeq, Epoch, Event, IntentHash, Seq, StreamId, UnixMillis,
+};
 
 /// The end of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +17,10 @@ pub struct StreamHead {
     pub accepted_at: UnixMillis,
     /// The highest clock ever accepted.
     pub clock: Clock,
+    /// Declared and on disk: events up to here may be gone (HORIZON-1).
+    pub horizon: Seq,
+    /// Of the stream's last record among the records of all streams: the later, the higher.
+    pub position: u64,
 }
 
 impl StreamHead {
@@ -24,6 +30,8 @@ impl StreamHead {
         seq: Seq::ZERO,
         accepted_at: UnixMillis::new(0),
         clock: Clock::at(UnixMillis::new(0)),
+        horizon: Seq::ZERO,
+        position: 0,
     };
 
     /// Whether nothing was ever accepted.
@@ -31,13 +39,28 @@ impl StreamHead {
         self.seq == Seq::ZERO
     }
 
-    /// The head after an event.
+    /// The head after an event, but for the position, which only the store knows.
     pub(crate) fn advance(&mut self, event: &Footprint) {
         self.epoch = event.epoch;
         self.seq = event.seq;
         self.accepted_at = event.accepted_at;
         self.clock = self.clock.max(event.clock);
     }
+
+    /// The head after a control record, but for the position.
+    pub(crate) fn obey(&mut self, control: &Control) {
+        self.epoch = control.epoch;
+        self.horizon = self.horizon.max(control.horizon);
+    }
+}
+
+/// A record of a stream that is not an event: its horizon is raised, and maybe another epoch begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Control {
+    pub(crate) stream: StreamId,
+    /// The stream's from here on.
+    pub(crate) epoch: Epoch,
+    pub(crate) horizon: Seq,
 }
 
 /// What is remembered of one device in one stream.
@@ -49,6 +72,8 @@ pub struct Mark {
     pub base_seq: Seq,
     /// As stored with the device's last event (CLOCK-3).
     pub clock: Clock,
+    /// When the device's last event was accepted (HORIZON-3).
+    pub accepted_at: UnixMillis,
     /// The last W numbered events, oldest first (EVENT-10).
     pub recent: VecDeque<Recent>,
 }
@@ -71,6 +96,7 @@ impl Mark {
             device_seq: None,
             base_seq: Seq::ZERO,
             clock: StreamHead::EMPTY.clock,
+            accepted_at: StreamHead::EMPTY.accepted_at,
             recent: VecDeque::new(),
         }
     }
@@ -79,6 +105,7 @@ impl Mark {
     pub(crate) fn absorb(&mut self, event: &Footprint, window: usize) {
         self.base_seq = event.base_seq;
         self.clock = event.clock;
+        self.accepted_at = event.accepted_at;
         let Some(device_seq) = event.device_seq else {
             return;
         };
@@ -91,6 +118,11 @@ impl Mark {
                 seq,
             });
         }
+        self.keep_recent(window);
+    }
+
+    /// Forgets all but the last `window` hashes.
+    pub(crate) fn keep_recent(&mut self, window: usize) {
         let surplus = self.recent.len().saturating_sub(window);
         self.recent.drain(..surplus);
     }

@@ -14,6 +14,8 @@
 //! - After an error that [`StoreError::is_failed_sync`] names, what the operating system still holds
 //!   in memory is worth nothing: the process must end and open the store anew.
 //! - `head` is linearizable: it includes every append that returned before it was asked.
+//! - A horizon is declared by an append and is then in the head; a fold follows it in steps, and `base.seq <= head.horizon`
+//!   always. Folds and appends do not wait for each other.
 //! - `read` costs what it returns, not what the stream holds.
 //! - [`Receipt`] and [`Committed`] are made here and nowhere else; they prove that something is on disk.
 
@@ -21,6 +23,7 @@ mod append;
 mod committed;
 mod error;
 pub mod faults;
+mod fold;
 mod head;
 pub mod memory;
 mod piece;
@@ -32,11 +35,12 @@ pub(crate) mod contract;
 pub use append::{Append, Appended, Conflict, Kept, Record};
 pub use committed::{Committed, FrameError, Receipt};
 pub use error::StoreError;
-pub(crate) use head::Footprint;
+pub use fold::{Base, Erased, Fold, Folded, Move, StoredEntry};
+pub(crate) use head::{Control, Footprint};
 pub use head::{Mark, Recent, StreamHead};
 pub use redb::{RedbOptions, RedbStore};
 
-use syncline_protocol::{DeviceId, Seq, StreamId};
+use syncline_protocol::{DeviceId, Seq, StreamId, SyncId, UnixMillis};
 
 /// How much one [`EventStore::read`] returns at most. At least one event is returned if there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +66,7 @@ pub trait EventStore: Send + Sync + 'static {
     /// What is remembered of a device's events in a stream.
     fn mark(&self, stream: &StreamId, device: DeviceId) -> Result<Option<Mark>, StoreError>;
 
-    /// The events after `after`, ascending and without holes.
+    /// The events after `after`, ascending and without holes. [`StoreError::Folded`] if the first of them is gone.
     fn read(
         &self,
         stream: &StreamId,
@@ -76,6 +80,32 @@ pub trait EventStore: Send + Sync + 'static {
         after: Option<&StreamId>,
         limit: usize,
     ) -> Result<Vec<(StreamId, StreamHead)>, StoreError>;
+
+    /// The position of the last record of all streams; 0 if there is none.
+    fn position(&self) -> Result<u64, StoreError>;
+
+    /// The stream's last seq at or below a position: what somebody had who had all streams up to there. 0 if
+    /// nothing of the stream is that old, or if what is has been folded away, so that nobody takes it for had.
+    fn seq_at(&self, stream: &StreamId, position: u64) -> Result<Seq, StoreError>;
+
+    /// What stands for the events that are gone; [`Base::EMPTY`] if none are.
+    fn base(&self, stream: &StreamId) -> Result<Base, StoreError>;
+
+    /// The base and each of its entries, ordered by collection and key: one consistent read, before any `each`.
+    fn entries(
+        &self,
+        stream: &StreamId,
+        each: &mut dyn FnMut(StoredEntry),
+    ) -> Result<Base, StoreError>;
+
+    /// Moves a base in one commit: entries change, events up to it go. Costs what it changes.
+    fn fold(&self, fold: Fold) -> Result<Folded, StoreError>;
+
+    /// Forgets the marks of devices whose last event was accepted before a time (HORIZON-3). Gives their number.
+    fn forget_marks(&self, stream: &StreamId, before: UnixMillis) -> Result<usize, StoreError>;
+
+    /// Removes all streams of a sync group, in one commit. Whoever holds heads of them must forget these.
+    fn erase(&self, sync_id: &SyncId) -> Result<Erased, StoreError>;
 
     /// Commits of others.
     fn watch(&self) -> Watch;

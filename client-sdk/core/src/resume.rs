@@ -289,7 +289,11 @@ impl Core {
             .collections
             .values()
             .flat_map(|entries| entries.values());
-        let seen = entries.map(|entry| entry.clock).max().unwrap_or_default();
+        let seen = entries
+            .flat_map(syncline_protocol::Entry::acts)
+            .map(|act| act.clock)
+            .max()
+            .unwrap_or_default();
         self.device.clock = self.device.clock.max(seen);
     }
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use syncline_protocol::schema::{Action, BadData};
+use syncline_protocol::schema::BadData;
 use syncline_protocol::state::{Act, NotNext, SnapshotError};
 use syncline_protocol::{
-    Clock, DeviceId, Entry, Epoch, Event, EventType, Intent, Operation, Schema, SchemaHash, Seq,
-    Snapshot, State, StreamId, Value,
+    Clock, DeviceId, Entry, Epoch, Event, EventType, Intent, Operation, Overlay, Schema,
+    SchemaHash, Seq, Snapshot, State, StreamId, Value,
 };
 
 use crate::output::Output;
@@ -17,21 +17,17 @@ use crate::rows::IntentId;
 type Place = (String, String);
 
 /// What an intent of the overlay does.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Shown {
-    action: Action,
+    operation: Operation,
     device: DeviceId,
     clock: Clock,
     base_seq: Seq,
     epoch: Option<Epoch>,
 }
 
-/// The intents over one key, and what they make of it.
-#[derive(Debug, Default)]
-struct Layer {
-    intents: BTreeMap<IntentId, Shown>,
-    entry: Option<Entry>,
-}
+/// The intents over one key.
+type Intents = BTreeMap<IntentId, Shown>;
 
 /// See the module. Without a schema nothing can be shown.
 #[derive(Debug, Default)]
@@ -39,7 +35,9 @@ pub(crate) struct View {
     confirmed: Option<State>,
     /// Whether `confirmed` came from a broker or is only the empty one to start with.
     has_replica: bool,
-    overlay: BTreeMap<Place, Layer>,
+    intents: BTreeMap<Place, Intents>,
+    /// What they make of their keys.
+    overlay: Overlay,
     /// Live values from before this input, of the keys that it touched.
     before: BTreeMap<Place, Option<Value>>,
 }
@@ -51,7 +49,8 @@ impl View {
         *self = Self {
             confirmed: Some(State::new(schema)),
             has_replica: false,
-            overlay: BTreeMap::new(),
+            intents: BTreeMap::new(),
+            overlay: Overlay::default(),
             before: std::mem::take(&mut self.before),
         };
     }
@@ -134,19 +133,16 @@ impl View {
         };
         let Some(device) = intent.device else { return };
         self.remember(&operation.collection, &operation.key);
+        let place = (operation.collection.clone(), operation.key.clone());
         let shown = Shown {
-            action: operation.action,
+            operation,
             device,
             clock: intent.clock.unwrap_or_default(),
             base_seq: intent.base_seq.unwrap_or_default(),
             epoch: intent.epoch,
         };
-        let place = (operation.collection, operation.key);
-        self.overlay
-            .entry(place.clone())
-            .or_default()
-            .intents
-            .insert(id, shown);
+        let intents = self.intents.entry(place.clone()).or_default();
+        intents.insert(id, shown);
         self.refresh(&place);
     }
 
@@ -157,49 +153,41 @@ impl View {
         };
         self.remember(&operation.collection, &operation.key);
         let place = (operation.collection, operation.key);
-        let Some(layer) = self.overlay.get_mut(&place) else {
+        let Some(intents) = self.intents.get_mut(&place) else {
             return;
         };
-        layer.intents.remove(&id);
-        if layer.intents.is_empty() {
-            self.overlay.remove(&place);
-        } else {
-            self.refresh(&place);
+        intents.remove(&id);
+        if intents.is_empty() {
+            self.intents.remove(&place);
         }
+        self.refresh(&place);
     }
 
     fn refresh_all(&mut self) {
-        let places: Vec<Place> = self.overlay.keys().cloned().collect();
+        let places: Vec<Place> = self.intents.keys().cloned().collect();
         places.iter().for_each(|place| self.refresh(place));
     }
 
     fn refresh(&mut self, place: &Place) {
-        let (epoch, cursor) = (self.epoch(), self.seq());
-        let below = self
-            .confirmed
-            .as_ref()
-            .and_then(|state| state.entry(&place.0, &place.1));
-        let Some(layer) = self.overlay.get_mut(place) else {
-            return;
-        };
-        let mut entry = below.cloned();
-        let mut seq = cursor;
-        for shown in layer.intents.values() {
+        self.overlay.take_out(&place.0, &place.1);
+        let Some(state) = &self.confirmed else { return };
+        let mut seq = state.seq();
+        for shown in self
+            .intents
+            .get(place)
+            .into_iter()
+            .flat_map(Intents::values)
+        {
             seq = seq.next();
-            let act = shown.act(seq, epoch);
-            entry = Entry::after(entry.as_ref(), shown.action, &act).or(entry);
+            let act = shown.act(seq, state.epoch());
+            self.overlay.act(state, &shown.operation, &act);
         }
-        layer.entry = entry;
     }
 
     /// The live value of a key.
     pub(crate) fn value(&self, collection: &str, key: &str) -> Option<&Value> {
-        let place = (collection.to_owned(), key.to_owned());
-        let entry = match self.overlay.get(&place) {
-            Some(layer) => layer.entry.as_ref(),
-            None => self.confirmed.as_ref()?.entry(collection, key),
-        };
-        entry.and_then(Entry::value)
+        let state = self.confirmed.as_ref()?;
+        self.overlay.entry(state, collection, key)?.value()
     }
 
     /// All live keys of a collection and their values, by the keys' order.
@@ -214,11 +202,8 @@ impl View {
                 .entries(collection)
                 .for_each(|(key, entry)| put(key, Some(entry)));
         }
-        for ((name, key), layer) in &self.overlay {
-            if name == collection {
-                put(key, layer.entry.as_ref());
-            }
-        }
+        let over = self.overlay.over(collection);
+        over.for_each(|(key, entry)| put(key, Some(entry)));
         live
     }
 
@@ -237,7 +222,7 @@ impl View {
                 .entries(name)
                 .map(|(key, _)| (name.clone(), key.to_owned()))
         });
-        let places: Vec<Place> = of_state.chain(self.overlay.keys().cloned()).collect();
+        let places: Vec<Place> = of_state.chain(self.intents.keys().cloned()).collect();
         places
             .iter()
             .for_each(|(collection, key)| self.remember(collection, key));

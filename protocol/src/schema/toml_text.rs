@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{CollectionSchema, Conflict, Kind};
-use crate::ids::{EventType, is_name};
-use crate::value::is_reserved;
+use super::CollectionSchema;
+use super::definition::{Draft, SchemaProblem, check_name};
 
 /// What is wrong with a schema file, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,45 +19,13 @@ pub enum SchemaError {
         /// What the reader says.
         message: String,
     },
-    /// A collection's name breaks TOPIC-1.
-    #[error(
-        "line {line}: a collection's name is 1 to 64 characters of A-Z a-z 0-9 . _ - and not __proto__, not {name:?}"
-    )]
-    Name {
-        /// Counted from 1.
+    /// A collection that a schema cannot have.
+    #[error("line {line}: {problem}")]
+    Collection {
+        /// Counted from 1: of the name at fault, or of the collection if that is not there.
         line: usize,
-        /// The name.
-        name: String,
-    },
-    /// A value that is not one of those that can stand here.
-    #[error("line {line}: {what} {given:?} is not known; use {known}")]
-    Unknown {
-        /// Counted from 1.
-        line: usize,
-        /// `kind` or `conflict`.
-        what: &'static str,
-        /// What the file says.
-        given: String,
-        /// What can stand there.
-        known: &'static str,
-    },
-    /// Not an event type, or an empty key.
-    #[error("line {line}: {what} is text of 1 to 64 characters")]
-    Text {
-        /// Counted from 1.
-        line: usize,
-        /// Which name.
-        what: &'static str,
-    },
-    /// An event type that already has a meaning.
-    #[error("line {line}: the event type {event_type:?} is already used on line {first}")]
-    Twice {
-        /// Counted from 1.
-        line: usize,
-        /// The type.
-        event_type: String,
-        /// Where it was named first.
-        first: usize,
+        /// What is wrong.
+        problem: SchemaProblem,
     },
 }
 
@@ -74,11 +41,16 @@ struct File {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Collection {
-    kind: Spanned<String>,
-    conflict: Spanned<String>,
-    key: Spanned<String>,
-    add: Spanned<String>,
-    remove: Spanned<String>,
+    kind: Option<Spanned<String>>,
+    conflict: Option<Spanned<String>>,
+    key: Option<Spanned<String>>,
+    add: Option<Spanned<String>>,
+    remove: Option<Spanned<String>>,
+    value: Option<Spanned<String>>,
+    amount: Option<Spanned<String>>,
+    list: Option<Spanned<String>>,
+    after: Option<Spanned<String>>,
+    open_values_max: Option<Spanned<i64>>,
 }
 
 pub(super) fn parse(text: &str) -> Result<(BTreeMap<String, CollectionSchema>, bool), SchemaError> {
@@ -90,8 +62,10 @@ pub(super) fn parse(text: &str) -> Result<(BTreeMap<String, CollectionSchema>, b
         text,
         types: HashMap::new(),
     };
-    let collections = file
-        .collections
+    // In the file's order, so that of two mistakes the first is named.
+    let mut given: Vec<_> = file.collections.into_iter().collect();
+    given.sort_by_key(|(name, _)| name.span().start);
+    let collections = given
         .into_iter()
         .map(|(name, collection)| reader.collection(&name, &collection))
         .collect::<Result<_, _>>()?;
@@ -100,6 +74,7 @@ pub(super) fn parse(text: &str) -> Result<(BTreeMap<String, CollectionSchema>, b
 
 struct Reader<'a> {
     text: &'a str,
+    /// Where each event type was named.
     types: HashMap<String, usize>,
 }
 
@@ -109,68 +84,76 @@ impl Reader<'_> {
         name: &Spanned<String>,
         given: &Collection,
     ) -> Result<(String, CollectionSchema), SchemaError> {
-        // A collection is a key of a snapshot's maps.
-        if !is_name(name.get_ref()) || is_reserved(name.get_ref()) {
-            return Err(SchemaError::Name {
-                line: self.line(name),
-                name: name.get_ref().clone(),
-            });
-        }
-        self.one_of("kind", &given.kind, "set")?;
-        self.one_of("conflict", &given.conflict, "last_write_wins")?;
-        let collection = CollectionSchema {
-            kind: Kind::Set,
-            conflict: Conflict::LastWriteWins,
-            key: self.text("key", &given.key)?.to_string(),
-            add: self.event_type("add", &given.add)?,
-            remove: self.event_type("remove", &given.remove)?,
-        };
-        Ok((name.get_ref().clone(), collection))
+        let line = self.line(name);
+        let text = name.get_ref();
+        check_name(text).map_err(|problem| SchemaError::Collection { line, problem })?;
+        let checked = given.draft().check().map_err(|(what, problem)| {
+            let line = given.start(what).map_or(line, |at| self.line_at(at));
+            SchemaError::Collection { line, problem }
+        })?;
+        self.once(&given.add)?;
+        self.once(&given.remove)?;
+        Ok((text.clone(), checked))
     }
 
-    fn one_of(
-        &self,
-        what: &'static str,
-        given: &Spanned<String>,
-        known: &'static str,
-    ) -> Result<(), SchemaError> {
-        if given.get_ref() == known {
+    fn once(&mut self, event_type: &Option<Spanned<String>>) -> Result<(), SchemaError> {
+        let Some(given) = event_type else {
             return Ok(());
-        }
-        Err(SchemaError::Unknown {
-            line: self.line(given),
-            what,
-            given: given.get_ref().clone(),
-            known,
-        })
-    }
-
-    fn text(&self, what: &'static str, given: &Spanned<String>) -> Result<EventType, SchemaError> {
-        given.get_ref().parse().map_err(|_| SchemaError::Text {
-            line: self.line(given),
-            what,
-        })
-    }
-
-    fn event_type(
-        &mut self,
-        what: &'static str,
-        given: &Spanned<String>,
-    ) -> Result<EventType, SchemaError> {
-        let event_type = self.text(what, given)?;
+        };
         let line = self.line(given);
         match self.types.insert(given.get_ref().clone(), line) {
-            None => Ok(event_type),
-            Some(first) => Err(SchemaError::Twice {
-                line,
-                event_type: given.get_ref().clone(),
-                first,
-            }),
+            None => Ok(()),
+            Some(first) => {
+                let problem = SchemaProblem::Twice {
+                    event_type: given.get_ref().clone(),
+                    first: format!("on line {first}"),
+                };
+                Err(SchemaError::Collection { line, problem })
+            }
         }
     }
 
     fn line<T>(&self, at: &Spanned<T>) -> usize {
-        line(self.text, at.span().start)
+        self.line_at(at.span().start)
+    }
+
+    fn line_at(&self, offset: usize) -> usize {
+        line(self.text, offset)
+    }
+}
+
+impl Collection {
+    fn draft(&self) -> Draft {
+        let text = |given: &Option<Spanned<String>>| given.as_ref().map(|it| it.get_ref().clone());
+        Draft {
+            kind: text(&self.kind),
+            conflict: text(&self.conflict),
+            key: text(&self.key),
+            add: text(&self.add),
+            remove: text(&self.remove),
+            value: text(&self.value),
+            amount: text(&self.amount),
+            list: text(&self.list),
+            after: text(&self.after),
+            open_values_max: self.open_values_max.as_ref().map(|it| *it.get_ref()),
+        }
+    }
+
+    /// Where a name's value stands in the file.
+    fn start(&self, what: &str) -> Option<usize> {
+        let given = match what {
+            "kind" => &self.kind,
+            "conflict" => &self.conflict,
+            "key" => &self.key,
+            "add" => &self.add,
+            "remove" => &self.remove,
+            "value" => &self.value,
+            "amount" => &self.amount,
+            "list" => &self.list,
+            "after" => &self.after,
+            _ => return Some(self.open_values_max.as_ref()?.span().start),
+        };
+        Some(given.as_ref()?.span().start)
     }
 }
 
@@ -183,21 +166,99 @@ mod tests {
     use super::super::Schema;
     use super::super::tests::MUSIC;
 
+    const SET: &str = "[collections.a]\nkind = \"set\"\nconflict = \"add_wins\"\nkey = \"k\"\nadd = \"x\"\nremove = \"y\"\n";
+
     fn error(text: &str) -> String {
         Schema::parse(text).unwrap_err().to_string()
     }
 
     #[test]
-    fn schema_1_mistakes_are_named_with_their_line() {
+    fn schema_1_mistakes_are_named_with_their_line_and_a_remedy() {
+        let set = |changed: &str, to: &str| error(&SET.replacen(changed, to, 1));
         assert!(error("x = 1").starts_with("line 1:"));
-        let collection = |changed: &str, to: &str| error(&MUSIC.replacen(changed, to, 1));
-        assert!(collection("kind = \"set\"", "kind = \"bag\"").contains("line 4: kind \"bag\""));
-        assert!(collection("last_write_wins", "first").contains("line 5"));
-        assert!(collection("\"star_track\"", "\"star_album\"").contains("already used on line 7"));
-        assert!(collection("\"star_album\"", "\"\"").contains("line 7"));
-        assert!(collection("key = \"album_id\"\n", "").contains("key"));
-        assert!(collection("collections.albums", "collections.\"a/b\"").contains("line 3"));
-        assert!(collection("collections.albums", "collections.__proto__").contains("line 3"));
+        let bag = set("set", "bag");
+        assert_eq!(
+            bag,
+            "line 2: kind \"bag\" is not known; use set, map, counter or list"
+        );
+        assert!(
+            set("add_wins", "first")
+                .starts_with("line 3: conflict \"first\" is not known for a set; use last")
+        );
+        assert!(set("add_wins", "keep_both").starts_with("line 3:"));
+        assert!(
+            set("\"y\"", "\"x\"")
+                .starts_with("line 6: the event type \"x\" is already used on line 5")
+        );
+        assert!(set("\"x\"", "\"\"").starts_with("line 5: add is text"));
+        assert!(set("\"k\"", "\"__proto__\"").starts_with("line 4: key is text"));
+        assert!(set("key = \"k\"\n", "").starts_with("line 1: key is missing: a set needs it"));
+        assert!(set("remove = \"y\"\n", "").starts_with("line 1: remove is missing"));
+        assert!(set("kind = \"set\"\n", "").starts_with("line 1: kind is missing"));
+        assert!(set("\"k\"\n", "\"k\"\nvalue = \"v\"\n").starts_with("line 5: a set has no value"));
+        assert!(set("\"k\"\n", "\"k\"\nopen_values_max = 4\n").contains("line 5: a set has no"));
+        assert!(set("collections.a", "collections.\"a/b\"").starts_with("line 1:"));
+        assert!(set("collections.a", "collections.__proto__").starts_with("line 1:"));
+    }
+
+    #[test]
+    fn schema_1_each_kind_has_the_names_of_its_column() {
+        let kind = |kind: &str, rest: &str| {
+            let text =
+                format!("[collections.a]\nkind = \"{kind}\"\nkey = \"k\"\nadd = \"x\"\n{rest}");
+            Schema::parse(&text).map_or_else(|error| error.to_string(), |_| String::new())
+        };
+        let lww = "conflict = \"last_write_wins\"\nremove = \"y\"\n";
+        assert_eq!(kind("map", &format!("{lww}value = \"v\"\n")), "");
+        assert!(kind("map", lww).contains("value is missing: a map needs it"));
+        assert!(
+            kind("map", &format!("{lww}value = \"v\"\nopen_values_max = 2\n"))
+                .contains("line 8: open_values_max is only for")
+        );
+        let both = "conflict = \"keep_both\"\nremove = \"y\"\nvalue = \"v\"\n";
+        for (n, is_good) in [(1, false), (2, true), (64, true), (65, false), (-1, false)] {
+            assert_eq!(
+                kind("map", &format!("{both}open_values_max = {n}\n")).is_empty(),
+                is_good
+            );
+        }
+        assert_eq!(kind("counter", ""), "");
+        assert_eq!(kind("counter", "amount = \"n\"\n"), "");
+        assert!(kind("counter", lww).contains("line 5: a counter has no conflict"));
+        assert!(kind("counter", "remove = \"y\"\n").contains("line 5: a counter has no remove"));
+        assert!(kind("list", lww).contains("after is missing: a list needs it"));
+        assert_eq!(
+            kind(
+                "list",
+                &format!("{lww}after = \"p\"\nlist = \"l\"\nvalue = \"v\"\n")
+            ),
+            ""
+        );
+        assert!(kind("list", &format!("{both}after = \"p\"\n")).contains("line 5"));
+    }
+
+    #[test]
+    fn schema_1_of_two_mistakes_the_first_in_the_file_is_named() {
+        let text =
+            SET.replace("collections.a", "collections.z") + &SET.replace("\"set\"", "\"bag\"");
+        assert!(error(&text).starts_with("line 8:"));
+        let text = SET.replace("collections.a", "collections.z") + SET;
+        assert!(
+            error(&text).starts_with("line 11: the event type \"x\" is already used on line 5")
+        );
+    }
+
+    #[test]
+    fn schema_1_the_shipped_schema_has_all_kinds() {
+        let schema = Schema::parse(MUSIC).unwrap();
+        let mut kinds: Vec<_> = schema
+            .collections()
+            .values()
+            .map(|it| it.kind.as_str())
+            .collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        assert_eq!(kinds, ["counter", "list", "map", "set"]);
     }
 
     #[test]

@@ -1,128 +1,79 @@
-//! One entry: what its winner said, and what later events are judged against (STATE-2 … STATE-4).
+//! One entry of a collection: its open acts, and how they are written (STATE-3).
 
 use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 
+use super::act::{Content, OpenAct, Place};
 use super::digest::Digest;
-use crate::clock::Clock;
-use crate::event::{Event, put, put_clock, read_clock};
+use super::position::Position;
+use crate::event::{put, put_clock, read_clock};
 use crate::fields::{DecodeError, Fields, Form, number};
-use crate::ids::{DeviceId, Seq};
-use crate::schema::Action;
+use crate::ids::Seq;
 use crate::value::Value;
 
-/// What an entry says.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Content {
-    /// It is there, with this value.
-    Live(Value),
-    /// It was removed.
-    Removed,
-}
+/// How many maps and arrays stand around a value in an entry: the entry, `conflicts` and one of its items.
+const LEVELS: usize = 3;
 
-/// One entry of a collection.
+/// What stands for a key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// What the winner said.
-    pub content: Content,
-    /// The winner's place.
-    pub seq: Seq,
-    /// The winner's device.
-    pub device: DeviceId,
-    /// The winner's clock.
-    pub clock: Clock,
-    /// Further open values; always empty for `last_write_wins`.
-    pub conflicts: Vec<OpenValue>,
-}
-
-/// A value that stands beside the winner's.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OpenValue {
-    /// What its event said.
-    pub content: Content,
-    /// Its event's place.
-    pub seq: Seq,
-    /// Its device.
-    pub device: DeviceId,
-    /// Its clock.
-    pub clock: Clock,
-}
-
-/// What of an event decides who wins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Act {
-    /// The event's place.
-    pub seq: Seq,
-    /// What its author had seen.
-    pub base_seq: Seq,
-    /// Its author.
-    pub device: DeviceId,
-    /// When the author acted.
-    pub clock: Clock,
-}
-
-impl Act {
-    /// Of an event.
-    pub fn of(event: &Event) -> Self {
-        let Event {
-            seq,
-            base_seq,
-            device,
-            clock,
-            ..
-        } = *event;
-        Self {
-            seq,
-            base_seq,
-            device,
-            clock,
-        }
-    }
-
-    fn saw(&self, winner: &Entry) -> bool {
-        winner.seq <= self.base_seq || (winner.device == self.device && winner.seq < self.seq)
-    }
-
-    fn beats(&self, winner: &Entry) -> bool {
-        (self.clock, self.device, self.seq) > (winner.clock, winner.device, winner.seq)
-    }
+    /// The act that is shown: the highest live one, or the highest of all if none is live.
+    pub shown: OpenAct,
+    /// The further open acts, highest first.
+    pub conflicts: Vec<OpenAct>,
+    /// The place of the last event that changed the entry.
+    pub changed: Seq,
 }
 
 impl Entry {
-    /// The entry after an act on it; `None` if it stays as it is (STATE-4).
-    pub fn after(current: Option<&Self>, action: Action, act: &Act) -> Option<Self> {
-        if current.is_some_and(|winner| !act.saw(winner) && !act.beats(winner)) {
-            return None;
+    /// Of open acts, at least one, in any order.
+    pub(super) fn of_acts(mut acts: Vec<OpenAct>, changed: Seq) -> Self {
+        acts.sort_unstable_by_key(|act| std::cmp::Reverse((act.is_live(), act.rank())));
+        let shown = acts.remove(0);
+        acts.sort_unstable_by_key(|act| std::cmp::Reverse(act.rank()));
+        Self {
+            shown,
+            conflicts: acts,
+            changed,
         }
-        let content = match action {
-            Action::Add => Content::Live(true.into()),
-            Action::Remove => Content::Removed,
-        };
-        let Act {
-            seq, device, clock, ..
-        } = *act;
-        Some(Self {
-            content,
-            seq,
-            device,
-            clock,
-            conflicts: Vec::new(),
-        })
+    }
+
+    /// All open acts, the shown one first.
+    pub fn acts(&self) -> impl Iterator<Item = &OpenAct> {
+        std::iter::once(&self.shown).chain(&self.conflicts)
+    }
+
+    /// Whether there is something under the key.
+    pub fn is_live(&self) -> bool {
+        self.shown.is_live()
     }
 
     /// The value, if the entry is live.
     pub fn value(&self) -> Option<&Value> {
-        if let Content::Live(value) = &self.content {
-            Some(value)
-        } else {
-            None
-        }
+        self.shown.value()
+    }
+
+    /// Roughly what it takes in memory.
+    pub fn weight(&self) -> usize {
+        let conflicts = self.conflicts.iter();
+        let conflicts = conflicts.map(|act| size_of::<OpenAct>() + act.weight());
+        size_of::<Self>() + self.shown.weight() + conflicts.sum::<usize>()
+    }
+
+    /// Canonical MessagePack of the map of STATE-3.
+    pub fn encode(&self) -> Vec<u8> {
+        self.to_value(Form::MessagePack).to_msgpack()
+    }
+
+    /// Reads what [`Entry::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::of_fields(Fields::read(bytes, LEVELS)?)
     }
 
     /// DIGEST-1.
     pub(super) fn digest(&self, collection: &str, key: &str) -> Digest {
-        if self.content == Content::Removed {
+        if !self.is_live() {
             return Digest::default();
         }
         let entry = self.to_value(Form::MessagePack);
@@ -131,53 +82,43 @@ impl Entry {
     }
 
     pub(crate) fn to_value(&self, form: Form) -> Value {
-        let conflicts = self
-            .conflicts
-            .iter()
-            .map(|open| Value::Map(open.to_map(form)))
-            .collect();
-        let winner = OpenValue {
-            content: self.content.clone(),
-            seq: self.seq,
-            device: self.device,
-            clock: self.clock,
-        };
-        let mut map = winner.to_map(form);
-        put(&mut map, "conflicts", Some(Value::Array(conflicts)));
+        let conflicts = self.conflicts.iter();
+        let conflicts = conflicts.map(|act| Value::Map(act.to_map(form)));
+        let mut map = self.shown.to_map(form);
+        put(
+            &mut map,
+            "conflicts",
+            Some(Value::Array(conflicts.collect())),
+        );
+        if self.changed != self.shown.seq {
+            put(&mut map, "changed", Some(number(self.changed.get())));
+        }
         Value::Map(map)
     }
 
     pub(crate) fn from_value(value: Value) -> Result<Self, DecodeError> {
-        let mut fields = Fields::of(value)?;
+        Self::of_fields(Fields::of(value)?)
+    }
+
+    fn of_fields(mut fields: Fields) -> Result<Self, DecodeError> {
         let conflicts = match fields.required("conflicts")? {
             Value::Array(items) => items
                 .into_iter()
-                .map(OpenValue::from_value)
+                .map(|item| OpenAct::of_fields(Fields::of(item)?))
                 .collect::<Result<_, _>>()?,
-            _ => {
-                return Err(DecodeError::Type {
-                    name: "conflicts",
-                    expected: "an array",
-                });
-            }
+            _ => return Err(wrong("conflicts", "an array")),
         };
-        let OpenValue {
-            content,
-            seq,
-            device,
-            clock,
-        } = OpenValue::of_fields(fields)?;
+        let changed = fields.seq("changed")?;
+        let shown = OpenAct::of_fields(fields)?;
         Ok(Self {
-            content,
-            seq,
-            device,
-            clock,
+            changed: changed.unwrap_or(shown.seq),
+            shown,
             conflicts,
         })
     }
 }
 
-impl OpenValue {
+impl OpenAct {
     fn to_map(&self, form: Form) -> BTreeMap<String, Value> {
         let mut map = BTreeMap::new();
         match &self.content {
@@ -187,11 +128,11 @@ impl OpenValue {
         put(&mut map, "seq", Some(number(self.seq.get())));
         put(&mut map, "device_uuid", Some(form.device(self.device)));
         put_clock(&mut map, Some(self.clock));
+        if let Some(place) = &self.place {
+            put(&mut map, "position", Some(place.position.to_value()));
+            put(&mut map, "list", place.list.as_deref().map(Value::text));
+        }
         map
-    }
-
-    fn from_value(value: Value) -> Result<Self, DecodeError> {
-        Self::of_fields(Fields::of(value)?)
     }
 
     fn of_fields(mut fields: Fields) -> Result<Self, DecodeError> {
@@ -207,6 +148,24 @@ impl OpenValue {
                 .device("device_uuid")?
                 .ok_or(DecodeError::Missing("device_uuid"))?,
             clock: read_clock(&mut fields)?.ok_or(DecodeError::Missing("timestamp"))?,
+            place: read_place(&mut fields)?,
         })
     }
+}
+
+fn read_place(fields: &mut Fields) -> Result<Option<Place>, DecodeError> {
+    let list = fields.text("list")?;
+    let Some(position) = fields.optional("position") else {
+        return match list {
+            Some(_) => Err(DecodeError::Missing("position")),
+            None => Ok(None),
+        };
+    };
+    let position = Position::from_value(&position)
+        .ok_or_else(|| wrong("position", "an array of 1 to 32 integers"))?;
+    Ok(Some(Place { list, position }))
+}
+
+fn wrong(name: &'static str, expected: &'static str) -> DecodeError {
+    DecodeError::Type { name, expected }
 }

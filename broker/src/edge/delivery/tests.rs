@@ -58,7 +58,8 @@ fn committed(stream: &StreamId, n: u64) -> Committed {
         base_seq: seq(0),
         extra: Default::default(),
     };
-    let mut frame = [1_u64.to_be_bytes(), n.to_be_bytes()].concat();
+    let (position, epoch) = (n, 1_u64);
+    let mut frame = [position, epoch, n].map(u64::to_be_bytes).concat();
     let channel = stream
         .channel
         .as_ref()

@@ -1,107 +1,113 @@
-//! How records and marks are written. Numbers are big endian.
-
-use std::collections::VecDeque;
+//! How records, marks and moves are written. Numbers are big endian.
 
 use bytes::Bytes;
-use syncline_protocol::{Clock, DeviceSeq, Event, IntentHash, Seq, UnixMillis};
+use syncline_protocol::{Epoch, Event, IntentHash, Seq, UnixMillis};
 
-use super::tables::AppliedMark;
-use crate::store::{Committed, Footprint, Mark, Recent};
+use super::pending::{Pending, What};
+use crate::store::committed::{take_stream, take_u64, write_stream};
+use crate::store::{Committed, Control, Footprint, FrameError, Move};
 
 /// Bytes that this program never wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Garbled;
 
-/// A record of the journal: 1 and the intent's hash, or 0; then [`Committed::to_frame`].
-pub(super) fn write_record(event: &Committed, footprint: &Footprint) -> Vec<u8> {
-    let frame = event.to_frame();
-    let mut record = Vec::with_capacity(17 + frame.len());
-    match footprint.hash {
-        None => record.push(0),
-        Some(hash) => {
-            record.push(1);
-            record.extend_from_slice(&hash.0);
+impl From<FrameError> for Garbled {
+    fn from(_: FrameError) -> Garbled {
+        Garbled
+    }
+}
+
+/// First byte of a record.
+const PLAIN: u8 = 0;
+const HASHED: u8 = 1;
+const CONTROL: u8 = 2;
+
+/// A record of the journal, whose key is its position. An event: 1 and the intent's hash, or 0; then
+/// [`Committed::write_body`]. A control record (since format 2): 2, epoch, horizon, stream.
+pub(super) fn write_record(record: &Pending) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(256);
+    match &record.what {
+        What::Event { event, footprint } => {
+            match footprint.hash {
+                None => bytes.push(PLAIN),
+                Some(hash) => {
+                    bytes.push(HASHED);
+                    bytes.extend_from_slice(&hash.0);
+                }
+            }
+            event.write_body(&mut bytes);
         }
-    }
-    record.extend_from_slice(&frame);
-    record
-}
-
-/// Reads what [`write_record`] wrote.
-pub(super) fn read_record(record: &[u8]) -> Result<(Committed, Footprint), Garbled> {
-    let mut rest = record;
-    let hash = match take::<1>(&mut rest)? {
-        [0] => None,
-        [1] => Some(IntentHash(take(&mut rest)?)),
-        _ => return Err(Garbled),
-    };
-    let committed = Committed::from_frame(Bytes::copy_from_slice(rest)).map_err(|_| Garbled)?;
-    let event = Event::decode(committed.payload()).map_err(|_| Garbled)?;
-    Ok((committed, Footprint::of(&event, hash)))
-}
-
-/// A mark: through, device_seq (0: none), base_seq, timestamp, counter, then device_seq, hash and seq of
-/// each recent event.
-pub(super) fn write_mark(applied: &AppliedMark) -> Vec<u8> {
-    let AppliedMark { through, mark } = applied;
-    let mut bytes = Vec::with_capacity(36 + 32 * mark.recent.len());
-    let device_seq = mark.device_seq.map_or(0, DeviceSeq::get);
-    let timestamp = mark.clock.timestamp.get();
-    for number in [through.get(), device_seq, mark.base_seq.get(), timestamp] {
-        bytes.extend_from_slice(&number.to_be_bytes());
-    }
-    bytes.extend_from_slice(&mark.clock.counter.to_be_bytes());
-    for recent in &mark.recent {
-        bytes.extend_from_slice(&recent.device_seq.get().to_be_bytes());
-        bytes.extend_from_slice(&recent.hash.0);
-        bytes.extend_from_slice(&recent.seq.get().to_be_bytes());
+        What::Control(control) => {
+            bytes.push(CONTROL);
+            bytes.extend_from_slice(&control.epoch.get().to_be_bytes());
+            bytes.extend_from_slice(&control.horizon.get().to_be_bytes());
+            write_stream(&control.stream, &mut bytes);
+        }
     }
     bytes
 }
 
-/// Reads what [`write_mark`] wrote.
-pub(super) fn read_mark(bytes: &[u8]) -> Result<AppliedMark, Garbled> {
-    let mut rest = bytes;
-    let through = take_seq(&mut rest)?;
-    let device_seq = DeviceSeq::new(take_u64(&mut rest)?);
-    let base_seq = take_seq(&mut rest)?;
-    let timestamp = UnixMillis::new(take_u64(&mut rest)?);
-    let counter = u32::from_be_bytes(take(&mut rest)?);
-    let mut recent = VecDeque::with_capacity(rest.len() / 32);
-    while !rest.is_empty() {
-        let device_seq = DeviceSeq::new(take_u64(&mut rest)?).ok_or(Garbled)?;
-        let hash = IntentHash(take(&mut rest)?);
-        let seq = take_seq(&mut rest)?;
-        recent.push_back(Recent {
-            device_seq,
-            hash,
-            seq,
-        });
-    }
-    let clock = Clock { timestamp, counter };
-    Ok(AppliedMark {
-        through,
-        mark: Mark {
-            device_seq,
-            base_seq,
-            clock,
-            recent,
-        },
+/// Reads what [`write_record`] wrote.
+pub(super) fn read_record(position: u64, record: &[u8]) -> Result<Pending, Garbled> {
+    let (kind, rest) = record.split_first().ok_or(Garbled)?;
+    let what = match *kind {
+        PLAIN => read_event(position, None, rest)?,
+        HASHED => {
+            let (hash, rest) = rest.split_first_chunk().ok_or(Garbled)?;
+            read_event(position, Some(IntentHash(*hash)), rest)?
+        }
+        CONTROL => What::Control(read_control(rest)?),
+        _ => return Err(Garbled),
+    };
+    Ok(Pending { position, what })
+}
+
+fn read_event(position: u64, hash: Option<IntentHash>, body: &[u8]) -> Result<What, Garbled> {
+    let committed = Committed::read_body(Bytes::copy_from_slice(body), position)?;
+    let event = Event::decode(committed.payload()).map_err(|_| Garbled)?;
+    let footprint = Footprint::of(&event, hash);
+    Ok(What::Event {
+        event: committed,
+        footprint,
     })
 }
 
-fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Garbled> {
-    let (taken, left) = rest.split_first_chunk::<N>().ok_or(Garbled)?;
-    *rest = left;
-    Ok(*taken)
+fn read_control(body: &[u8]) -> Result<Control, Garbled> {
+    let mut rest = Bytes::copy_from_slice(body);
+    let epoch = Epoch::new(take_u64(&mut rest)?);
+    let horizon = Seq::new(take_u64(&mut rest)?).ok_or(Garbled)?;
+    let stream = take_stream(&mut rest)?;
+    match rest.is_empty() {
+        true => Ok(Control {
+            stream,
+            epoch,
+            horizon,
+        }),
+        false => Err(Garbled),
+    }
 }
 
-fn take_u64(rest: &mut &[u8]) -> Result<u64, Garbled> {
-    take(rest).map(u64::from_be_bytes)
+/// Moves: horizon, at, accepted_at of each.
+pub(super) fn write_moves(moves: &[Move]) -> Vec<u8> {
+    moves
+        .iter()
+        .flat_map(|it| [it.horizon.get(), it.at.get(), it.accepted_at.get()])
+        .flat_map(u64::to_be_bytes)
+        .collect()
 }
 
-fn take_seq(rest: &mut &[u8]) -> Result<Seq, Garbled> {
-    Seq::new(take_u64(rest)?).ok_or(Garbled)
+/// Reads what [`write_moves`] wrote.
+pub(super) fn read_moves(bytes: &[u8]) -> Result<Vec<Move>, Garbled> {
+    let mut rest = Bytes::copy_from_slice(bytes);
+    let mut moves = Vec::with_capacity(rest.len() / 24);
+    while !rest.is_empty() {
+        moves.push(Move {
+            horizon: Seq::new(take_u64(&mut rest)?).ok_or(Garbled)?,
+            at: Seq::new(take_u64(&mut rest)?).ok_or(Garbled)?,
+            accepted_at: UnixMillis::new(take_u64(&mut rest)?),
+        });
+    }
+    Ok(moves)
 }
 
 #[cfg(test)]
@@ -110,22 +116,49 @@ mod tests {
     use crate::store::contract::{at, record, stream};
 
     #[test]
-    fn records_and_marks_read_back_as_what_was_written() {
-        let written = record(&stream("home/albums"), 7);
-        let footprint = Footprint::of(&written.event, written.hash);
-        let bytes = write_record(&Committed::of(&written.event), &footprint);
-        let (committed, read) = read_record(&bytes).unwrap();
-        assert_eq!(committed, Committed::of(&written.event));
-        assert_eq!(
-            (read.hash, read.device_seq),
-            (footprint.hash, footprint.device_seq)
-        );
+    fn records_and_moves_read_back_as_what_was_written() {
+        let said = record(&stream("home/albums"), 7);
+        let event = Pending::event(9, &said);
+        let control = Pending {
+            position: 10,
+            what: What::Control(Control {
+                stream: stream("home/albums"),
+                epoch: Epoch::new(8),
+                horizon: at(5),
+            }),
+        };
+        for written in [event, control] {
+            let bytes = write_record(&written);
+            let read = read_record(written.position, &bytes).unwrap();
+            assert_eq!(format!("{read:?}"), format!("{written:?}"));
+        }
+        let moves = vec![
+            Move {
+                horizon: at(3),
+                at: at(9),
+                accepted_at: UnixMillis::new(7),
+            };
+            2
+        ];
+        let bytes = write_moves(&moves);
+        assert_eq!(read_moves(&bytes).unwrap(), moves);
+        assert_eq!(read_moves(&bytes[1..]), Err(Garbled));
+    }
 
-        let mut mark = AppliedMark::default();
-        mark.absorb(&footprint, 4);
-        assert_eq!(mark.through, at(7));
-        let bytes = write_mark(&mark);
-        assert_eq!(read_mark(&bytes).unwrap(), mark);
-        assert_eq!(read_mark(&bytes[..bytes.len() - 1]), Err(Garbled));
+    #[test]
+    fn a_cut_record_is_garbled() {
+        let control = Pending {
+            position: 1,
+            what: What::Control(Control {
+                stream: stream("home"),
+                epoch: Epoch::new(8),
+                horizon: at(5),
+            }),
+        };
+        let bytes = write_record(&control);
+        for len in 0..bytes.len() {
+            assert!(read_record(1, &bytes[..len]).is_err(), "{len}");
+        }
+        assert!(read_record(1, &[3]).is_err());
     }
 }

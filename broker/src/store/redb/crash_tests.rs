@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use syncline_protocol::Seq;
 
-use super::failing::{FailingMedia, Failure};
+use super::simulated::{Failure, SimDisk};
 use super::tests::{eager, lazy, options};
 use super::*;
 use crate::store::contract::{ALL, append, at, batch, device, number, read_all, seqs, stream};
@@ -12,8 +12,8 @@ use crate::store::contract::{ALL, append, at, batch, device, number, read_all, s
 /// Events per batch in the power loss tests.
 const BATCH: u64 = 3;
 
-fn open(media: &FailingMedia, options: &RedbOptions) -> Result<RedbStore, StoreError> {
-    RedbStore::open_on(media, options)
+fn open(media: &SimDisk, options: &RedbOptions) -> Result<RedbStore, StoreError> {
+    RedbStore::open_on(media, options, Applier::start)
 }
 
 /// A small generator (xorshift64): a seed is a test case.
@@ -28,7 +28,7 @@ fn chance(seed: u64) -> impl FnMut() -> u64 {
 }
 
 /// Appends to three streams until the power is lost; gives what was acknowledged before that.
-fn work_until_power_loss(media: &FailingMedia, options: &RedbOptions) -> [u64; 3] {
+fn work_until_power_loss(media: &SimDisk, options: &RedbOptions) -> [u64; 3] {
     let mut acknowledged = [0; 3];
     let Ok(store) = open(media, options) else {
         return acknowledged;
@@ -53,7 +53,7 @@ fn streams() -> [StreamId; 3] {
 
 /// G1, G2 and G12 for one power loss.
 fn check_power_loss(sync: u64, seed: u64, options: &RedbOptions) {
-    let media = FailingMedia::lose_power_at(sync);
+    let media = SimDisk::lose_power_at(sync);
     let acknowledged = work_until_power_loss(&media, options);
     let mut chance = chance(seed);
     let media = media.after_power_loss(|| chance().is_multiple_of(2));
@@ -101,7 +101,7 @@ fn g12_the_journal_alone_brings_back_what_the_tables_never_had() {
 
 #[test]
 fn g1_an_append_costs_one_sync() {
-    let media = FailingMedia::default();
+    let media = SimDisk::default();
     let store = open(&media, &lazy()).unwrap();
     append(&store, batch(&stream("home"), 1, 1));
     let before = media.syncs();
@@ -113,7 +113,7 @@ fn g1_an_append_costs_one_sync() {
 
 #[test]
 fn g1_a_failed_sync_of_the_journal_is_named_and_shows_nothing() {
-    let (media, home) = (FailingMedia::default(), stream("home"));
+    let (media, home) = (SimDisk::default(), stream("home"));
     let store = open(&media, &lazy()).unwrap();
     append(&store, batch(&home, 1, 2));
     media.fail(journal::FILE, Failure::Sync);
@@ -128,7 +128,7 @@ fn g1_a_failed_sync_of_the_journal_is_named_and_shows_nothing() {
 
 #[test]
 fn a_full_disk_fails_appends_and_loses_nothing_that_was_acknowledged() {
-    let (media, home) = (FailingMedia::default(), stream("home"));
+    let (media, home) = (SimDisk::default(), stream("home"));
     let store = open(&media, &lazy()).unwrap();
     append(&store, batch(&home, 1, 2));
     media.fail(journal::FILE, Failure::Write);
@@ -158,14 +158,16 @@ fn a_failed_append_that_reached_the_disk_is_found_by_whoever_asks_next() {
 }
 
 fn check_a_failed_append_that_reached_the_disk(asks_head: bool) {
-    let (media, home) = (FailingMedia::default(), stream("home"));
+    let (media, home) = (SimDisk::default(), stream("home"));
     let store = open(&media, &lazy()).unwrap();
     append(&store, batch(&home, 1, 2));
     // The outcome that the journal cannot tell from a failure.
     {
         let mut journal = store.journal.lock().unwrap();
-        let prepared = store.prepare(vec![batch(&home, 3, 4)]).unwrap();
-        journal.append(&prepared.events).unwrap();
+        let prepared = store
+            .prepare(vec![batch(&home, 3, 4)], journal.next())
+            .unwrap();
+        journal.append(&prepared.records).unwrap();
         journal.forget_last(2);
     }
     assert_eq!(read_all(&store, &home), [1, 2]);
@@ -188,7 +190,7 @@ fn check_a_failed_append_that_reached_the_disk(asks_head: bool) {
 #[test]
 fn tables_that_refuse_stop_appends_with_their_error() {
     for (failure, fatal) in [(Failure::Sync, true), (Failure::Write, false)] {
-        let (media, home) = (FailingMedia::default(), stream("home"));
+        let (media, home) = (SimDisk::default(), stream("home"));
         let store = open(
             &media,
             &RedbOptions {
@@ -227,7 +229,7 @@ fn tables_that_refuse_stop_appends_with_their_error() {
 
 #[test]
 fn g6_reading_a_tail_costs_what_it_returns() {
-    let (media, home) = (FailingMedia::default(), stream("home"));
+    let (media, home) = (SimDisk::default(), stream("home"));
     let store = open(&media, &eager()).unwrap();
     let mut head = 0;
     while head < 20_000 {

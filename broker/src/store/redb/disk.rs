@@ -24,6 +24,8 @@ pub(super) trait Media: fmt::Debug + Send + Sync {
     /// Makes the existence of the files durable.
     fn sync_names(&self) -> Result<(), StoreError>;
     fn path(&self, name: &str) -> PathBuf;
+    /// What is free for more of them.
+    fn free_bytes(&self) -> Result<u64, StoreError>;
 }
 
 /// A directory of the file system.
@@ -63,6 +65,16 @@ impl Media for Directory {
 
     fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
+    }
+
+    fn free_bytes(&self) -> Result<u64, StoreError> {
+        let found = rustix::fs::statvfs(&self.0);
+        let found = found.map_err(|error| StoreError::Io {
+            file: self.0.clone(),
+            cause: error.to_string(),
+        })?;
+        // What everybody may use; the rest is root's.
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
 }
 

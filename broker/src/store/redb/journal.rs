@@ -1,15 +1,15 @@
 //! The journal: what an acknowledgement waits for.
 
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use redb::{Durability, ReadableTable, TableDefinition, TableError};
 
-use super::applier::Pending;
 use super::codec::{read_record, write_record};
 use super::disk::Media;
-use super::file::{DbFile, meta, set_meta};
+use super::file::{DbFile, Settings, meta, set_meta};
+use super::pending::Pending;
 use super::tables;
-use crate::store::{Committed, Footprint, StoreError};
+use crate::store::StoreError;
 
 pub(super) const FILE: &str = "journal.redb";
 
@@ -29,6 +29,7 @@ const TRIM_STEP: u64 = 1024;
 #[derive(Debug)]
 pub(super) struct Journal {
     file: Arc<DbFile>,
+    holds: Arc<Holds>,
     next: u64,
     /// The last append failed: what it should have written may be there.
     in_doubt: bool,
@@ -38,12 +39,21 @@ pub(super) struct Journal {
 #[derive(Debug)]
 pub(super) struct Trimmer {
     file: Arc<DbFile>,
+    holds: Arc<Holds>,
 }
 
 impl Journal {
     pub(super) fn open(media: &dyn Media) -> Result<Journal, StoreError> {
+        let settings = Settings {
+            cache_bytes: CACHE_BYTES,
+            // It is short, and waited for.
+            quick_repair: false,
+        };
+        // Format 2 added a kind of record: what format 1 wrote reads the same.
+        let file = DbFile::open(media, FILE, settings, |_, _| Ok(()))?;
         Ok(Journal {
-            file: Arc::new(DbFile::open(media, FILE, CACHE_BYTES)?),
+            file: Arc::new(file),
+            holds: Arc::default(),
             next: 1,
             in_doubt: false,
         })
@@ -70,20 +80,24 @@ impl Journal {
         Ok(self)
     }
 
-    /// Makes the events durable in one commit; gives the first one's position.
-    pub(super) fn append(&mut self, events: &[(Committed, Footprint)]) -> Result<u64, StoreError> {
-        let first = self.next;
+    /// The position of the next record.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Makes records, whose positions go on from [`Journal::next`], durable in one commit.
+    pub(super) fn append(&mut self, records: &[Arc<Pending>]) -> Result<(), StoreError> {
         let written = self.file.change(|txn| {
             let mut table = txn.open_table(RECORDS)?;
-            for (position, (event, footprint)) in (first..).zip(events) {
-                table.insert(position, write_record(event, footprint).as_slice())?;
+            for record in records {
+                table.insert(record.position, write_record(record).as_slice())?;
             }
             Ok(())
         });
         self.in_doubt = written.is_err();
         written?;
-        self.next += events.len() as u64;
-        Ok(first)
+        self.next += records.len() as u64;
+        Ok(())
     }
 
     /// What a failed append has left here after all. To be asked before the next one, until [`Journal::settle`].
@@ -102,12 +116,12 @@ impl Journal {
 
     /// As if the last append had failed after its commit.
     #[cfg(test)]
-    pub(super) fn forget_last(&mut self, events: u64) {
-        self.next -= events;
+    pub(super) fn forget_last(&mut self, records: u64) {
+        self.next -= records;
         self.in_doubt = true;
     }
 
-    /// Up to `limit` events after a position.
+    /// Up to `limit` records after a position.
     pub(super) fn read(&self, after: u64, limit: usize) -> Result<Vec<Pending>, StoreError> {
         let records = self.file.view(|txn| {
             let table = match txn.open_table(RECORDS) {
@@ -118,7 +132,8 @@ impl Journal {
             let mut records = Vec::new();
             for entry in table.range(after + 1..)?.take(limit) {
                 let (position, record) = entry?;
-                records.push((position.value(), read_record(record.value())));
+                let position = position.value();
+                records.push((position, read_record(position, record.value())));
             }
             Ok(records)
         })?;
@@ -129,12 +144,7 @@ impl Journal {
                     return Err(self.file.damaged(format!("record {expected} is missing")));
                 }
                 let garbled = |_| self.file.damaged(format!("record {position} is garbled"));
-                let (event, footprint) = record.map_err(garbled)?;
-                Ok(Pending {
-                    position,
-                    event,
-                    footprint,
-                })
+                record.map_err(garbled)
             });
         read.collect()
     }
@@ -142,15 +152,42 @@ impl Journal {
     pub(super) fn trimmer(&self) -> Trimmer {
         Trimmer {
             file: Arc::clone(&self.file),
+            holds: Arc::clone(&self.holds),
         }
     }
 }
 
 impl Trimmer {
-    /// Removes everything up to a position that the tables have on disk.
+    /// Removes everything up to a position that the tables have on disk; nothing while it is held.
     ///
     /// Not synced by itself: the next append does that, and what comes back after a crash is skipped.
     pub(super) fn trim(&self, applied_to: u64) -> Result<(), StoreError> {
+        let holds = self.holds.count();
+        match *holds {
+            0 => self.trim_now(applied_to),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same, on disk when it returns; waits while it is held.
+    pub(super) fn trim_durably(&self, applied_to: u64) -> Result<(), StoreError> {
+        let holds = self
+            .holds
+            .released
+            .wait_while(self.holds.count(), |count| *count > 0);
+        let _none = holds.unwrap_or_else(PoisonError::into_inner);
+        self.trim_now(applied_to)?;
+        self.file
+            .change(|txn| set_meta(txn, TRIMMED_TO, applied_to))
+    }
+
+    /// Nothing is trimmed until this is dropped.
+    pub(super) fn hold(&self) -> Hold {
+        *self.holds.count() += 1;
+        Hold(Arc::clone(&self.holds))
+    }
+
+    fn trim_now(&self, applied_to: u64) -> Result<(), StoreError> {
         while self.trim_step(applied_to)? {}
         Ok(())
     }
@@ -160,7 +197,8 @@ impl Trimmer {
         self.file.change(|txn| {
             txn.set_durability(Durability::None)?;
             let mut table = txn.open_table(RECORDS)?;
-            let Some(first) = table.first()?.map(|(position, _)| position.value()) else {
+            let first = table.first()?.map(|(position, _)| position.value());
+            let Some(first) = first.filter(|first| *first <= applied_to) else {
                 return Ok(false);
             };
             let end = applied_to.min(first + TRIM_STEP - 1);
@@ -176,5 +214,29 @@ impl Trimmer {
     pub(super) fn len(&self) -> Result<u64, StoreError> {
         use redb::ReadableTableMetadata;
         self.file.view(|txn| Ok(txn.open_table(RECORDS)?.len()?))
+    }
+}
+
+/// How many want the journal whole.
+#[derive(Debug, Default)]
+struct Holds {
+    count: Mutex<u64>,
+    released: Condvar,
+}
+
+impl Holds {
+    fn count(&self) -> MutexGuard<'_, u64> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps the journal from being trimmed.
+#[derive(Debug)]
+pub(super) struct Hold(Arc<Holds>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        *self.0.count() -= 1;
+        self.0.released.notify_all();
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! - `journal.redb` takes every commit, keyed by one growing position, and is the only thing that an
 //!   append waits for. It is kept short.
-//! - `tables.redb` holds the same by stream: events, heads and marks. A thread, the applier, fills it
+//! - `tables.redb` holds the same by stream: events, heads and marks, and what only it has: bases and their entries. A thread, the applier, fills it
 //!   from the journal in sorted batches, with `applied_to` in the same transaction; only below that the
 //!   journal is trimmed.
 //!
@@ -15,13 +15,16 @@ mod codec;
 mod disk;
 mod file;
 mod journal;
+mod pending;
 mod tables;
 mod tail;
+mod turns;
+
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulated;
 
 #[cfg(test)]
 mod crash_tests;
-#[cfg(test)]
-mod failing;
 #[cfg(test)]
 mod tests;
 
@@ -31,17 +34,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use syncline_protocol::{DeviceId, Seq, StreamId};
+use syncline_protocol::{DeviceId, Seq, StreamId, SyncId, UnixMillis};
 
 use super::piece::Piece;
 use super::{
-    Append, Appended, Committed, Conflict, EventStore, Footprint, Kept, Mark, ReadLimit, Receipt,
-    StoreError, StreamHead, Watch,
+    Append, Appended, Base, Committed, Conflict, Erased, EventStore, Fold, Folded, Kept, Mark,
+    ReadLimit, Receipt, StoreError, StoredEntry, StreamHead, Watch,
 };
-use applier::{Applier, Pending};
+use applier::Applier;
 use disk::{Directory, Media};
+pub(in crate::store) use file::DbFile;
 use journal::Journal;
-use tables::Tables;
+use pending::Pending;
+use tables::{ReadEnd, Tables};
 
 /// The limits of a [`RedbStore`].
 #[derive(Debug, Clone)]
@@ -50,12 +55,14 @@ pub struct RedbOptions {
     pub mark_window: usize,
     /// Memory for pages of `tables.redb`.
     pub cache_bytes: usize,
-    /// Events that the applier may lag behind; appends wait beyond.
+    /// Records that the applier may lag behind; appends wait beyond.
     pub lag_events_max: usize,
     /// Payload bytes that the applier may lag behind; appends wait beyond.
     pub lag_bytes_max: usize,
-    /// How long the applier gathers events before it writes them, unless many come.
+    /// How long the applier gathers records before it writes them, unless many come.
     pub apply_interval: Duration,
+    /// Appends are refused while less than this is free where the files are. 0: they never are.
+    pub min_free_bytes: u64,
 }
 
 impl Default for RedbOptions {
@@ -66,6 +73,7 @@ impl Default for RedbOptions {
             lag_events_max: 65_536,
             lag_bytes_max: 64 << 20,
             apply_interval: Duration::from_millis(50),
+            min_free_bytes: 64 << 20,
         }
     }
 }
@@ -78,16 +86,22 @@ pub struct RedbStore {
     in_doubt: AtomicBool,
     tables: Arc<Tables>,
     applier: Applier,
+    media: Box<dyn Media>,
     mark_window: usize,
+    min_free_bytes: u64,
 }
 
 impl RedbStore {
-    /// Opens the store in a directory that exists; creates its files if there are none.
+    /// Opens the store in a directory that exists; creates its files if there are none, migrates those of an older format.
     pub fn open(directory: &Path, options: &RedbOptions) -> Result<RedbStore, StoreError> {
-        RedbStore::open_on(&Directory::new(directory), options)
+        RedbStore::open_on(&Directory::new(directory), options, Applier::start)
     }
 
-    fn open_on(media: &dyn Media, options: &RedbOptions) -> Result<RedbStore, StoreError> {
+    fn open_on(
+        media: &dyn Media,
+        options: &RedbOptions,
+        applier: impl FnOnce(Arc<Tables>, &Journal, &RedbOptions) -> Result<Applier, StoreError>,
+    ) -> Result<RedbStore, StoreError> {
         file::check_versions(media)?;
         let journal = Journal::open(media)?;
         // Before the tables: tables without their journal are refused.
@@ -100,15 +114,22 @@ impl RedbStore {
         media.sync_names()?;
         let journal = journal.resume_after(tables.applied_to()?)?;
         apply_remainder(&journal, &tables)?;
-        let applier = Applier::start(Arc::clone(&tables), journal.trimmer(), options)?;
-        let mark_window = options.mark_window;
         Ok(RedbStore {
+            applier: applier(Arc::clone(&tables), &journal, options)?,
             journal: Mutex::new(journal),
             in_doubt: AtomicBool::new(false),
             tables,
-            applier,
-            mark_window,
+            media: media.share(),
+            mark_window: options.mark_window,
+            min_free_bytes: options.min_free_bytes,
         })
+    }
+
+    /// The file of the tables, for other modules of the store that keep tables of their own in it. Their changes take turns with
+    /// the applier's, are on disk when they return, and go into backups if `tables::copy` names their tables.
+    #[allow(dead_code, reason = "sessions are kept there")]
+    pub(in crate::store) fn tables_file(&self) -> &DbFile {
+        self.tables.file()
     }
 
     fn journal(&self) -> MutexGuard<'_, Journal> {
@@ -126,30 +147,30 @@ impl RedbStore {
 
     /// Takes what a failed append has left in the journal after all.
     fn settle_doubt(&self, journal: &mut Journal) -> Result<(), StoreError> {
-        let found = journal.in_doubt()?;
+        let found: Vec<_> = journal.in_doubt()?.into_iter().map(Arc::new).collect();
         let mut heads = BTreeMap::new();
-        for Pending {
-            event, footprint, ..
-        } in &found
-        {
-            let stream = event.stream();
+        for record in &found {
+            let stream = record.stream();
             if !heads.contains_key(stream) {
                 heads.insert(stream.clone(), self.committed_head(stream)?);
             }
             heads
                 .entry(stream.clone())
-                .and_modify(|head| head.advance(footprint));
+                .and_modify(|head| record.advance(head));
         }
         journal.settle(found.len());
         self.in_doubt.store(false, Ordering::Release);
-        if let Some(first) = found.first().map(|event| event.position) {
-            let events = found
-                .into_iter()
-                .map(|it| (it.event, it.footprint))
-                .collect();
-            self.applier.take(first, events, &heads);
+        if !found.is_empty() {
+            self.applier.take(found, &heads);
         }
         Ok(())
+    }
+
+    fn look_for_doubt(&self) -> Result<(), StoreError> {
+        match self.in_doubt.load(Ordering::Acquire) {
+            true => self.settle_doubt(&mut self.journal()),
+            false => Ok(()),
+        }
     }
 
     fn conflict(&self, batch: &Append) -> Result<Conflict, StoreError> {
@@ -157,13 +178,16 @@ impl RedbStore {
             events: Conflict::TAIL_MAX,
             bytes: usize::MAX,
         };
-        let tail = self.read(&batch.stream, batch.expected_head, limit)?;
-        Ok(Conflict { tail })
+        match self.read(&batch.stream, batch.expected_head, limit) {
+            Ok(tail) => Ok(Conflict { tail }),
+            Err(StoreError::Folded { .. }) => Ok(Conflict { tail: Vec::new() }),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sorts batches into those that fit and conflicts; what fits is ready for the journal.
-    fn prepare(&self, batches: Vec<Append>) -> Result<Prepared, StoreError> {
-        let mut prepared = Prepared::default();
+    fn prepare(&self, batches: Vec<Append>, next: u64) -> Result<Prepared, StoreError> {
+        let mut prepared = Prepared::at(next);
         for batch in batches {
             let head = match prepared.heads.get(&batch.stream) {
                 Some(head) => *head,
@@ -177,30 +201,45 @@ impl RedbStore {
         }
         Ok(prepared)
     }
+
+    /// One statvfs a commit, a few microseconds beside a sync.
+    fn check_space(&self) -> Result<(), StoreError> {
+        if self.min_free_bytes == 0 {
+            return Ok(());
+        }
+        let free = self.media.free_bytes()?;
+        if free >= self.min_free_bytes {
+            return Ok(());
+        }
+        Err(StoreError::LowSpace {
+            directory: self.media.path(""),
+            free,
+            needed: self.min_free_bytes,
+        })
+    }
 }
 
 impl EventStore for RedbStore {
     fn append(&self, batches: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
         batches.iter().try_for_each(Append::check)?;
         let mut journal = self.journal();
+        self.check_space()?;
         self.applier.wait_for_room()?;
         self.settle_doubt(&mut journal)?;
-        let prepared = self.prepare(batches)?;
-        if !prepared.events.is_empty() {
-            let appended = journal.append(&prepared.events);
+        let prepared = self.prepare(batches, journal.next())?;
+        if !prepared.records.is_empty() {
+            let appended = journal.append(&prepared.records);
             let doubtful = |error: &StoreError| !error.is_failed_sync();
             let in_doubt = appended.as_ref().is_err_and(doubtful);
             self.in_doubt.store(in_doubt, Ordering::Release);
-            let first = appended?;
-            self.applier.take(first, prepared.events, &prepared.heads);
+            appended?;
+            self.applier.take(prepared.records, &prepared.heads);
         }
         Ok(prepared.answers)
     }
 
     fn head(&self, stream: &StreamId) -> Result<StreamHead, StoreError> {
-        if self.in_doubt.load(Ordering::Acquire) {
-            self.settle_doubt(&mut self.journal())?;
-        }
+        self.look_for_doubt()?;
         self.committed_head(stream)
     }
 
@@ -228,9 +267,13 @@ impl EventStore for RedbStore {
         // tables have something after the cursor or the cursor is the head.
         while !self.applier.tail(|tail| tail.read(stream, &mut piece)) {
             let cursor = piece.cursor();
-            let had_room = self.tables.read(stream, &mut piece)?;
-            if !had_room || piece.cursor() == cursor {
-                break;
+            match self.tables.read(stream, &mut piece)? {
+                ReadEnd::All if piece.cursor() > cursor => {}
+                // What came before is whole: the base has moved on since.
+                ReadEnd::Folded(kept_after) if cursor == after => {
+                    return Err(StoreError::Folded { kept_after });
+                }
+                _ => break,
             }
         }
         Ok(piece.into_events())
@@ -245,11 +288,66 @@ impl EventStore for RedbStore {
         let mut streams: BTreeMap<_, _> = self.tables.streams(after, limit)?.into_iter().collect();
         for (stream, head) in unapplied {
             let known = streams.entry(stream).or_insert(head);
-            if head.seq > known.seq {
+            if head.position > known.position {
                 *known = head;
             }
         }
         Ok(streams.into_iter().take(limit).collect())
+    }
+
+    fn position(&self) -> Result<u64, StoreError> {
+        self.look_for_doubt()?;
+        Ok(self.applier.tail(|tail| tail.position()))
+    }
+
+    fn seq_at(&self, stream: &StreamId, position: u64) -> Result<Seq, StoreError> {
+        let unapplied = self.applier.tail(|tail| tail.seq_at(stream, position));
+        match unapplied {
+            Some(seq) => Ok(seq),
+            None => self.tables.seq_at(stream, position),
+        }
+    }
+
+    fn base(&self, stream: &StreamId) -> Result<Base, StoreError> {
+        self.tables.base(stream)
+    }
+
+    fn entries(
+        &self,
+        stream: &StreamId,
+        each: &mut dyn FnMut(StoredEntry),
+    ) -> Result<Base, StoreError> {
+        let (base, entries) = self.tables.entries(stream)?;
+        entries.into_iter().for_each(each);
+        Ok(base)
+    }
+
+    fn fold(&self, fold: Fold) -> Result<Folded, StoreError> {
+        fold.check()?;
+        let folded = self.tables.fold(&fold)?;
+        if folded != Folded::NotYet {
+            return Ok(folded);
+        }
+        if self.committed_head(&fold.stream)?.is_empty() {
+            return Ok(Folded::Moved);
+        }
+        self.applier.hurry()?;
+        Ok(Folded::NotYet)
+    }
+
+    fn forget_marks(&self, stream: &StreamId, before: UnixMillis) -> Result<usize, StoreError> {
+        let spared = self.applier.tail(|tail| tail.devices_since(stream, before));
+        self.tables.forget_marks(stream, before, &spared)
+    }
+
+    fn erase(&self, sync_id: &SyncId) -> Result<Erased, StoreError> {
+        // Nothing is appended meanwhile.
+        let mut journal = self.journal();
+        self.settle_doubt(&mut journal)?;
+        self.applier.drain()?;
+        let trimmer = self.applier.trimmer();
+        trimmer.trim_durably(self.tables.applied_to()?)?;
+        self.tables.erase(sync_id)
     }
 
     fn watch(&self) -> Watch {
@@ -266,23 +364,40 @@ impl EventStore for RedbStore {
 }
 
 /// A commit that is ready but for the disk.
-#[derive(Default)]
 struct Prepared {
-    events: Vec<(Committed, Footprint)>,
+    next: u64,
+    records: Vec<Arc<Pending>>,
     heads: BTreeMap<StreamId, StreamHead>,
     answers: Vec<Appended>,
 }
 
 impl Prepared {
+    fn at(next: u64) -> Prepared {
+        Prepared {
+            next,
+            records: Vec::new(),
+            heads: BTreeMap::new(),
+            answers: Vec::new(),
+        }
+    }
+
     /// Takes a batch that fits the head.
     fn take(&mut self, batch: Append, mut head: StreamHead) {
+        if let Some(control) = batch.control(&head) {
+            let what = pending::What::Control(control);
+            self.push(
+                Pending {
+                    position: self.next,
+                    what,
+                },
+                &mut head,
+            );
+        }
         let mut committed = Vec::with_capacity(batch.records.len());
         for record in &batch.records {
-            let footprint = Footprint::of(&record.event, record.hash);
-            let event = Committed::of(&record.event);
-            head.advance(&footprint);
-            committed.push(event.clone());
-            self.events.push((event, footprint));
+            let record = Pending::event(self.next, record);
+            committed.extend(record.committed().cloned());
+            self.push(record, &mut head);
         }
         self.heads.insert(batch.stream, head);
         self.answers.push(Ok(Kept {
@@ -290,18 +405,24 @@ impl Prepared {
             committed,
         }));
     }
+
+    fn push(&mut self, record: Pending, head: &mut StreamHead) {
+        record.advance(head);
+        self.records.push(Arc::new(record));
+        self.next += 1;
+    }
 }
 
 /// What a crash left in the journal goes into the tables before anything is served.
 fn apply_remainder(journal: &Journal, tables: &Tables) -> Result<(), StoreError> {
     loop {
         let applied_to = tables.applied_to()?;
-        let events = journal.read(applied_to, applier::BATCH_EVENTS_MAX)?;
-        let Some(last) = events.last().map(|event| event.position) else {
+        let records = journal.read(applied_to, applier::BATCH_RECORDS_MAX)?;
+        let Some(last) = records.last().map(|record| record.position) else {
             return journal.trimmer().trim(applied_to);
         };
-        tracing::debug!(events = events.len(), last, "applied from the journal");
-        let events: Vec<&Pending> = events.iter().collect();
-        tables.apply(&events)?;
+        tracing::debug!(records = records.len(), last, "applied from the journal");
+        let records: Vec<_> = records.into_iter().map(Arc::new).collect();
+        tables.apply(&records)?;
     }
 }

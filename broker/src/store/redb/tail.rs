@@ -4,28 +4,39 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use syncline_protocol::{DeviceId, StreamId};
+use syncline_protocol::{DeviceId, Seq, StreamId, UnixMillis};
 
-use super::applier::Pending;
+use super::pending::{Pending, What};
 use crate::store::piece::Piece;
 use crate::store::{Footprint, StreamHead};
 
-/// Journaled events in the order of their positions, and the same by stream.
+/// Journaled records in the order of their positions, and the same by stream.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     queue: VecDeque<Arc<Pending>>,
     streams: BTreeMap<StreamId, TailStream>,
     bytes: usize,
+    /// Of the last record that was ever journaled.
+    position: u64,
 }
 
-/// Never without events.
+/// Never without records.
 #[derive(Debug)]
 struct TailStream {
     head: StreamHead,
+    records: usize,
     events: VecDeque<Arc<Pending>>,
 }
 
 impl Tail {
+    /// Empty, behind a journal that ends at `position`.
+    pub(super) fn behind(position: u64) -> Tail {
+        Tail {
+            position,
+            ..Tail::default()
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.queue.len()
     }
@@ -34,25 +45,26 @@ impl Tail {
         self.bytes
     }
 
-    /// Takes journaled events and the heads that they lead to.
+    /// Of the last record that was ever journaled.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Takes journaled records and the heads that they lead to.
     pub(super) fn push(
         &mut self,
-        events: impl Iterator<Item = Arc<Pending>>,
+        records: Vec<Arc<Pending>>,
         heads: &BTreeMap<StreamId, StreamHead>,
     ) {
-        for event in events {
-            self.bytes += event.event.payload().len();
-            let stream = event.event.stream();
-            if !self.streams.contains_key(stream) {
-                let fresh = TailStream {
-                    head: StreamHead::EMPTY,
-                    events: VecDeque::new(),
-                };
-                self.streams.insert(stream.clone(), fresh);
+        for record in records {
+            self.bytes += record.bytes();
+            self.position = record.position;
+            let slot = self.slot(record.stream());
+            slot.records += 1;
+            if record.committed().is_some() {
+                slot.events.push_back(Arc::clone(&record));
             }
-            let slot = self.streams.get_mut(stream).expect("was just inserted");
-            slot.events.push_back(Arc::clone(&event));
-            self.queue.push_back(event);
+            self.queue.push_back(record);
         }
         for (stream, head) in heads {
             if let Some(slot) = self.streams.get_mut(stream) {
@@ -61,17 +73,29 @@ impl Tail {
         }
     }
 
-    /// The oldest events, within these bounds.
-    pub(super) fn oldest(&self, events_max: usize, bytes_max: usize) -> Vec<Arc<Pending>> {
+    fn slot(&mut self, stream: &StreamId) -> &mut TailStream {
+        if !self.streams.contains_key(stream) {
+            let fresh = TailStream {
+                head: StreamHead::EMPTY,
+                records: 0,
+                events: VecDeque::new(),
+            };
+            self.streams.insert(stream.clone(), fresh);
+        }
+        self.streams.get_mut(stream).expect("was just inserted")
+    }
+
+    /// The oldest records, within these bounds.
+    pub(super) fn oldest(&self, records_max: usize, bytes_max: usize) -> Vec<Arc<Pending>> {
         let mut bytes = 0;
-        let fits = |event: &&Arc<Pending>| {
+        let fits = |record: &&Arc<Pending>| {
             let room = bytes < bytes_max;
-            bytes += event.event.payload().len();
+            bytes += record.bytes();
             room
         };
         self.queue
             .iter()
-            .take(events_max)
+            .take(records_max)
             .take_while(fits)
             .cloned()
             .collect()
@@ -82,17 +106,20 @@ impl Tail {
         while self
             .queue
             .front()
-            .is_some_and(|event| event.position <= position)
-            && let Some(event) = self.queue.pop_front()
+            .is_some_and(|record| record.position <= position)
+            && let Some(record) = self.queue.pop_front()
         {
-            self.bytes -= event.event.payload().len();
-            let stream = event.event.stream();
+            self.bytes -= record.bytes();
+            let stream = record.stream();
             let slot = self
                 .streams
                 .get_mut(stream)
-                .expect("every queued event is in its stream");
-            slot.events.pop_front();
-            if slot.events.is_empty() {
+                .expect("every queued record is counted in its stream");
+            slot.records -= 1;
+            if record.committed().is_some() {
+                slot.events.pop_front();
+            }
+            if slot.records == 0 {
                 self.streams.remove(stream);
             }
         }
@@ -104,15 +131,32 @@ impl Tail {
     }
 
     pub(super) fn footprints(&self, stream: &StreamId, device: DeviceId) -> Vec<Footprint> {
-        let events = self
-            .streams
-            .get(stream)
-            .into_iter()
-            .flat_map(|slot| &slot.events);
-        events
-            .map(|event| event.footprint)
+        self.events(stream)
             .filter(|it| it.device == device)
+            .copied()
             .collect()
+    }
+
+    /// Devices with an event that was accepted at a time or later.
+    pub(super) fn devices_since(&self, stream: &StreamId, since: UnixMillis) -> Vec<DeviceId> {
+        self.events(stream)
+            .filter(|it| it.accepted_at >= since)
+            .map(|it| it.device)
+            .collect()
+    }
+
+    fn events(&self, stream: &StreamId) -> impl Iterator<Item = &Footprint> {
+        let slot = self.streams.get(stream).into_iter();
+        slot.flat_map(|slot| &slot.events)
+            .filter_map(|record| record.footprint())
+    }
+
+    /// The last seq at or below a position; `None`: the tables know.
+    pub(super) fn seq_at(&self, stream: &StreamId, position: u64) -> Option<Seq> {
+        let events = &self.streams.get(stream)?.events;
+        let had = events.partition_point(|record| record.position <= position);
+        let last = events.get(had.checked_sub(1)?)?;
+        last.committed().map(|event| event.seq())
     }
 
     /// Gathers from the cursor to the head, unless the tail does not reach back to the cursor.
@@ -121,16 +165,20 @@ impl Tail {
             return false;
         };
         let next = piece.cursor().get() + 1;
-        let first = slot
-            .events
-            .front()
-            .map_or(0, |event| event.event.seq().get());
+        let first = slot.events.front().and_then(|first| first.committed());
+        let Some(first) = first.map(|event| event.seq().get()) else {
+            return false;
+        };
         if first > next {
             return false;
         }
         let len = slot.events.len();
         let skip = usize::try_from(next - first).map_or(len, |skip| skip.min(len));
-        piece.extend(slot.events.range(skip..).map(|event| &event.event));
+        let events = slot.events.range(skip..);
+        piece.extend(events.filter_map(|record| match &record.what {
+            What::Event { event, .. } => Some(event),
+            What::Control(_) => None,
+        }));
         true
     }
 

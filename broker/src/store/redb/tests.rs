@@ -161,8 +161,12 @@ fn a_newer_format_is_refused_by_name_and_left_untouched() {
         append(disk.redb(), batch(&stream("home"), 1, 3));
         drop(disk.store.take());
         let media = Directory::new(disk.directory.path());
-        let file = file::DbFile::open(&media, name, 1 << 20).unwrap();
-        file.change(|txn| file::set_meta(txn, "format", 2)).unwrap();
+        let settings = file::Settings {
+            cache_bytes: 1 << 20,
+            quick_repair: true,
+        };
+        let file = file::DbFile::open(&media, name, settings, |_, _| Ok(())).unwrap();
+        file.change(|txn| file::set_meta(txn, "format", 3)).unwrap();
         drop(file);
         let before = contents(&disk);
         let error = RedbStore::open(disk.directory.path(), &options()).unwrap_err();
@@ -171,8 +175,8 @@ fn a_newer_format_is_refused_by_name_and_left_untouched() {
             matches!(
                 error,
                 StoreError::NewerFormat {
-                    found: 2,
-                    known: 1,
+                    found: 3,
+                    known: 2,
                     ..
                 }
             ),

@@ -13,7 +13,7 @@ use crate::store::StoreError;
 
 /// Files by name. Clones are the same files.
 #[derive(Debug, Clone, Default)]
-pub(super) struct FailingMedia {
+pub(super) struct SimDisk {
     files: Arc<Mutex<BTreeMap<String, Contents>>>,
     power: Arc<Mutex<Power>>,
 }
@@ -24,6 +24,7 @@ struct Power {
     lost_at: Option<u64>,
     fail: Option<(String, Failure)>,
     bytes_read: u64,
+    free_bytes: Option<u64>,
 }
 
 /// What the named file refuses.
@@ -62,10 +63,10 @@ impl Change {
     }
 }
 
-impl FailingMedia {
+impl SimDisk {
     /// The power is lost at the sync with this number, counted over all files from 1; the process does not notice.
-    pub(super) fn lose_power_at(sync: u64) -> FailingMedia {
-        let media = FailingMedia::default();
+    pub(super) fn lose_power_at(sync: u64) -> SimDisk {
+        let media = SimDisk::default();
         media.power().lost_at = Some(sync);
         media
     }
@@ -87,8 +88,8 @@ impl FailingMedia {
     }
 
     /// What the next boot finds: everything synced, and of the rest what `survives` says.
-    pub(super) fn after_power_loss(&self, mut survives: impl FnMut() -> bool) -> FailingMedia {
-        let media = FailingMedia::default();
+    pub(super) fn after_power_loss(&self, mut survives: impl FnMut() -> bool) -> SimDisk {
+        let media = SimDisk::default();
         for (name, contents) in self.files.lock().unwrap().iter() {
             if !contents.name_is_durable {
                 continue;
@@ -128,7 +129,7 @@ impl Power {
     }
 }
 
-impl Media for FailingMedia {
+impl Media for SimDisk {
     fn share(&self) -> Box<dyn Media> {
         Box::new(self.clone())
     }
@@ -143,7 +144,7 @@ impl Media for FailingMedia {
             .unwrap()
             .entry(name.to_owned())
             .or_default();
-        Ok(Box::new(FailingFile {
+        Ok(Box::new(SimFile {
             media: self.clone(),
             name: name.to_owned(),
         }))
@@ -163,15 +164,19 @@ impl Media for FailingMedia {
     fn path(&self, name: &str) -> PathBuf {
         name.into()
     }
+
+    fn free_bytes(&self) -> Result<u64, StoreError> {
+        Ok(self.power().free_bytes.unwrap_or(u64::MAX))
+    }
 }
 
 #[derive(Debug)]
-struct FailingFile {
-    media: FailingMedia,
+struct SimFile {
+    media: SimDisk,
     name: String,
 }
 
-impl FailingFile {
+impl SimFile {
     fn with<T>(&self, act: impl FnOnce(&mut Contents) -> T) -> T {
         act(self
             .media
@@ -195,7 +200,7 @@ impl FailingFile {
     }
 }
 
-impl StorageBackend for FailingFile {
+impl StorageBackend for SimFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.with(|file| file.live.len() as u64))
     }
