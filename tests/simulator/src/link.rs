@@ -98,6 +98,8 @@ pub(crate) struct Link {
     pub(crate) closed: bool,
     pub(crate) up: Pipe,
     pub(crate) down: Pipe,
+    /// Nothing more is put on its way.
+    pub(crate) broken: bool,
     /// Until then nothing arrives at either end.
     pub(crate) blocked_until: u64,
     pub(crate) latency_ms: u64,
@@ -123,6 +125,7 @@ impl Link {
             closed: false,
             up: Pipe::default(),
             down: Pipe::default(),
+            broken: false,
             blocked_until: 0,
             latency_ms,
             window,

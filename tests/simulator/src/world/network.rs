@@ -27,7 +27,7 @@ impl World {
 
     fn put_up(&mut self, id: LinkId, chunk: Chunk) {
         let now = self.now();
-        let Some(link) = self.links.get_mut(&id) else {
+        let Some(link) = self.links.get_mut(&id).filter(|link| !link.broken) else {
             return;
         };
         let delay = link.latency_ms + self.dice.below(link.latency_ms);
@@ -37,7 +37,7 @@ impl World {
 
     pub(super) fn put_down(&mut self, id: LinkId, chunk: Chunk) {
         let now = self.now();
-        let Some(link) = self.links.get_mut(&id) else {
+        let Some(link) = self.links.get_mut(&id).filter(|link| !link.broken) else {
             return;
         };
         let delay = link.latency_ms + self.dice.below(link.latency_ms);
@@ -138,6 +138,7 @@ impl World {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
+        link.broken = true;
         let (up, down) = (link.up.len(), link.down.len());
         // Nothing, a beginning or all of what was sent arrives, and late.
         let kept = [0, up / 2, up][late as usize];

@@ -26,6 +26,9 @@ const TROUBLES: &[Trouble] = &[
     ("fault observer slow", 2, World::observer_slow),
 ];
 
+/// What a slow network is no more once the trouble is over.
+const LATENCY_MS_MAX: u64 = 120;
+
 impl World {
     pub(super) fn trouble(&mut self) {
         let events: u64 = self.oracle.twins().map(|(_, twin)| twin.head().get()).sum();
@@ -64,6 +67,7 @@ impl World {
         }
         for link in self.links.values_mut() {
             link.blocked_until = link.blocked_until.min(now);
+            link.latency_ms = link.latency_ms.min(LATENCY_MS_MAX);
         }
         if self.disk.lies() && self.broker.is_some() {
             self.crash_broker();
