@@ -54,19 +54,20 @@ const UNNAMED: &str = "looked_at";
 
 /// All collections.
 pub(crate) const COLLECTIONS: &[Collection] = &[
-    set("albums", Policy::LastWriteWins, "star_album", "unstar_album"),
+    of("albums", Kind::Set, Policy::LastWriteWins, "star_album", Some("unstar_album")),
+    of("tags", Kind::Set, Policy::AddWins, "add_tag", Some("remove_tag")),
+    of("bans", Kind::Set, Policy::RemoveWins, "lift_ban", Some("ban")),
+    of("ratings", Kind::Map, Policy::LastWriteWins, "rate_track", Some("unrate_track")),
+    of("covers", Kind::Map, Policy::AddWins, "set_cover", Some("drop_cover")),
+    of("colors", Kind::Map, Policy::RemoveWins, "set_color", Some("drop_color")),
+    of("notes", Kind::Map, Policy::KeepBoth, "write_note", Some("delete_note")),
+    of("plays", Kind::Counter, Policy::Sum, "play_track", None),
+    of("queue", Kind::List, Policy::LastWriteWins, "put_in_queue", Some("take_from_queue")),
+    of("mix", Kind::List, Policy::AddWins, "put_in_mix", Some("take_from_mix")),
+    of("party", Kind::List, Policy::RemoveWins, "put_in_party", Some("take_from_party")),
 ];
 
-const fn set(
-    name: &'static str,
-    policy: Policy,
-    add: &'static str,
-    remove: &'static str,
-) -> Collection {
-    collection(name, Kind::Set, policy, add, Some(remove))
-}
-
-const fn collection(
+const fn of(
     name: &'static str,
     kind: Kind,
     policy: Policy,
