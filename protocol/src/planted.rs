@@ -25,6 +25,8 @@ pub enum Planted {
     DigestNotUpdatedOnRemoval,
     /// A publish is told stored before it is (STORE-1).
     StoredBeforeDurable,
+    /// What was on its way when a connection ended is not sent again (OUTBOX-7).
+    SentForgotten,
 }
 
 impl Planted {
@@ -39,6 +41,7 @@ impl Planted {
         Planted::ClockBeforeCausality,
         Planted::DigestNotUpdatedOnRemoval,
         Planted::StoredBeforeDurable,
+        Planted::SentForgotten,
     ];
 }
 

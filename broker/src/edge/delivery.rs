@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use syncline_protocol::planted::{Planted, planted};
 use syncline_protocol::{Filter, Seq, Start, StreamId, Topic};
 
 use super::ephemeral::Ephemeral;
@@ -171,6 +172,8 @@ impl Delivery {
         }
         let front = self.outgoing.front()?;
         if front.at_least_once && !room {
+            self.outgoing
+                .pop_front_if(|_| planted(Planted::CursorPastUnsent));
             None
         } else {
             self.outgoing.pop_front()

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use syncline_protocol::planted::{Planted, planted};
 use syncline_protocol::{DeviceId, StreamId};
 
 use super::decide::Stream;
@@ -57,7 +58,7 @@ impl Streams {
         let at_hand = self.at_hand.get_mut(id).expect("was just inserted");
         at_hand.used = self.tick;
         if !at_hand.stream.knows(device) {
-            at_hand.stream.learn(device, self.store.mark(id, device)?);
+            at_hand.stream.learn(device, self.store.mark(id, device)?.filter(|_| !planted(Planted::DroppedMark)));
             self.marks += 1;
         }
         Ok(&mut at_hand.stream)

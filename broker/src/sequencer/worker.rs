@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use syncline_protocol::planted::{Planted, planted};
 use syncline_protocol::{Epoch, Refused, Schema, Seq, StreamId, TransientName, UnixMillis};
 
 use super::decide::{Circumstances, Decision, Rules, Sequenced};
@@ -172,7 +173,7 @@ impl Worker {
         let Job {
             lane, submission, ..
         } = &batch.jobs[index];
-        if lane.is_broken() {
+        if lane.is_broken() && !planted(Planted::LaneNotBroken) {
             return Err("an earlier event of this connection failed".to_owned());
         }
         let (id, device) = (submission.stream(), submission.author());
@@ -244,8 +245,9 @@ impl Worker {
         }
         tracing::warn!(%error, "a commit failed");
         let cause = error.to_string();
-        for lineup in lineups {
+        for mut lineup in lineups {
             self.streams.forget(&lineup.stream);
+            lineup.plant_promises(batch, self.store.durable());
             lineup
                 .decided
                 .iter()
@@ -277,6 +279,16 @@ impl Lineup {
             Decision::Refused(refused) => Promise::Refused(refused),
         };
         self.decided.push((job, promise));
+    }
+
+    /// Keeps promises that must not be kept.
+    fn plant_promises(&mut self, batch: &mut Batch, receipt: Receipt) {
+        let is_repeat = |promise: &Promise| matches!(promise, Promise::Repeat(_));
+        let kept = self.decided.extract_if(.., |(_, promise)| {
+            planted(Planted::AckBeforeCommit)
+                || planted(Planted::RepeatBeforeDurable) && is_repeat(promise)
+        });
+        batch.keep(kept.collect(), receipt);
     }
 
     /// What is new, if anything is.

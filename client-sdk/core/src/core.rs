@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use syncline_protocol::planted::{Planted, planted};
 use syncline_protocol::{
     DeviceId, Event, EventType, Intent, Seq, StreamId, Topic, UnixMillis, Value,
 };
@@ -184,6 +185,8 @@ impl Core {
         self.write_device();
         self.write_first_schema();
         self.unstored.push_back((id, write));
+        let early = planted(Planted::StoredBeforeDurable).then_some(Output::Stored(id));
+        self.out.extend(early);
         Ok((id, self.finish(now)))
     }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use syncline_protocol::planted::{Planted, plant};
 use syncline_simulator::{Run, Size, Tally, simulate};
 
 /// Runs seeds until one fails or all have passed.
@@ -21,10 +22,19 @@ struct Arguments {
     /// Print every step
     #[arg(long)]
     trace: bool,
+    /// Plant every known mistake in turn, and fail unless each is found within 200 seeds
+    #[arg(long)]
+    planted: bool,
 }
+
+/// Within how many seeds a planted mistake has to be found.
+const PLANTED_SEEDS_MAX: u64 = 200;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.planted {
+        return find_planted();
+    }
     let first = arguments.seed.unwrap_or(1);
     let seeds = first..first + if arguments.seed.is_some() { 1 } else { arguments.seeds };
     let began = Instant::now();
@@ -47,6 +57,35 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn find_planted() -> ExitCode {
+    if !cfg!(feature = "planted-faults") {
+        println!("built without the feature planted-faults: use cargo xtask simulate --planted");
+        return ExitCode::FAILURE;
+    }
+    // Mistakes may end in a panic, which is a find like any other.
+    std::panic::set_hook(Box::new(|_| {}));
+    let missed = Planted::ALL.iter().filter(|mistake| !is_found(**mistake));
+    match missed.count() {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn is_found(mistake: Planted) -> bool {
+    plant(Some(mistake));
+    let mut runs = (1..=PLANTED_SEEDS_MAX).map(|seed| simulate(seed, &Size::default(), false));
+    let found = runs.find(|run| run.violation.is_some());
+    plant(None);
+    match &found {
+        Some(run) => {
+            let what = run.violation.as_deref().unwrap_or_default();
+            println!("{mistake:?}: found by seed {}: {what}", run.seed);
+        }
+        None => println!("{mistake:?}: NOT FOUND in {PLANTED_SEEDS_MAX} seeds"),
+    }
+    found.is_some()
 }
 
 fn report(arguments: &Arguments, total: &Tally, count: u64, seconds: f64) {

@@ -30,6 +30,10 @@ pub(crate) struct Fate {
     pub(crate) set_aside: Option<String>,
     /// More than one installation may have it.
     pub(crate) shared: bool,
+    /// Which installation published it.
+    pub(crate) author: Option<usize>,
+    /// It was refused once, and may have been sent anew behind later ones.
+    pub(crate) refused: bool,
 }
 
 /// The truth about one run.
@@ -234,6 +238,30 @@ impl Oracle {
         if let Some(what) = verdicts.collect::<Vec<_>>().into_iter().next() {
             self.fail(what);
         }
+        let streams: Vec<&Twin> = self.streams.values().collect();
+        if let Some(what) = streams.into_iter().find_map(|twin| self.disorder(twin)) {
+            self.fail(what);
+        }
+    }
+
+    /// G3: what one installation says comes in the order in which it said it.
+    fn disorder(&self, twin: &Twin) -> Option<String> {
+        let mut last: BTreeMap<usize, u64> = BTreeMap::new();
+        if twin.rollbacks > 0 {
+            return None;
+        }
+        for said in twin.events().filter_map(|it| workload::said(&it.event_data)) {
+            let fate = self.intents.get(&said)?;
+            let author = fate.author?;
+            if fate.refused || fate.shared {
+                continue;
+            }
+            let before = last.insert(author, said).unwrap_or_default();
+            if before > said {
+                return Some(format!("G3: device {author} said {said} before {before}, and the log has it behind"));
+            }
+        }
+        None
     }
 }
 

@@ -114,6 +114,8 @@ pub(crate) struct World {
     pub(crate) oracle: Oracle,
     trace: Trace,
     scheduled: Scheduled,
+    /// The broker's disk answers no commit before.
+    stalled_until: u64,
     /// When the last trouble was over, once it is.
     healed_at: Option<u64>,
     quiet: bool,
@@ -159,6 +161,7 @@ impl World {
             schema,
             trace,
             scheduled: Scheduled::default(),
+            stalled_until: 0,
             healed_at: None,
             quiet: false,
         };

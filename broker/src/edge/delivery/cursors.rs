@@ -11,6 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use syncline_protocol::planted::{Planted, planted};
 use syncline_protocol::{Event, Seq, StreamId, Topic};
 
 use super::super::mailbox::Advance;
@@ -117,7 +118,8 @@ impl Cursors {
             return;
         };
         if let Some(cursor) = track.cursors.iter_mut().find(|cursor| cursor.sub.id == sub) {
-            cursor.place = Place::At(seq);
+            let wrong = planted(Planted::WrongSplice).then_some(track.bus);
+            cursor.place = Place::At(wrong.unwrap_or(seq).max(seq));
         }
         self.queue(stream);
         self.forget_if_level(stream);

@@ -69,7 +69,7 @@ impl World {
                 device.said.insert(id, said);
                 let fate = self.oracle.intent(said);
                 fate.stream = Some(device.stream.clone());
-                fate.shared = false;
+                fate.author = Some(n);
                 self.carry_out(n, outputs);
             }
         }
@@ -356,6 +356,10 @@ impl World {
             }
             (Answer::Refused(refusal), _) => {
                 self.oracle.tally.count(format!("ANSWER-3 refused: {}", refusal.name));
+                let own = refusal.name != "device_forked";
+                if let Some(fate) = self.fate(n, sent.intent).filter(|_| own) {
+                    fate.refused = true;
+                }
             }
             _ => {}
         }

@@ -154,8 +154,8 @@ impl World {
             self.agenda.after(delay, Happening::Bus);
         }
         if !std::mem::replace(&mut self.scheduled.sequence, true) {
-            let delay = self.dice.below(30);
-            self.agenda.after(delay, Happening::Sequence);
+            let at = self.now() + self.dice.below(30);
+            self.agenda.at(at.max(self.stalled_until), Happening::Sequence);
         }
         let ids: Vec<LinkId> = self.links.keys().copied().collect();
         for id in ids {

@@ -17,6 +17,7 @@ const TROUBLES: &[Trouble] = &[
     ("fault profile copied", 1, World::copy_profile),
     ("fault broker crashes", 4, World::broker_crashes),
     ("fault broker's clock jumps", 1, World::broker_clock_jumps),
+    ("fault disk slow", 3, World::disk_slow),
     ("fault commit fails", 3, World::commit_fails),
     ("fault commit fails and is kept", 3, World::commit_fails_and_is_kept),
     ("fault sync fails", 1, World::sync_fails),
@@ -185,6 +186,12 @@ impl World {
 
     fn broker_clock_jumps(&mut self) -> bool {
         self.broker_skew_ms = self.any_skew() / 1_000;
+        true
+    }
+
+    /// The sequencer stands still, and what comes meanwhile is decided at once.
+    fn disk_slow(&mut self) -> bool {
+        self.stalled_until = self.now() + 1_000 + self.dice.below(20_000);
         true
     }
 
