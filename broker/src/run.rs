@@ -15,14 +15,14 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::compactor::States;
+use crate::compactor::{Compactor, CompactorThread, States, Written};
 use crate::config::Options;
 use crate::edge::{Edge, WallClock};
 use crate::http::{self, HttpServices, Readiness};
 use crate::router::{Router, RouterError, RouterProbe};
-use crate::sequencer::{self, Hooks, Sequencer};
+use crate::sequencer::{self, AskCounter, AskFarthestCounter, Hooks, Sequencer};
 use crate::startup::{self, DataDir, Port, StartupError};
-use crate::store::{EventStore, RedbStore, StoreError};
+use crate::store::{Committed, EventStore, RedbStore, StoreError};
 
 /// How long connections may take to say goodbye.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
@@ -42,6 +42,9 @@ pub enum RunError {
     /// The sequencer did not start.
     #[error(transparent)]
     Sequencer(#[from] sequencer::StartError),
+    /// The compactor did not start.
+    #[error("the compactor's thread does not start: {0}")]
+    Compactor(std::io::Error),
     /// The disk did not keep what it was given: what is in memory is worth nothing, so the process ends.
     #[error(
         "ended because a write to disk failed: {0}; what was acknowledged is on disk, start again once the disk is well"
@@ -101,6 +104,7 @@ impl Listeners {
 /// The rooms behind the listeners.
 struct Rooms {
     edge: Edge,
+    compactor: CompactorThread,
     sequencer: Arc<Sequencer>,
     router: Arc<Router>,
     store: Arc<dyn EventStore>,
@@ -245,24 +249,45 @@ impl Rooms {
         ));
         let edge = Edge::prepare(options.edge, Arc::clone(&store), &schema)?;
         let router = Arc::new(Router::start(options.router, edge.consumer())?);
-        let bus = Arc::clone(&router);
+        let written = Written::default();
+        // The sequencer's hook alone keeps it, so that whoever waits learns when the sequencer is gone.
+        let tell_fatal = Arc::new(tell_fatal);
+        let fatal = Arc::downgrade(&tell_fatal);
         let hooks = Hooks {
             now: Arc::clone(&now),
             random: Box::new(random_bits),
-            sink: Box::new(move |events| bus.publish(events)),
+            sink: Box::new(sink(&router, &written)),
             on_fatal: Box::new(move |error| {
                 tell_fatal.send_replace(Some(error.to_string()));
             }),
+            counter: counter(&states),
+            farthest_counter: farthest_counter(&states),
         };
         let sequencer = Arc::new(Sequencer::start(
             &options.sequencer,
             Arc::clone(&store),
-            schema,
+            Arc::clone(&schema),
             hooks,
         )?);
+        let raises = Arc::clone(&sequencer);
+        let compactor = Compactor::new(
+            options.compactor,
+            (Arc::clone(&store), schema),
+            Arc::clone(&states),
+            written,
+            Box::new(move |stream, to, done| raises.raise_horizon(stream, to, done)),
+            Box::new(move |error| {
+                if let Some(tell_fatal) = fatal.upgrade() {
+                    tell_fatal.send_replace(Some(error.to_string()));
+                }
+            }),
+        );
+        let compactor = CompactorThread::start(compactor, Arc::clone(&now));
+        let compactor = compactor.map_err(RunError::Compactor)?;
         let edge = edge.start(Arc::clone(&sequencer), states, now);
         Ok(Self {
             edge,
+            compactor,
             sequencer,
             router,
             store,
@@ -291,10 +316,12 @@ impl Rooms {
     fn close(self) {
         let Self {
             edge,
+            compactor,
             sequencer,
             router,
             store,
         } = self;
+        drop(compactor);
         sequencer.drain();
         drop((edge, sequencer));
         if let Ok(router) = Arc::try_unwrap(router) {
@@ -302,6 +329,31 @@ impl Rooms {
         }
         drop(store);
     }
+}
+
+/// What is on disk goes to the bus, and its streams to the compactor.
+fn sink(router: &Arc<Router>, written: &Written) -> impl Fn(Vec<Committed>) + Send + use<> {
+    let (router, written) = (Arc::clone(router), written.clone());
+    move |events| {
+        written.note(&events);
+        router.publish(events);
+    }
+}
+
+fn counter(states: &Arc<States>) -> AskCounter {
+    let states = Arc::clone(states);
+    Box::new(move |stream, collection, key| {
+        let value = states.counter(stream, collection, key);
+        value.map_err(|error| error.to_string())
+    })
+}
+
+fn farthest_counter(states: &Arc<States>) -> AskFarthestCounter {
+    let states = Arc::clone(states);
+    Box::new(move |stream| {
+        let farthest = states.farthest_counter(stream);
+        farthest.map_err(|error| error.to_string())
+    })
 }
 
 fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {

@@ -15,6 +15,16 @@ pub enum Planted {
     DroppedMark,
     /// After a transient failure later events of the connection are still taken (ANSWER-4).
     LaneNotBroken,
+    /// An event below the horizon is taken (HORIZON-2).
+    SkippedOvertakenCheck,
+    /// A horizon is in force and not on disk (HORIZON-1).
+    HorizonNotJournaled,
+    /// A tombstone is collected while events that are kept may not have seen it (HORIZON-5).
+    TombstoneTooEarly,
+    /// A delta is given from below a collected tombstone (SNAP-3).
+    DeltaBelowFloor,
+    /// A cursor beyond the head begins no epoch (EPOCH-1).
+    EpochKept,
     /// After an opening the events go on where the bus is, not where the state ends (G3).
     WrongSplice,
     /// A subscription's cursor moves past an event that does not fit the client's window (G3).
@@ -36,6 +46,11 @@ impl Planted {
         Planted::RepeatBeforeDurable,
         Planted::DroppedMark,
         Planted::LaneNotBroken,
+        Planted::SkippedOvertakenCheck,
+        Planted::HorizonNotJournaled,
+        Planted::TombstoneTooEarly,
+        Planted::DeltaBelowFloor,
+        Planted::EpochKept,
         Planted::WrongSplice,
         Planted::CursorPastUnsent,
         Planted::ClockBeforeCausality,

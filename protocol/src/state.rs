@@ -245,6 +245,12 @@ impl State {
         sum
     }
 
+    /// DIGEST-2, of one collection.
+    pub fn digest_of(&self, collection: &str) -> Digest {
+        let collection = self.collections.get(collection);
+        collection.map_or(Digest::default(), Collection::digest)
+    }
+
     /// DIGEST-2, per collection.
     pub fn digests(&self) -> BTreeMap<String, Digest> {
         self.collections

@@ -3,20 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use syncline_protocol::event::Event;
-use syncline_protocol::{Schema, Seq, Snapshot, State, StreamId};
+use syncline_protocol::{Schema, Seq, StreamId};
 
+use super::held::Held;
 use super::{EncodedSnapshot, Want};
-use crate::store::{Committed, EventStore, ReadLimit, StoreError};
-
-/// How much of the log is read at a time.
-const READ: ReadLimit = ReadLimit {
-    events: 1_024,
-    bytes: 1 << 20,
-};
-
-/// What a state is taken to cost in memory beside its entries.
-const STATE_BYTES: usize = 256;
+use crate::store::{EventStore, StoreError, StreamHead};
 
 /// Why a state could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +15,18 @@ pub enum StatesError {
     /// The log could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The log holds what is no event, or not the next one: it is damaged.
-    #[error("{stream}: the event after {seq} cannot be applied: {reason}")]
+    /// The state as of this seq cannot be made any more, or not yet (VIEW-7).
+    #[error("the states of {stream} are kept from seq {first} to seq {last}")]
+    NotKept {
+        /// Of which stream.
+        stream: StreamId,
+        /// The horizon.
+        first: Seq,
+        /// The head.
+        last: Seq,
+    },
+    /// The store holds what is no entry, no event, or not the next one: it is damaged.
+    #[error("{stream}: what is stored after seq {seq} cannot be applied: {reason}")]
     Damaged {
         /// In which stream.
         stream: StreamId,
@@ -57,11 +58,6 @@ struct Cached {
     last_use: u64,
 }
 
-struct Held {
-    state: State,
-    full: Option<Arc<EncodedSnapshot>>,
-}
-
 impl States {
     /// Of the streams of a store, as a schema reads them. Keeps about `bytes_max` bytes of them in memory.
     pub fn new(store: Arc<dyn EventStore>, schema: Arc<Schema>, bytes_max: usize) -> Self {
@@ -73,20 +69,92 @@ impl States {
         }
     }
 
-    /// The state at the store's head. An empty stream has one too, at seq 0.
+    /// The state at the store's head; for [`Want::Since`] the cheapest opening, which can be at the seq that is known.
+    /// An empty stream has one too, at seq 0.
     pub fn snapshot(
         &self,
         stream: &StreamId,
         want: Want,
     ) -> Result<Arc<EncodedSnapshot>, StatesError> {
+        self.at_head(stream, |held, head| held.snapshot(stream, head, want))
+    }
+
+    /// The full state as of a seq from the horizon to the head (VIEW-7).
+    pub fn at(&self, stream: &StreamId, seq: Seq) -> Result<Arc<EncodedSnapshot>, StatesError> {
+        let head = self.store.head(stream)?;
+        if seq < head.horizon || seq > head.seq {
+            return Err(not_kept(stream, &head));
+        }
+        // Of its own, so that whoever looks at the past does not throw the present out.
+        let mut held = Held::new(Arc::clone(&self.schema));
+        held.bring_to(&*self.store, stream, &head, seq)?;
+        if held.at_seq() != seq {
+            // The horizon overtook it meanwhile.
+            return Err(not_kept(stream, &self.store.head(stream)?));
+        }
+        Ok(held.snapshot(stream, &head, Want::Full))
+    }
+
+    /// The full state at the horizon: what stands for the events that may be gone (VIEW-3).
+    pub fn horizon_state(&self, stream: &StreamId) -> Result<Arc<EncodedSnapshot>, StatesError> {
+        let head = self.store.head(stream)?;
+        match self.at(stream, head.horizon) {
+            // It rose in between, or the stream was erased.
+            Err(StatesError::NotKept { first, .. }) => self.at(stream, first),
+            other => other,
+        }
+    }
+
+    /// Where a counter stands at the store's head; 0 if it was never counted (STATE-10).
+    pub fn counter(
+        &self,
+        stream: &StreamId,
+        collection: &str,
+        key: &str,
+    ) -> Result<i64, StatesError> {
+        self.at_head(stream, |held, _| held.counter(collection, key))
+    }
+
+    /// How far a stream's farthest counter is from 0 at the store's head.
+    pub fn farthest_counter(&self, stream: &StreamId) -> Result<u64, StatesError> {
+        self.at_head(stream, |held, _| held.farthest_counter())
+    }
+
+    /// The store has collected the tombstones up to `floor`; the last of them changed at `removed_floor`.
+    pub(super) fn collect(&self, stream: &StreamId, floor: Seq, removed_floor: Seq) {
+        let held = {
+            let cache = lock(&self.cache);
+            let cached = cache.streams.get(stream);
+            cached.map(|cached| Arc::clone(&cached.held))
+        };
+        if let Some(held) = held {
+            let bytes = {
+                let mut held = lock(&held);
+                held.collect(floor, removed_floor);
+                held.bytes()
+            };
+            self.weigh(stream, bytes);
+        }
+    }
+
+    /// The head is asked for under the lock, so that it is never behind what others brought the state to.
+    fn at_head<T>(
+        &self,
+        stream: &StreamId,
+        ask: impl FnOnce(&mut Held, &StreamHead) -> T,
+    ) -> Result<T, StatesError> {
         let held = self.held(stream);
-        let (snapshot, bytes) = {
+        let (answer, bytes) = {
             let mut held = lock(&held);
-            self.catch_up(stream, &mut held)?;
-            (held.snapshot(stream, want), held.bytes())
+            let answer = self.store.head(stream).map_err(StatesError::from);
+            let answer = answer.and_then(|head| {
+                held.bring_to(&*self.store, stream, &head, head.seq)?;
+                Ok(ask(&mut held, &head))
+            });
+            (answer, held.bytes())
         };
         self.weigh(stream, bytes);
-        Ok(snapshot)
+        answer
     }
 
     #[cfg(test)]
@@ -100,33 +168,15 @@ impl States {
         cache.uses += 1;
         let last_use = cache.uses;
         let cached = cache.streams.entry(stream.clone()).or_insert_with(|| {
-            let state = State::new(Arc::clone(&self.schema));
+            let held = Held::new(Arc::clone(&self.schema));
             Cached {
-                held: Arc::new(Mutex::new(Held { state, full: None })),
+                held: Arc::new(Mutex::new(held)),
                 bytes: 0,
                 last_use,
             }
         });
         cached.last_use = last_use;
         Arc::clone(&cached.held)
-    }
-
-    fn catch_up(&self, stream: &StreamId, held: &mut Held) -> Result<(), StatesError> {
-        let head = self.store.head(stream)?;
-        if held.state.seq() > Seq::ZERO && held.state.epoch() != head.epoch {
-            held.state = State::new(Arc::clone(&self.schema));
-        }
-        while held.state.seq() < head.seq {
-            let after = held.state.seq();
-            let events = self.store.read(stream, after, READ)?;
-            if events.is_empty() {
-                return Err(damaged(stream, after, "it is missing"));
-            }
-            events
-                .iter()
-                .try_for_each(|committed| held.apply(stream, committed))?;
-        }
-        Ok(())
     }
 
     /// Accounts what a stream's state weighs now and forgets others until the budget holds.
@@ -172,70 +222,11 @@ impl Cache {
     }
 }
 
-impl Held {
-    /// What it weighs. Nothing while its stream is empty: such a state is made in no time, and anybody can name a million
-    /// streams that do not exist.
-    fn bytes(&self) -> usize {
-        if self.state.seq() == Seq::ZERO {
-            return 0;
-        }
-        let state = STATE_BYTES + self.state.bytes();
-        // A full snapshot holds everything once more, and so do its encodings together.
-        match self.full {
-            None => state,
-            Some(_) => 3 * state,
-        }
-    }
-
-    fn apply(&mut self, stream: &StreamId, committed: &Committed) -> Result<(), StatesError> {
-        let after = self.state.seq();
-        let event = Event::decode(committed.payload())
-            .map_err(|error| damaged(stream, after, &error.to_string()))?;
-        self.state
-            .apply(&event)
-            .map_err(|error| damaged(stream, after, &error.to_string()))?;
-        Ok(())
-    }
-
-    fn snapshot(&mut self, stream: &StreamId, want: Want) -> Arc<EncodedSnapshot> {
-        let delta = match want {
-            Want::Since { seq, epoch }
-                if epoch == self.state.epoch() && seq <= self.state.seq() =>
-            {
-                seq
-            }
-            _ => Seq::ZERO,
-        };
-        if delta > Seq::ZERO {
-            return Arc::new(EncodedSnapshot::new(Snapshot::of(
-                &self.state,
-                stream.clone(),
-                delta,
-            )));
-        }
-        let current = self
-            .full
-            .take()
-            .filter(|full| full.snapshot().seq == self.state.seq());
-        let full = current
-            .filter(|full| full.snapshot().epoch == self.state.epoch())
-            .unwrap_or_else(|| {
-                Arc::new(EncodedSnapshot::new(Snapshot::of(
-                    &self.state,
-                    stream.clone(),
-                    Seq::ZERO,
-                )))
-            });
-        self.full = Some(Arc::clone(&full));
-        full
-    }
-}
-
-fn damaged(stream: &StreamId, seq: Seq, reason: &str) -> StatesError {
-    StatesError::Damaged {
+fn not_kept(stream: &StreamId, head: &StreamHead) -> StatesError {
+    StatesError::NotKept {
         stream: stream.clone(),
-        seq,
-        reason: reason.to_owned(),
+        first: head.horizon,
+        last: head.seq,
     }
 }
 

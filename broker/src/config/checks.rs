@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tracing_subscriber::EnvFilter;
 
 use super::layers::Layers;
-use super::{ConfigError, Contradiction};
+use super::{ConfigError, Contradiction, Origin};
 
 /// Every integer is at least 1, and small enough to be added to others without a thought, unless it stands here.
 const BOUNDS: &[(&str, i64, i64)] = &[
@@ -36,6 +36,12 @@ const fn at_most(small: &'static str, large: &'static str, why: &'static str) ->
         why,
     }
 }
+
+pub(super) const WHY_MIN_AGE: &str =
+    "events younger than the one stay, events older than the other go";
+pub(super) const WHY_TOMBSTONES: &str =
+    "a deletion must be remembered as long as events that it must be compared with can come";
+pub(super) const WHY_DEVICES: &str = "a device must be remembered as long as its events are kept, or it could have one accepted twice";
 
 const RELATIONS: &[Relation] = &[
     at_most(
@@ -79,6 +85,22 @@ const RELATIONS: &[Relation] = &[
         "router.intake_bytes_max",
         "a commit goes to the router at once, and what does not fit is read again from the store",
     ),
+    at_most("history.min_age_ms", "history.max_age_ms", WHY_MIN_AGE),
+    at_most(
+        "history.max_age_ms",
+        "history.tombstone_retention_ms",
+        WHY_TOMBSTONES,
+    ),
+    at_most(
+        "history.max_age_ms",
+        "history.device_retention_ms",
+        WHY_DEVICES,
+    ),
+    at_most(
+        "history.interval_ms",
+        "history.round_ms",
+        "a round looks at every stream, an interval at those that were written to",
+    ),
     at_most(
         "router.canary_interval_ms",
         "router.canary_timeout_ms",
@@ -98,18 +120,25 @@ const RELATIONS: &[Relation] = &[
 
 pub(super) fn bounds(layers: &Layers) -> Result<(), ConfigError> {
     for key in Layers::integers() {
-        let special = BOUNDS.iter().find(|(bounded, ..)| *bounded == key);
-        let (min, max) = special.map_or((INTEGER_MIN, INTEGER_MAX), |(_, min, max)| (*min, *max));
-        if !(min..=max).contains(&layers.integer(&key)) {
-            let expected = format!("from {min} to {max}");
-            return Err(ConfigError::BadValue {
-                origin: layers.origin(&key),
-                key,
-                expected,
-            });
-        }
+        let value = layers.integer(&key);
+        bound(layers.origin(&key), key, value)?;
     }
     Ok(())
+}
+
+/// Whether a value is within the bounds of its key.
+pub(super) fn bound(origin: Origin, key: String, value: i64) -> Result<(), ConfigError> {
+    let special = BOUNDS.iter().find(|(bounded, ..)| *bounded == key);
+    let (min, max) = special.map_or((INTEGER_MIN, INTEGER_MAX), |(_, min, max)| (*min, *max));
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    let expected = format!("from {min} to {max}");
+    Err(ConfigError::BadValue {
+        origin,
+        key,
+        expected,
+    })
 }
 
 pub(super) fn relations(layers: &Layers) -> Result<(), ConfigError> {

@@ -125,7 +125,7 @@ pub struct Contradiction {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
     /// The key.
-    pub key: &'static str,
+    pub key: String,
     /// Its value.
     pub value: i64,
     /// Where it was set.

@@ -8,6 +8,7 @@ use config::{Config, File, FileFormat, Value, ValueKind};
 use syncline_protocol::Schema;
 use toml::de::{DeTable, DeValue};
 
+use super::channels;
 use super::raw::Raw;
 use super::{ConfigError, DEFAULTS, Environment, Flags, MUSIC_SCHEMA, Origin, Setting};
 
@@ -62,7 +63,12 @@ impl Layers {
     }
 
     pub(super) fn origin(&self, key: &str) -> Origin {
-        self.origins.get(key).cloned().unwrap_or(Origin::Default)
+        self.origin_of(key).unwrap_or(Origin::Default)
+    }
+
+    /// Where somebody set it, if anybody did.
+    pub(super) fn origin_of(&self, key: &str) -> Option<Origin> {
+        self.origins.get(key).cloned()
     }
 
     /// The value of a key of [`Self::integers`].
@@ -73,9 +79,9 @@ impl Layers {
     }
 
     /// The same with its key and its origin.
-    pub(super) fn setting(&self, key: &'static str) -> Setting {
+    pub(super) fn setting(&self, key: &str) -> Setting {
         Setting {
-            key,
+            key: key.to_owned(),
             value: self.integer(key),
             origin: self.origin(key),
         }
@@ -194,7 +200,11 @@ fn path(flag: &'static str, path: &Option<PathBuf>) -> Result<Option<String>, Co
 }
 
 fn kind_of(known: &Keys, key: &str, origin: &Origin) -> Result<Kind, ConfigError> {
-    let kind = known.get(key).and_then(|(_, kind)| *kind);
+    let kind = match channels::overridden(key) {
+        Some(general) => known.get(&general),
+        None => known.get(key),
+    };
+    let kind = kind.and_then(|(_, kind)| *kind);
     kind.ok_or_else(|| ConfigError::UnknownKey {
         origin: origin.clone(),
         key: key.to_owned(),
@@ -204,6 +214,9 @@ fn kind_of(known: &Keys, key: &str, origin: &Origin) -> Result<Kind, ConfigError
 
 /// What an unknown key could have been meant to be.
 fn siblings(known: &Keys, key: &str) -> String {
+    if key.starts_with(channels::PREFIX) {
+        return channels::known();
+    }
     let section = key.split('.').next().unwrap_or_default();
     let of_section = known
         .keys()
@@ -237,7 +250,7 @@ fn keys(text: &str, path: &Path) -> Result<Keys, ConfigError> {
                 }
                 for (key, value) in table {
                     let name = format!("{}.{}", section.get_ref(), key.get_ref());
-                    keys.insert(name, (line(text, &key.span()), Kind::of(value.get_ref())));
+                    insert(&mut keys, text, name, (key.span(), value.get_ref()));
                 }
             }
             _ => {
@@ -249,6 +262,23 @@ fn keys(text: &str, path: &Path) -> Result<Keys, ConfigError> {
         }
     }
     Ok(keys)
+}
+
+/// A key and what is under it; tables stand within a section only where [`channels`] have them.
+fn insert(keys: &mut Keys, text: &str, name: String, (at, value): (Range<usize>, &DeValue<'_>)) {
+    match value {
+        DeValue::Table(table) if channels::is_table(&name) && !table.is_empty() => {
+            for (key, value) in table {
+                let name = format!("{name}.{}", key.get_ref());
+                insert(keys, text, name, (key.span(), value.get_ref()));
+            }
+        }
+        // Nothing in it, and nothing wrong with it.
+        DeValue::Table(_) if channels::is_table(&name) => {}
+        value => {
+            keys.insert(name, (line(text, &at), Kind::of(value)));
+        }
+    }
 }
 
 fn is_section(name: &str) -> bool {

@@ -3,6 +3,7 @@
 //! `config/broker.toml` is compiled in and is the one list of keys: its values are the defaults, their kinds are the kinds.
 //! What is not in it is refused. Errors name the key and where it was set: the flag, the variable, or the file and line.
 
+mod channels;
 mod checks;
 mod error;
 mod layers;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use syncline_protocol::Schema;
 
+use crate::compactor::{self, History};
 use crate::edge::EdgeOptions;
 use crate::http::{HttpOptions, WebSocketOptions};
 use crate::router::RouterOptions;
@@ -68,6 +70,8 @@ pub struct Options {
     pub router: RouterOptions,
     /// Sockets and sessions.
     pub edge: EdgeOptions,
+    /// How much history is kept.
+    pub compactor: compactor::Options,
     /// States in memory.
     pub states: StatesOptions,
     /// A filter for logs, as in `info,syncline_broker::router=debug`.
@@ -95,8 +99,9 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<Options, ConfigE
         checks::private(&layers, "http.address", http)?;
     }
     checks::log_level(&layers, &raw.log.level)?;
+    let history = channels::history(&layers, &raw)?;
     let (schema_source, schema) = layers.schema(&raw.store.schema)?;
-    Ok(raw.options(mqtt, http, schema_source, schema))
+    Ok(raw.options(mqtt, http, (schema_source, schema), history))
 }
 
 impl Raw {
@@ -104,8 +109,8 @@ impl Raw {
         self,
         mqtt: SocketAddr,
         http: SocketAddr,
-        schema_source: String,
-        schema: Schema,
+        (schema_source, schema): (String, Schema),
+        history: History,
     ) -> Options {
         Options {
             mqtt,
@@ -117,6 +122,7 @@ impl Raw {
             sequencer: self.sequencer_options(),
             router: self.router_options(),
             edge: self.edge_options(),
+            compactor: self.compactor_options(history),
             states: StatesOptions {
                 cache_bytes_max: self.limits.state_cache_bytes_max,
             },
@@ -158,6 +164,17 @@ impl Raw {
             receive_maximum: usize::from(self.limits.receive_maximum),
             max_clock_skew_ms: self.sequencer.max_clock_skew_ms,
             active_streams_max: self.sequencer.active_streams_max,
+            device_retention_ms: self.history.device_retention_ms,
+        }
+    }
+
+    fn compactor_options(&self, history: History) -> compactor::Options {
+        compactor::Options {
+            history,
+            tombstone_retention_ms: self.history.tombstone_retention_ms,
+            device_retention_ms: self.history.device_retention_ms,
+            interval_ms: self.history.interval_ms,
+            round_ms: self.history.round_ms,
         }
     }
 

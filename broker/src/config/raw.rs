@@ -1,5 +1,7 @@
 //! The configuration as text has it, section by section. Read once, resolved at once, then gone.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -10,6 +12,7 @@ pub(super) struct Raw {
     pub(super) auth: Auth,
     pub(super) store: Store,
     pub(super) sequencer: Sequencer,
+    pub(super) history: History,
     pub(super) router: Router,
     pub(super) limits: Limits,
     pub(super) presence: Presence,
@@ -61,6 +64,30 @@ pub(super) struct Sequencer {
     pub(super) batch_bytes_max: usize,
     pub(super) max_clock_skew_ms: u64,
     pub(super) active_streams_max: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct History {
+    pub(super) max_age_ms: u64,
+    pub(super) max_events: u64,
+    pub(super) max_bytes: u64,
+    pub(super) min_age_ms: u64,
+    pub(super) tombstone_retention_ms: u64,
+    pub(super) device_retention_ms: u64,
+    pub(super) interval_ms: u64,
+    pub(super) round_ms: u64,
+    #[serde(default)]
+    pub(super) channels: BTreeMap<String, HistoryChannel>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HistoryChannel {
+    pub(super) max_age_ms: Option<u64>,
+    pub(super) max_events: Option<u64>,
+    pub(super) max_bytes: Option<u64>,
+    pub(super) min_age_ms: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -82,6 +82,8 @@ impl Broker {
             random: Box::new(|| 7),
             sink: Box::new(move |events| router.lock().unwrap().publish(events)),
             on_fatal: Box::new(|error| panic!("{error}")),
+            counter: Box::new(|_, _, _| Ok(0)),
+            farthest_counter: Box::new(|_| Ok(0)),
         };
         let limits = Options {
             queue_len_max: 1_024,
@@ -90,6 +92,7 @@ impl Broker {
             receive_maximum: 64,
             max_clock_skew_ms: 60_000,
             active_streams_max: 64,
+            device_retention_ms: 3_600_000,
         };
         let sequencer =
             Sequencer::start(&limits, Arc::clone(&store), Arc::clone(&schema), hooks).unwrap();

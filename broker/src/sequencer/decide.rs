@@ -6,15 +6,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use syncline_protocol::schema::Kind;
 use syncline_protocol::{
-    DeviceId, DeviceSeq, Epoch, Event, Intent, IntentHash, RefusalName, Refused, Schema, Seq,
-    StreamId, UnixMillis,
+    DeviceId, Epoch, Event, Intent, Refused, Schema, Seq, StreamId, UnixMillis,
 };
 
+use super::checks::{Case, Verdict, counted};
+use super::counters::{Ask, CounterKey, Counters};
 use crate::store::{Footprint, Mark, Record, StreamHead};
-
-/// The farthest that a device may jump ahead in its numbering (EVENT-8).
-const DEVICE_SEQ_JUMP_MAX: u64 = 1 << 32;
 
 /// What holds for every stream.
 #[derive(Debug, Clone)]
@@ -22,6 +21,10 @@ pub(crate) struct Rules {
     pub(crate) schema: Arc<Schema>,
     pub(crate) max_clock_skew_ms: u64,
     pub(crate) mark_window: usize,
+    /// HORIZON-3.
+    pub(crate) device_retention_ms: u64,
+    /// Since when all of the schema holds: nothing is accepted before (STATE-12).
+    pub(crate) adopted: UnixMillis,
 }
 
 /// The circumstances of one decision.
@@ -66,16 +69,26 @@ pub(crate) struct Stream {
     id: StreamId,
     head: StreamHead,
     marks: HashMap<DeviceId, Mark>,
+    counters: Counters,
 }
 
 impl Stream {
     /// A stream as the store has it, without marks.
     pub(crate) fn new(id: StreamId, head: StreamHead) -> Stream {
+        let counters = match head.is_empty() {
+            true => Counters::empty(),
+            false => Counters::unknown(),
+        };
         Stream {
             id,
             head,
             marks: HashMap::new(),
+            counters,
         }
+    }
+
+    pub(crate) fn id(&self) -> &StreamId {
+        &self.id
     }
 
     pub(crate) fn head(&self) -> StreamHead {
@@ -100,94 +113,85 @@ impl Stream {
         self.marks.clear();
     }
 
-    /// Decides, and assumes that it will be kept. The device must be known.
+    /// What must be learned of which counter before this intent can be decided; to be asked until it is nothing.
+    pub(crate) fn asks(&self, rules: &Rules, intent: &Intent) -> Option<(Ask, CounterKey)> {
+        if rules.schema.kind_of(&intent.event_type) != Some(Kind::Counter) {
+            return None;
+        }
+        let operation = rules
+            .schema
+            .operation(&intent.event_type, &intent.event_data);
+        let (key, amount) = operation.ok().flatten().and_then(counted)?;
+        let ask = self.counters.asks(&key, amount)?;
+        Some((ask, key))
+    }
+
+    pub(crate) fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.counters
+    }
+
+    /// Everything that was decided here is kept.
+    pub(crate) fn settled(&mut self) {
+        self.counters.settled();
+    }
+
+    /// The horizon as it will be, if that is another: raised to at most the head, never lowered (HORIZON-1).
+    pub(crate) fn raise(&mut self, to: Seq) -> Option<Seq> {
+        let to = to.min(self.head.seq);
+        let rises = to > self.head.horizon;
+        self.head.horizon = self.head.horizon.max(to);
+        rises.then_some(to)
+    }
+
+    /// Another epoch begins here (EPOCH-2). Not for a stream that is empty: its first event begins one.
+    pub(crate) fn begin(&mut self, epoch: Epoch) {
+        self.head.epoch = epoch;
+        self.head.horizon = self.head.seq;
+    }
+
+    /// Decides, and assumes that it will be kept. The device must be known, and what the intent asks for learned.
     pub(crate) fn decide(&mut self, rules: &Rules, at: Circumstances, intent: &Intent) -> Decision {
         let mark = self.marks.entry(at.device).or_insert_with(Mark::new);
-        let hash = intent
+        let number = intent
             .device_seq
             .map(|number| (number, intent.hash(at.device)));
-        match check(rules, &self.head, mark, hash, intent) {
-            Err(refused) => Decision::Refused(refused),
-            Ok(Some(first_copy)) => Decision::Repeat(first_copy),
-            Ok(None) => {
-                let event = complete(rules, &self.id, &self.head, mark, at, intent);
-                let hash = hash.map(|(_, hash)| hash);
-                let footprint = Footprint::of(&event, hash);
-                self.head.advance(&footprint);
-                mark.absorb(&footprint, rules.mark_window);
-                Decision::Append(Sequenced(Record { event, hash }))
-            }
+        let case = Case {
+            rules,
+            head: &self.head,
+            mark,
+            counters: &self.counters,
+            at,
+            number,
+            intent,
+        };
+        let count = match case.verdict() {
+            Err(refused) => return Decision::Refused(refused),
+            Ok(Verdict::Repeat(first_copy)) => return Decision::Repeat(first_copy),
+            Ok(Verdict::New(count)) => count,
+        };
+        let event = complete(&self.id, &case);
+        let hash = number.map(|(_, hash)| hash);
+        let footprint = Footprint::of(&event, hash);
+        self.head.advance(&footprint);
+        mark.absorb(&footprint, rules.mark_window);
+        if let Some((key, amount)) = count {
+            self.counters.absorb(key, amount);
         }
-    }
-}
-
-/// Dedupe, epoch, schema, in this order: a repeat is a repeat whatever has changed since.
-fn check(
-    rules: &Rules,
-    head: &StreamHead,
-    mark: &Mark,
-    hash: Option<(DeviceSeq, IntentHash)>,
-    intent: &Intent,
-) -> Result<Option<Seq>, Refused> {
-    if let Some((number, hash)) = hash
-        && let Some(first_copy) = check_number(mark, number, hash)?
-    {
-        return Ok(Some(first_copy));
-    }
-    check_epoch(head, intent)?;
-    check_schema(&rules.schema, intent)?;
-    Ok(None)
-}
-
-/// EVENT-8 and EVENT-10: the first copy's seq if it is a repeat.
-fn check_number(mark: &Mark, number: DeviceSeq, hash: IntentHash) -> Result<Option<Seq>, Refused> {
-    let highest = mark.device_seq.map_or(0, DeviceSeq::get);
-    if number.get() <= highest {
-        let reason = "another event of this device had this device_seq or a later one";
-        let forked = || Refused::new(RefusalName::DeviceForked, reason);
-        return mark.first_copy(hash).map(Some).ok_or_else(forked);
-    }
-    if number.get() - highest > DEVICE_SEQ_JUMP_MAX {
-        let reason = "device_seq jumps by more than 2^32";
-        return Err(Refused::new(RefusalName::BadDeviceSeq, reason));
-    }
-    Ok(None)
-}
-
-/// EVENT-7. A device that has seen nothing (`base_seq` 0, the epoch of zeros) names no history.
-fn check_epoch(head: &StreamHead, intent: &Intent) -> Result<(), Refused> {
-    let (Some(base_seq), Some(epoch)) = (intent.base_seq, intent.epoch) else {
-        return Ok(());
-    };
-    let names_none = epoch == Epoch::NONE && base_seq == Seq::ZERO;
-    if epoch == head.epoch || names_none {
-        return Ok(());
-    }
-    let reason = "base_seq is of another history of this stream";
-    Err(Refused::new(RefusalName::WrongEpoch, reason))
-}
-
-fn check_schema(schema: &Schema, intent: &Intent) -> Result<(), Refused> {
-    match schema.operation(&intent.event_type, &intent.event_data) {
-        Err(bad_data) => Err(Refused::new(RefusalName::BadData, bad_data.to_string())),
-        Ok(None) if schema.is_strict() => {
-            let reason = "the schema is strict and does not name this event_type";
-            Err(Refused::new(RefusalName::UnknownType, reason))
-        }
-        Ok(_) => Ok(()),
+        Decision::Append(Sequenced(Record { event, hash }))
     }
 }
 
 /// Fills in what the client left out.
-fn complete(
-    rules: &Rules,
-    id: &StreamId,
-    head: &StreamHead,
-    mark: &Mark,
-    at: Circumstances,
-    intent: &Intent,
-) -> Event {
-    let accepted_at = at.now.max(head.accepted_at);
+fn complete(id: &StreamId, case: &Case<'_>) -> Event {
+    let Case {
+        rules,
+        head,
+        mark,
+        at,
+        intent,
+        ..
+    } = case;
+    let accepted_at = at.now.max(head.accepted_at).max(rules.adopted);
     let clock = match intent.clock {
         None => head.clock.tick(accepted_at),
         Some(given) => given.clamp(accepted_at, rules.max_clock_skew_ms, Some(mark.clock)),
@@ -206,11 +210,7 @@ fn complete(
         device: at.device,
         device_seq: intent.device_seq,
         clock,
-        base_seq: intent
-            .base_seq
-            .unwrap_or(head.seq)
-            .max(mark.base_seq)
-            .min(head.seq),
+        base_seq: case.base_seq(),
         extra: intent.extra.clone(),
     }
 }

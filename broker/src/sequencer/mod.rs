@@ -13,12 +13,20 @@
 //! - A failed commit fails everything decided with it, and what was assumed is forgotten. A failed sync is
 //!   told to [`Hooks::on_fatal`], which ends the process.
 
+mod batch;
+mod checks;
+mod counters;
 mod decide;
+mod doubts;
+mod job;
+mod stepper;
 mod streams;
 mod unpublished;
 mod weight;
 mod worker;
 
+#[cfg(test)]
+mod horizon_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
@@ -26,13 +34,15 @@ mod tests;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
-use syncline_protocol::{Refused, Schema, Seq, TransientName, UnixMillis};
+use syncline_protocol::{Epoch, Refused, Schema, Seq, StreamId, TransientName, UnixMillis};
 
 use crate::edge::Submission;
-use crate::store::{Committed, EventStore, Receipt, StoreError};
+use crate::store::{Committed, EventStore, Receipt, StoreError, StreamHead};
+use job::{Job, Order, Room, Submitted, Wish};
+pub use stepper::Stepper;
 use worker::Worker;
 
 /// What became of a submission.
@@ -61,6 +71,16 @@ pub enum Outcome {
 /// Hears the outcome. Must not block.
 pub type Reply = Box<dyn FnOnce(Outcome) + Send>;
 
+/// Hears what became of an order to change a stream's history: the stream's head once the change is on disk, or why it
+/// is not known to be; then it may be ordered again. Must not block.
+pub type Told = Box<dyn FnOnce(Result<StreamHead, String>) + Send>;
+
+/// Where a counter stands at the store's head, by collection and key; 0 if it was never counted.
+pub type AskCounter = Box<dyn Fn(&StreamId, &str, &str) -> Result<i64, String> + Send>;
+
+/// How far a stream's farthest counter is from 0 at the store's head.
+pub type AskFarthestCounter = Box<dyn Fn(&StreamId) -> Result<u64, String> + Send>;
+
 /// The limits of a sequencer.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -76,6 +96,8 @@ pub struct Options {
     pub max_clock_skew_ms: u64,
     /// Streams whose heads and marks are kept at hand.
     pub active_streams_max: usize,
+    /// How long after its last event a device's mark counts (HORIZON-3).
+    pub device_retention_ms: u64,
 }
 
 /// What a sequencer needs from outside: time, chance, and where things go.
@@ -88,6 +110,10 @@ pub struct Hooks {
     pub sink: Box<dyn Fn(Vec<Committed>) + Send>,
     /// Told of a failed sync; should end the process.
     pub on_fatal: Box<dyn Fn(&StoreError) + Send>,
+    /// Asked where the end of the integers is near (STATE-10).
+    pub counter: AskCounter,
+    /// Asked once per stream, before its first count: most are so far from the end that nothing else need be asked.
+    pub farthest_counter: AskFarthestCounter,
 }
 
 /// The queue holds this many times [`Options::batch_bytes_max`] in memory, give or take one submission.
@@ -148,47 +174,6 @@ impl Lane {
     }
 }
 
-/// One submission on its way.
-struct Job {
-    lane: Lane,
-    submission: Submission,
-    reply: Reply,
-    /// Its place in the queue's memory.
-    _room: Room,
-}
-
-/// Memory of the queue, given back when it is dropped.
-struct Room {
-    queued: Arc<AtomicUsize>,
-    bytes: usize,
-}
-
-impl Room {
-    fn take(queued: &Arc<AtomicUsize>, bytes: usize) -> (Room, usize) {
-        let before = queued.fetch_add(bytes, Ordering::AcqRel);
-        let queued = Arc::clone(queued);
-        (Room { queued, bytes }, before)
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.queued.fetch_sub(self.bytes, Ordering::AcqRel);
-    }
-}
-
-/// What the thread would do, step by step, for a simulator.
-#[cfg(feature = "simulation")]
-pub struct Stepper(Worker);
-
-#[cfg(feature = "simulation")]
-impl Stepper {
-    /// One batch of what is queued: decided, kept, answered. Whether there was anything.
-    pub fn step(&mut self) -> bool {
-        self.0.step()
-    }
-}
-
 /// Handle of the sequencer's thread.
 pub struct Sequencer {
     intake: RwLock<Option<SyncSender<Job>>>,
@@ -206,6 +191,31 @@ impl Sequencer {
         schema: Arc<Schema>,
         hooks: Hooks,
     ) -> Result<Sequencer, StartError> {
+        let (sequencer, worker) = Sequencer::prepare(options, store, schema, hooks)?;
+        let thread = std::thread::Builder::new()
+            .name("sequencer".to_owned())
+            .spawn(|| worker.run())?;
+        sequencer.thread().replace(thread);
+        Ok(sequencer)
+    }
+
+    /// Without a thread: it works when the stepper is told to.
+    pub fn by_hand(
+        options: &Options,
+        store: Arc<dyn EventStore>,
+        schema: Arc<Schema>,
+        hooks: Hooks,
+    ) -> Result<(Sequencer, Stepper), StartError> {
+        let (sequencer, worker) = Sequencer::prepare(options, store, schema, hooks)?;
+        Ok((sequencer, Stepper::new(worker)))
+    }
+
+    fn prepare(
+        options: &Options,
+        store: Arc<dyn EventStore>,
+        schema: Arc<Schema>,
+        hooks: Hooks,
+    ) -> Result<(Sequencer, Worker), StartError> {
         let (window, receive_maximum) = (store.mark_window(), options.receive_maximum);
         if window < receive_maximum {
             return Err(StartError::WindowTooSmall {
@@ -214,35 +224,13 @@ impl Sequencer {
             });
         }
         let (intake, queue) = sync_channel(options.queue_len_max);
-        let worker = Worker::new(options, queue, store, schema, hooks);
-        let thread = std::thread::Builder::new()
-            .name("sequencer".to_owned())
-            .spawn(|| worker.run())?;
-        Ok(Sequencer {
-            intake: RwLock::new(Some(intake)),
-            queued: Arc::default(),
-            queued_max: options.batch_bytes_max.saturating_mul(QUEUED_BATCHES_MAX),
-            thread: Mutex::new(Some(thread)),
-        })
-    }
-
-    /// A sequencer without a thread: the caller takes the steps.
-    #[cfg(feature = "simulation")]
-    pub fn stepped(
-        options: &Options,
-        store: Arc<dyn EventStore>,
-        schema: Arc<Schema>,
-        hooks: Hooks,
-    ) -> (Sequencer, Stepper) {
-        let (intake, queue) = sync_channel(options.queue_len_max);
-        let worker = Worker::new(options, queue, store, schema, hooks);
         let sequencer = Sequencer {
             intake: RwLock::new(Some(intake)),
             queued: Arc::default(),
             queued_max: options.batch_bytes_max.saturating_mul(QUEUED_BATCHES_MAX),
             thread: Mutex::new(None),
         };
-        (sequencer, Stepper(worker))
+        Ok((sequencer, Worker::new(options, queue, store, schema, hooks)))
     }
 
     /// Queues a submission, unless the queue is full (`busy`); its lane is closed then and the reply is not called.
@@ -258,39 +246,64 @@ impl Sequencer {
             lane.close();
             return Err(QueueFull);
         }
-        let job = Job {
+        let submitted = Job::Submitted(Submitted {
             lane: lane.clone(),
             submission,
             reply,
             _room: room,
-        };
-        let intake = self.intake.read().unwrap_or_else(PoisonError::into_inner);
-        let sent = match intake.as_ref() {
-            Some(intake) => intake.try_send(job),
-            None => Err(TrySendError::Disconnected(job)),
-        };
-        drop(intake);
-        match sent {
+        });
+        match self.queue(submitted) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => {
                 lane.close();
                 Err(QueueFull)
             }
             Err(TrySendError::Disconnected(job)) => {
-                lane.break_off();
-                (job.reply)(Outcome::Failed(
-                    TransientName::Draining,
-                    "shutting down".to_owned(),
-                ));
+                job.turn_away();
                 Ok(())
             }
         }
     }
 
+    /// Raises a stream's horizon to at most its head, in order with its events. One that is not above it changes nothing.
+    pub fn raise_horizon(&self, stream: StreamId, to: Seq, done: Told) {
+        self.order(stream, Wish::Raise(to), done);
+    }
+
+    /// Begins an epoch of a stream that has events, in order with them (EPOCH-2).
+    pub fn begin_epoch(&self, stream: StreamId, done: Told) {
+        self.order(stream, Wish::Begin, done);
+    }
+
+    /// For a principal that may write and shows a cursor beyond the head of an epoch that it names (EPOCH-1): looks again,
+    /// in order with the events, and begins another epoch unless one began so in the last hour. Told the head either way.
+    pub fn doubt(&self, stream: StreamId, seq: Seq, epoch: Epoch, done: Told) {
+        self.order(stream, Wish::Doubt { seq, epoch }, done);
+    }
+
+    fn order(&self, stream: StreamId, wish: Wish, done: Told) {
+        match self.queue(Job::Ordered(Order { stream, wish, done })) {
+            Ok(()) => {}
+            Err(TrySendError::Full(job)) => {
+                job.answer(job::Settled::Failed(QueueFull.to_string()));
+            }
+            Err(TrySendError::Disconnected(job)) => job.turn_away(),
+        }
+    }
+
+    fn queue(&self, job: Job) -> Result<(), TrySendError<Job>> {
+        let intake = self.intake.read().unwrap_or_else(PoisonError::into_inner);
+        match intake.as_ref() {
+            Some(intake) => intake.try_send(job),
+            None => Err(TrySendError::Disconnected(job)),
+        }
+    }
+
     /// Whether the thread works.
     pub fn is_running(&self) -> bool {
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        thread.as_ref().is_some_and(|thread| !thread.is_finished())
+        self.thread()
+            .as_ref()
+            .is_some_and(|thread| !thread.is_finished())
     }
 
     /// Takes nothing new, finishes what is queued, and ends the thread. Idempotent.
@@ -299,16 +312,16 @@ impl Sequencer {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let thread = self.thread().take();
         if let Some(thread) = thread
             && thread.join().is_err()
         {
             tracing::error!("the sequencer's thread panicked");
         }
+    }
+
+    fn thread(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,7 +9,7 @@ use syncline_protocol::{DeviceId, Event, Intent, RefusalName, Schema, Seq};
 
 use super::tests::{Outside, SCHEMA, WINDOW, options, star};
 use super::worker::Worker;
-use super::{Job, Lane, Outcome, Room};
+use super::{Job, Lane, Outcome, Room, Submitted};
 use crate::edge::submission;
 use crate::store::EventStore;
 use crate::store::contract::{ALL, device, number, seqs, stream};
@@ -174,12 +174,12 @@ impl Play {
             let author = device(step.device);
             let intent = intent_of(number, author, step.content);
             let id = stream(["a", "b/c"][step.stream]);
-            jobs.push(Job {
+            jobs.push(Job::Submitted(Submitted {
                 lane: Lane::new(),
                 submission: submission(id, author, intent),
                 reply: Box::new(move |outcome| told.send(expected(&outcome)).unwrap()),
                 _room: Room::take(&Arc::default(), 0).0,
-            });
+            }));
         }
         self.worker.settle(jobs);
         let appended = wanted.iter().any(|it| matches!(it, Expected::Saved(_)));

@@ -38,30 +38,39 @@ impl Streams {
         }
     }
 
+    /// The stream.
+    pub(crate) fn load(&mut self, id: &StreamId) -> Result<&mut Stream, StoreError> {
+        self.tick += 1;
+        if !self.at_hand.contains_key(id) {
+            let stream = Stream::new(id.clone(), self.store.head(id)?);
+            let used = self.tick;
+            self.at_hand.insert(id.clone(), AtHand { stream, used });
+        }
+        let at_hand = self.at_hand.get_mut(id).expect("was just inserted");
+        at_hand.used = self.tick;
+        Ok(&mut at_hand.stream)
+    }
+
     /// The stream, ready to decide for this device.
-    pub(crate) fn load(
+    pub(crate) fn load_for(
         &mut self,
         id: &StreamId,
         device: DeviceId,
     ) -> Result<&mut Stream, StoreError> {
-        self.tick += 1;
-        if !self.at_hand.contains_key(id) {
-            let stream = Stream::new(id.clone(), self.store.head(id)?);
-            self.at_hand.insert(
-                id.clone(),
-                AtHand {
-                    stream,
-                    used: self.tick,
-                },
-            );
-        }
-        let at_hand = self.at_hand.get_mut(id).expect("was just inserted");
-        at_hand.used = self.tick;
-        if !at_hand.stream.knows(device) {
-            at_hand.stream.learn(device, self.store.mark(id, device)?.filter(|_| !planted(Planted::DroppedMark)));
+        if !self.load(id)?.knows(device) {
+            let mark = self.store.mark(id, device)?;
+            let mark = mark.filter(|_| !planted(Planted::DroppedMark));
             self.marks += 1;
+            self.load(id)?.learn(device, mark);
         }
-        Ok(&mut at_hand.stream)
+        self.load(id)
+    }
+
+    /// Everything that was decided of a stream is kept.
+    pub(crate) fn settled(&mut self, id: &StreamId) {
+        if let Some(at_hand) = self.at_hand.get_mut(id) {
+            at_hand.stream.settled();
+        }
     }
 
     /// Drops what was assumed of a stream: it is loaded again.

@@ -24,10 +24,17 @@ conflict = "last_write_wins"
 key = "album_id"
 add = "star_album"
 remove = "unstar_album"
+
+[collections.plays]
+kind = "counter"
+key = "track_id"
+add = "play_track"
+amount = "times"
 "#;
 
 pub(super) const WINDOW: usize = 8;
 const SKEW_MS: u64 = 1000;
+pub(super) const DEVICE_RETENTION_MS: u64 = 1_000_000;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn options() -> Options {
@@ -38,6 +45,7 @@ pub(super) fn options() -> Options {
         receive_maximum: WINDOW,
         max_clock_skew_ms: SKEW_MS,
         active_streams_max: 8,
+        device_retention_ms: DEVICE_RETENTION_MS,
     }
 }
 
@@ -76,7 +84,13 @@ impl Outside {
             on_fatal: Box::new(move |_| {
                 fatal.fetch_add(1, Ordering::SeqCst);
             }),
+            counter: Box::new(|_, _, _| Ok(0)),
+            farthest_counter: Box::new(|_| Ok(0)),
         }
+    }
+
+    pub(super) fn set_now(&self, ms: u64) {
+        self.now.store(ms, Ordering::SeqCst);
     }
 
     /// The seqs published of a stream.
@@ -171,35 +185,35 @@ pub(super) fn star(album: &str) -> Intent {
     Intent::new("star_album".parse().unwrap(), data)
 }
 
-fn numbered(author: DeviceId, n: u64) -> Intent {
+pub(super) fn numbered(author: DeviceId, n: u64) -> Intent {
     let mut intent = star(&format!("album-{n}"));
     intent.device = Some(author);
     intent.device_seq = Some(number(n));
     intent
 }
 
-fn saved(outcome: &Outcome) -> u64 {
+pub(super) fn saved(outcome: &Outcome) -> u64 {
     match outcome {
         Outcome::Saved { seq, .. } => seq.get(),
         other => panic!("expected Saved, got {other:?}"),
     }
 }
 
-fn repeat(outcome: &Outcome) -> u64 {
+pub(super) fn repeat(outcome: &Outcome) -> u64 {
     match outcome {
         Outcome::Repeat { seq, .. } => seq.get(),
         other => panic!("expected Repeat, got {other:?}"),
     }
 }
 
-fn refused(outcome: &Outcome) -> RefusalName {
+pub(super) fn refused(outcome: &Outcome) -> RefusalName {
     match outcome {
         Outcome::Refused(refused) => refused.name,
         other => panic!("expected Refused, got {other:?}"),
     }
 }
 
-fn failed(outcome: &Outcome) -> TransientName {
+pub(super) fn failed(outcome: &Outcome) -> TransientName {
     match outcome {
         Outcome::Failed(name, _) => *name,
         other => panic!("expected Failed, got {other:?}"),
@@ -643,7 +657,7 @@ fn g10_the_marks_at_hand_are_bounded_over_all_streams() {
     for n in 0..40_000_u128 {
         let id = stream(&format!("group-{}", n % 50));
         let author = DeviceId::from_bytes(n.to_be_bytes());
-        streams.load(&id, author).unwrap();
+        streams.load_for(&id, author).unwrap();
         streams.trim();
         assert!(n % 1000 > 0 || streams.marks() <= 16_384);
     }
@@ -655,7 +669,7 @@ fn the_streams_at_hand_are_bounded() {
     let mut streams = super::streams::Streams::new(store, 8);
     for n in 0..100 {
         streams
-            .load(&stream(&format!("group-{n}")), device(1))
+            .load_for(&stream(&format!("group-{n}")), device(1))
             .unwrap();
         streams.trim();
         assert!(streams.len() <= 8);

@@ -1,4 +1,4 @@
-//! The sequencer's thread: takes what is queued, decides it, has it kept in one commit, then answers.
+//! The sequencer's work: takes what is queued, decides it, has it kept in one commit, then answers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,14 +6,17 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use syncline_protocol::planted::{Planted, planted};
-use syncline_protocol::{Epoch, Refused, Schema, Seq, StreamId, TransientName, UnixMillis};
+use syncline_protocol::{Epoch, Schema, StreamId, UnixMillis};
 
-use super::decide::{Circumstances, Decision, Rules, Sequenced};
+use super::batch::{Batch, Lineup};
+use super::counters::Ask;
+use super::decide::{Circumstances, Rules, Stream};
+use super::doubts::Doubts;
+use super::job::{Job, Order, Submitted, Wish};
 use super::streams::Streams;
 use super::unpublished::Unpublished;
-use super::weight::weight;
-use super::{Hooks, Job, Options, Outcome};
-use crate::store::{Append, Appended, Committed, EventStore, Receipt, StoreError};
+use super::{Hooks, Options};
+use crate::store::{Appended, EventStore, StoreError};
 
 /// How often a batch is decided anew because somebody else appended to its streams.
 const ROUNDS_MAX: usize = 8;
@@ -27,33 +30,38 @@ pub(crate) struct Worker {
     store: Arc<dyn EventStore>,
     streams: Streams,
     unpublished: Unpublished,
+    doubts: Doubts,
     rules: Rules,
     batch_events_max: usize,
     batch_bytes_max: usize,
     hooks: Hooks,
 }
 
-/// The jobs of one stream in one round, decided on one head of it.
-struct Lineup {
-    stream: StreamId,
-    expected_head: Seq,
-    sequenced: Vec<Sequenced>,
-    decided: Vec<(usize, Promise)>,
+/// The lineups of one round, and which one a stream is in now.
+#[derive(Default)]
+struct Round {
+    lineups: Vec<Lineup>,
+    places: HashMap<StreamId, usize>,
 }
 
-/// What a job will be told if its lineup is kept.
-enum Promise {
-    Saved(Seq),
-    Repeat(Seq),
-    Refused(Refused),
-}
+impl Round {
+    fn lineup(&mut self, stream: &Stream) -> &mut Lineup {
+        let place = *self.places.entry(stream.id().clone()).or_insert_with(|| {
+            self.lineups
+                .push(Lineup::new(stream.id().clone(), &stream.head()));
+            self.lineups.len() - 1
+        });
+        &mut self.lineups[place]
+    }
 
-/// One batch on its way: its jobs, what they will be told, and what the sink will get.
-struct Batch {
-    jobs: Vec<Job>,
-    outcomes: Vec<Option<Outcome>>,
-    committed: Vec<Committed>,
-    now: UnixMillis,
+    /// The stream's epoch has just begun.
+    fn begin(&mut self, stream: &Stream) -> &mut Lineup {
+        let place = self.lineups.len();
+        self.places.insert(stream.id().clone(), place);
+        self.lineups
+            .push(Lineup::beginning(stream.id().clone(), &stream.head()));
+        &mut self.lineups[place]
+    }
 }
 
 impl Worker {
@@ -64,16 +72,21 @@ impl Worker {
         schema: Arc<Schema>,
         hooks: Hooks,
     ) -> Worker {
+        let names = schema.collections().keys();
+        let adopted = names.map(|name| schema.adopted(name)).max();
         let rules = Rules {
+            adopted: adopted.unwrap_or(UnixMillis::new(0)),
             schema,
             max_clock_skew_ms: options.max_clock_skew_ms,
             mark_window: store.mark_window(),
+            device_retention_ms: options.device_retention_ms,
         };
         Worker {
             queue,
             streams: Streams::new(Arc::clone(&store), options.active_streams_max),
             store,
             unpublished: Unpublished::default(),
+            doubts: Doubts::default(),
             rules,
             batch_events_max: options.batch_events_max,
             batch_bytes_max: options.batch_bytes_max,
@@ -88,38 +101,14 @@ impl Worker {
         }
     }
 
-    /// One turn of [`Worker::run`] that does not wait. Whether there was a job.
-    #[cfg(feature = "simulation")]
-    pub(super) fn step(&mut self) -> bool {
-        let first = self.queue.try_recv();
-        let jobs = first.map(|job| self.batch(job)).unwrap_or_default();
-        let found = !jobs.is_empty();
-        self.settle(jobs);
-        found
-    }
-
     /// Waits for one job and takes what stands behind it, within the bounds of a batch. Empty if it is
     /// time to look after a failed commit instead.
     fn next_jobs(&self) -> Option<Vec<Job>> {
-        let first = match self.next_job() {
-            Ok(first) => first,
-            Err(RecvTimeoutError::Timeout) => return Some(Vec::new()),
-            Err(RecvTimeoutError::Disconnected) => return None,
-        };
-        Some(self.batch(first))
-    }
-
-    fn batch(&self, first: Job) -> Vec<Job> {
-        let mut bytes = weight(first.submission.intent());
-        let mut jobs = vec![first];
-        while jobs.len() < self.batch_events_max && bytes < self.batch_bytes_max {
-            let Ok(job) = self.queue.try_recv() else {
-                break;
-            };
-            bytes += weight(job.submission.intent());
-            jobs.push(job);
+        match self.next_job() {
+            Ok(first) => Some(self.batch_from(first)),
+            Err(RecvTimeoutError::Timeout) => Some(Vec::new()),
+            Err(RecvTimeoutError::Disconnected) => None,
         }
-        jobs
     }
 
     fn next_job(&self) -> Result<Job, RecvTimeoutError> {
@@ -130,6 +119,25 @@ impl Worker {
         } else {
             self.queue.recv_timeout(UNPUBLISHED_RETRY)
         }
+    }
+
+    /// What is queued now, within the bounds of a batch; does not wait.
+    pub(super) fn queued_jobs(&self) -> Vec<Job> {
+        let first = self.queue.try_recv();
+        first.map_or_else(|_| Vec::new(), |first| self.batch_from(first))
+    }
+
+    fn batch_from(&self, first: Job) -> Vec<Job> {
+        let mut bytes = first.weight();
+        let mut jobs = vec![first];
+        while jobs.len() < self.batch_events_max && bytes < self.batch_bytes_max {
+            let Ok(job) = self.queue.try_recv() else {
+                break;
+            };
+            bytes += job.weight();
+            jobs.push(job);
+        }
+        jobs
     }
 
     /// Decides, commits, answers. Streams that met a conflict are decided anew.
@@ -150,44 +158,38 @@ impl Worker {
         self.streams.trim();
     }
 
-    /// Decides every job that has no outcome yet.
+    /// Decides every job that is not settled yet.
     fn decide(&mut self, batch: &mut Batch) -> Vec<Lineup> {
-        let mut lineups: Vec<Lineup> = Vec::new();
-        let mut places: HashMap<StreamId, usize> = HashMap::new();
+        let mut round = Round::default();
         for index in batch.open() {
-            match self.decide_one(batch, index, &mut lineups, &mut places) {
-                Ok(()) => {}
-                Err(cause) => batch.fail(index, &cause),
+            let decided = match &batch.jobs[index] {
+                Job::Submitted(submitted) => self.place(batch, index, submitted, &mut round),
+                Job::Ordered(order) => self.obey(batch, index, order, &mut round),
+            };
+            if let Err(cause) = decided {
+                batch.fail(index, &cause);
             }
         }
-        lineups
+        round.lineups
     }
 
-    fn decide_one(
+    fn place(
         &mut self,
         batch: &Batch,
         index: usize,
-        lineups: &mut Vec<Lineup>,
-        places: &mut HashMap<StreamId, usize>,
+        submitted: &Submitted,
+        round: &mut Round,
     ) -> Result<(), String> {
-        let Job {
-            lane, submission, ..
-        } = &batch.jobs[index];
-        if lane.is_broken() && !planted(Planted::LaneNotBroken) {
+        if submitted.lane.is_broken() && !planted(Planted::LaneNotBroken) {
             return Err("an earlier event of this connection failed".to_owned());
         }
+        let submission = &submitted.submission;
         let (id, device) = (submission.stream(), submission.author());
-        let stream = self
-            .streams
-            .load(id, device)
-            .map_err(|error| error.to_string())?;
-        let place = *places.entry(id.clone()).or_insert_with(|| {
-            lineups.push(Lineup::new(id.clone(), stream.head().seq));
-            lineups.len() - 1
-        });
+        let stream = self.streams.load_for(id, device).map_err(text)?;
+        learn_counters(stream, &self.rules, &self.hooks, submitted)?;
+        let lineup = round.lineup(stream);
         let fresh_epoch = match stream.head().is_empty() {
-            // Zeros name no history.
-            true => Epoch::new((self.hooks.random)().max(1)),
+            true => another_epoch(Epoch::NONE, &mut self.hooks.random),
             false => stream.head().epoch,
         };
         let at = Circumstances {
@@ -195,14 +197,46 @@ impl Worker {
             now: batch.now,
             fresh_epoch,
         };
-        lineups[place].take(index, stream.decide(&self.rules, at, submission.intent()));
+        lineup.take(index, stream.decide(&self.rules, at, submission.intent()));
         Ok(())
     }
 
-    /// One commit for all that is new, then promises become outcomes.
+    fn obey(
+        &mut self,
+        batch: &Batch,
+        index: usize,
+        order: &Order,
+        round: &mut Round,
+    ) -> Result<(), String> {
+        let stream = self.streams.load(&order.stream).map_err(text)?;
+        let head = stream.head();
+        let begins = match order.wish {
+            Wish::Raise(_) => false,
+            Wish::Begin => !head.is_empty(),
+            Wish::Doubt { seq, epoch } => {
+                let is_founded = epoch == head.epoch && seq > head.seq && !head.is_empty();
+                is_founded && !planted(Planted::EpochKept) && self.doubts.may_begin(&order.stream, batch.now)
+            }
+        };
+        if begins {
+            stream.begin(another_epoch(head.epoch, &mut self.hooks.random));
+            round.begin(stream).is_doubt = matches!(order.wish, Wish::Doubt { .. });
+        }
+        let lineup = round.lineup(stream);
+        if let Wish::Raise(to) = order.wish
+            && let Some(horizon) = stream.raise(to)
+        {
+            lineup.raise(horizon);
+        }
+        lineup.promise(index, stream.head());
+        Ok(())
+    }
+
+    /// One commit for all that is new, then promises become answers.
     fn commit(&mut self, mut lineups: Vec<Lineup>, batch: &mut Batch) {
-        let appends: Vec<Append> = lineups.iter_mut().filter_map(Lineup::take_append).collect();
-        let expected: Vec<StreamId> = appends.iter().map(|append| append.stream.clone()).collect();
+        let appends: Vec<_> = lineups.iter_mut().map(Lineup::take_append).collect();
+        let is_sent: Vec<bool> = appends.iter().map(Option::is_some).collect();
+        let appends: Vec<_> = appends.into_iter().flatten().collect();
         let appended = if appends.is_empty() {
             Ok(Vec::new())
         } else {
@@ -210,24 +244,29 @@ impl Worker {
         };
         match appended {
             Ok(appended) => {
-                let mut answers = expected.into_iter().zip(appended).collect();
-                for lineup in lineups {
-                    self.conclude(lineup, &mut answers, batch);
+                let mut answers = appended.into_iter();
+                for (lineup, is_sent) in lineups.into_iter().zip(is_sent) {
+                    let answer = if is_sent { answers.next() } else { None };
+                    self.conclude(lineup, answer, batch);
                 }
             }
             Err(error) => self.give_up(lineups, &error, batch),
         }
     }
 
-    fn conclude(
-        &mut self,
-        lineup: Lineup,
-        answers: &mut HashMap<StreamId, Appended>,
-        batch: &mut Batch,
-    ) {
-        match answers.remove(&lineup.stream) {
+    fn conclude(&mut self, lineup: Lineup, answer: Option<Appended>, batch: &mut Batch) {
+        match answer {
             None => batch.keep(lineup.decided, self.store.durable()),
             Some(Ok(kept)) => {
+                self.streams.settled(&lineup.stream);
+                if lineup.is_doubt {
+                    tracing::warn!(
+                        stream = %lineup.stream,
+                        head = %lineup.expected_head,
+                        "somebody has seen events that are not there: was the disk rolled back? A new epoch begins"
+                    );
+                    self.doubts.begun(lineup.stream.clone(), batch.now);
+                }
                 batch.keep(lineup.decided, kept.receipt);
                 batch.committed.extend(kept.committed);
             }
@@ -247,7 +286,7 @@ impl Worker {
         let cause = error.to_string();
         for mut lineup in lineups {
             self.streams.forget(&lineup.stream);
-            lineup.plant_promises(batch, self.store.durable());
+            batch.keep(lineup.planted_promises(), self.store.durable());
             lineup
                 .decided
                 .iter()
@@ -258,95 +297,38 @@ impl Worker {
     }
 }
 
-impl Lineup {
-    fn new(stream: StreamId, expected_head: Seq) -> Lineup {
-        Lineup {
-            stream,
-            expected_head,
-            sequenced: Vec::new(),
-            decided: Vec::new(),
+/// Asks what an add needs to know, until it needs nothing more (STATE-10).
+fn learn_counters(
+    stream: &mut Stream,
+    rules: &Rules,
+    hooks: &Hooks,
+    submitted: &Submitted,
+) -> Result<(), String> {
+    let intent = submitted.submission.intent();
+    while let Some((ask, key)) = stream.asks(rules, intent) {
+        match ask {
+            Ask::Farthest => {
+                let farthest = (hooks.farthest_counter)(stream.id())?;
+                stream.counters_mut().learn_farthest(farthest);
+            }
+            Ask::Value => {
+                let value = (hooks.counter)(stream.id(), &key.0, &key.1)?;
+                stream.counters_mut().learn_value(key, value);
+            }
         }
     }
-
-    fn take(&mut self, job: usize, decision: Decision) {
-        let promise = match decision {
-            Decision::Append(sequenced) => {
-                let seq = sequenced.event().seq;
-                self.sequenced.push(sequenced);
-                Promise::Saved(seq)
-            }
-            Decision::Repeat(seq) => Promise::Repeat(seq),
-            Decision::Refused(refused) => Promise::Refused(refused),
-        };
-        self.decided.push((job, promise));
-    }
-
-    /// Keeps promises that must not be kept.
-    fn plant_promises(&mut self, batch: &mut Batch, receipt: Receipt) {
-        let is_repeat = |promise: &Promise| matches!(promise, Promise::Repeat(_));
-        let kept = self.decided.extract_if(.., |(_, promise)| {
-            planted(Planted::AckBeforeCommit)
-                || planted(Planted::RepeatBeforeDurable) && is_repeat(promise)
-        });
-        batch.keep(kept.collect(), receipt);
-    }
-
-    /// What is new, if anything is.
-    fn take_append(&mut self) -> Option<Append> {
-        let sequenced = std::mem::take(&mut self.sequenced);
-        let epoch = sequenced.first()?.event().epoch;
-        let (stream, expected_head) = (self.stream.clone(), self.expected_head);
-        let records = sequenced.into_iter().map(Sequenced::into_record).collect();
-        Some(Append::events(stream, expected_head, epoch, records))
-    }
+    Ok(())
 }
 
-impl Batch {
-    fn new(jobs: Vec<Job>, now: UnixMillis) -> Batch {
-        let outcomes = jobs.iter().map(|_| None).collect();
-        Batch {
-            jobs,
-            outcomes,
-            committed: Vec::new(),
-            now,
-        }
+/// Zeros name no history.
+fn another_epoch(than: Epoch, random: &mut dyn FnMut() -> u64) -> Epoch {
+    let mut epoch = Epoch::new(random().max(1));
+    while epoch == than {
+        epoch = Epoch::new(epoch.get().wrapping_add(1).max(1));
     }
+    epoch
+}
 
-    /// The jobs without an outcome, in their order.
-    fn open(&self) -> Vec<usize> {
-        (0..self.jobs.len())
-            .filter(|index| self.outcomes[*index].is_none())
-            .collect()
-    }
-
-    fn keep(&mut self, decided: Vec<(usize, Promise)>, receipt: Receipt) {
-        for (index, promise) in decided {
-            self.outcomes[index] = Some(match promise {
-                Promise::Saved(seq) => Outcome::Saved { seq, receipt },
-                Promise::Repeat(seq) => Outcome::Repeat { seq, receipt },
-                Promise::Refused(refused) => Outcome::Refused(refused),
-            });
-        }
-    }
-
-    fn fail(&mut self, index: usize, cause: &str) {
-        self.jobs[index].lane.break_off();
-        self.outcomes[index] = Some(Outcome::Failed(
-            TransientName::StorageFailed,
-            cause.to_owned(),
-        ));
-    }
-
-    /// Calls every reply, in order, and gives what the sink gets.
-    fn answer(self) -> Vec<Committed> {
-        for (job, outcome) in self.jobs.into_iter().zip(self.outcomes) {
-            let outcome = outcome.unwrap_or_else(|| {
-                job.lane.break_off();
-                let cause = "others keep appending to the stream".to_owned();
-                Outcome::Failed(TransientName::StorageFailed, cause)
-            });
-            (job.reply)(outcome);
-        }
-        self.committed
-    }
+fn text(error: StoreError) -> String {
+    error.to_string()
 }

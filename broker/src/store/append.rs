@@ -86,7 +86,7 @@ impl Append {
     pub fn begin(stream: StreamId, expected_head: Seq, epoch: Epoch) -> Append {
         Append {
             begins: true,
-            ..Append::raise(stream, expected_head, epoch, expected_head)
+            ..Append::events(stream, expected_head, epoch, Vec::new())
         }
     }
 
@@ -98,7 +98,7 @@ impl Append {
 
     /// What goes before the records; `None` if it would change nothing.
     pub(crate) fn control(&self, head: &StreamHead) -> Option<Control> {
-        let horizon = self.horizon?;
+        let horizon = self.horizon.unwrap_or_default().max(head.horizon);
         let changes = self.begins || horizon > head.horizon;
         (changes && !head.is_empty()).then(|| Control {
             stream: self.stream.clone(),
@@ -109,14 +109,12 @@ impl Append {
 
     /// A batch that contradicts itself is its maker's mistake and must not reach the disk.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
-        if self.epoch == Epoch::NONE || (self.records.is_empty() && self.horizon.is_none()) {
+        let is_empty = self.records.is_empty() && self.horizon.is_none() && !self.begins;
+        if self.epoch == Epoch::NONE || is_empty {
             return Err(StoreError::BadAppend("no epoch, or nothing to append"));
         }
         if self.horizon > Some(self.expected_head) {
             return Err(StoreError::BadAppend("a horizon above the expected head"));
-        }
-        if self.begins && self.horizon != Some(self.expected_head) {
-            return Err(StoreError::BadAppend("an epoch begins without its horizon"));
         }
         let mut seq = self.expected_head;
         for Record { event, .. } in &self.records {

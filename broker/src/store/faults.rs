@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use syncline_protocol::{DeviceId, Seq, StreamId, SyncId, UnixMillis};
 
 use super::{
-    Append, Appended, Base, Committed, Erased, EventStore, Fold, Folded, Mark, ReadLimit, Receipt,
-    StoreError, StoredEntry, StreamHead, Watch,
+    Append, Appended, Base, Committed, Erased, EventStore, Fold, Folded, Mark, Planted, ReadLimit,
+    Receipt, StoreError, StoredEntry, StreamHead, Watch,
 };
 
 /// What goes wrong next. Clones share one plan.
@@ -203,6 +204,26 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
     fn fold(&self, fold: Fold) -> Result<Folded, StoreError> {
         self.faults.before_fold()?;
         self.inner.fold(fold)
+    }
+
+    fn marks(
+        &self,
+        stream: &StreamId,
+        each: &mut dyn FnMut(DeviceId, Mark),
+    ) -> Result<(), StoreError> {
+        self.inner.marks(stream, each)
+    }
+
+    fn plant(&self, planted: Planted) -> Result<bool, StoreError> {
+        self.inner.plant(planted)
+    }
+
+    fn note(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
+        self.inner.note(name)
+    }
+
+    fn set_note(&self, name: &str, note: &[u8]) -> Result<(), StoreError> {
+        self.inner.set_note(name, note)
     }
 
     fn forget_marks(&self, stream: &StreamId, before: UnixMillis) -> Result<usize, StoreError> {

@@ -10,7 +10,7 @@ use syncline_protocol::{DeviceId, Seq, StreamId, SyncId, UnixMillis};
 use super::piece::Piece;
 use super::{
     Append, Appended, Base, Committed, Conflict, Erased, EventStore, Fold, Folded, Footprint, Kept,
-    Mark, ReadLimit, Receipt, Record, StoreError, StoredEntry, StreamHead, Watch,
+    Mark, Planted, ReadLimit, Receipt, Record, StoreError, StoredEntry, StreamHead, Watch,
 };
 
 /// Keeps everything in memory. What a disk would hold can be frozen and opened again.
@@ -30,6 +30,7 @@ struct Disk {
 struct Image {
     position: u64,
     streams: BTreeMap<StreamId, Log>,
+    notes: BTreeMap<String, Bytes>,
 }
 
 #[derive(Debug, Clone)]
@@ -167,6 +168,35 @@ impl EventStore for MemoryStore {
         Ok(log.map_or(Folded::Moved, |log| log.fold(fold)))
     }
 
+    fn marks(
+        &self,
+        stream: &StreamId,
+        each: &mut dyn FnMut(DeviceId, Mark),
+    ) -> Result<(), StoreError> {
+        let marks = self
+            .ask(stream, |log| log.marks.clone())
+            .unwrap_or_default();
+        let marks: BTreeMap<_, _> = marks.into_iter().collect();
+        marks
+            .into_iter()
+            .for_each(|(device, mark)| each(device, mark));
+        Ok(())
+    }
+
+    fn plant(&self, planted: Planted) -> Result<bool, StoreError> {
+        Ok(self.disk().now.plant(planted))
+    }
+
+    fn note(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.disk().now.notes.get(name).cloned())
+    }
+
+    fn set_note(&self, name: &str, note: &[u8]) -> Result<(), StoreError> {
+        let note = Bytes::copy_from_slice(note);
+        self.disk().now.notes.insert(name.to_owned(), note);
+        Ok(())
+    }
+
     fn forget_marks(&self, stream: &StreamId, before: UnixMillis) -> Result<usize, StoreError> {
         let mut disk = self.disk();
         let Some(log) = disk.now.streams.get_mut(stream) else {
@@ -217,6 +247,32 @@ impl Image {
             log.push(record, self.position, mark_window);
         }
         Ok(kept(log.events.range(before..).cloned().collect()))
+    }
+
+    fn plant(&mut self, planted: Planted) -> bool {
+        if self.streams.contains_key(&planted.stream) {
+            return false;
+        }
+        let position = self.position;
+        let events = planted.events.iter();
+        let entries = planted.entries.into_iter();
+        let log = Log {
+            head: StreamHead {
+                position,
+                ..planted.head
+            },
+            base: planted.base,
+            base_position: position,
+            entries: entries
+                .map(|it| ((it.collection, it.key), it.entry))
+                .collect(),
+            events: events
+                .map(|record| Committed::of(&record.event, position))
+                .collect(),
+            marks: planted.marks.into_iter().collect(),
+        };
+        self.streams.insert(planted.stream, log);
+        true
     }
 
     fn erase(&mut self, sync_id: &SyncId) -> Erased {

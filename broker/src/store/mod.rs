@@ -27,6 +27,7 @@ mod fold;
 mod head;
 pub mod memory;
 mod piece;
+mod planted;
 mod redb;
 
 #[cfg(test)]
@@ -38,8 +39,10 @@ pub use error::StoreError;
 pub use fold::{Base, Erased, Fold, Folded, Move, StoredEntry};
 pub(crate) use head::{Control, Footprint};
 pub use head::{Mark, Recent, StreamHead};
+pub use planted::Planted;
 pub use redb::{RedbOptions, RedbStore};
 
+use bytes::Bytes;
 use syncline_protocol::{DeviceId, Seq, StreamId, SyncId, UnixMillis};
 
 /// How much one [`EventStore::read`] returns at most. At least one event is returned if there is one.
@@ -100,6 +103,22 @@ pub trait EventStore: Send + Sync + 'static {
 
     /// Moves a base in one commit: entries change, events up to it go. Costs what it changes.
     fn fold(&self, fold: Fold) -> Result<Folded, StoreError>;
+
+    /// All marks of a stream, ascending by device.
+    fn marks(
+        &self,
+        stream: &StreamId,
+        each: &mut dyn FnMut(DeviceId, Mark),
+    ) -> Result<(), StoreError>;
+
+    /// Makes a stream that does not exist, in one durable commit; `false` if it does. Only while nothing is appended.
+    fn plant(&self, planted: Planted) -> Result<bool, StoreError>;
+
+    /// What was noted under a name, for whoever opens the store.
+    fn note(&self, name: &str) -> Result<Option<Bytes>, StoreError>;
+
+    /// Notes something under a name, durably, in place of what was noted there.
+    fn set_note(&self, name: &str, note: &[u8]) -> Result<(), StoreError>;
 
     /// Forgets the marks of devices whose last event was accepted before a time (HORIZON-3). Gives their number.
     fn forget_marks(&self, stream: &StreamId, before: UnixMillis) -> Result<usize, StoreError>;

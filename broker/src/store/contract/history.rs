@@ -7,8 +7,8 @@ use syncline_protocol::{Epoch, Seq, StreamId, UnixMillis};
 
 use super::{ALL, Harness, append, at, batch, device, number, read_all, seqs, stream};
 use crate::store::{
-    Append, Appended, Base, Erased, EventStore, Fold, Folded, Move, StoreError, StoredEntry,
-    StreamHead,
+    Append, Appended, Base, Erased, EventStore, Fold, Folded, Move, Planted, StoreError,
+    StoredEntry, StreamHead,
 };
 
 pub(crate) fn raise(store: &dyn EventStore, stream: &StreamId, horizon: u64) {
@@ -210,7 +210,8 @@ pub(crate) fn epoch_2_an_epoch_begins_at_the_head_and_marks_stay(harness: &mut d
     for _ in 0..2 {
         let head = harness.store().head(&home).unwrap();
         assert_eq!((head.epoch, head.seq), (Epoch::new(8), at(5)));
-        assert_eq!((head.horizon, head.clock), (at(5), before.clock));
+        assert_eq!((head.horizon, head.clock), (Seq::ZERO, before.clock));
+        assert!(head.position > before.position);
         assert_eq!(harness.store().mark(&home, device(1)).unwrap(), mark);
         harness.reopen();
     }
@@ -247,18 +248,79 @@ pub(crate) fn epoch_2_events_of_the_old_epoch_are_a_conflict(harness: &mut dyn H
 pub(crate) fn an_epoch_that_does_not_begin_is_refused(harness: &mut dyn Harness) {
     let (store, home) = (harness.store(), stream("home"));
     append(store, batch(&home, 1, 5));
-    for horizon in [None, Some(at(4))] {
-        let mut bad = Append::begin(home.clone(), at(5), Epoch::new(8));
-        bad.horizon = horizon;
-        assert!(matches!(
-            store.append(vec![bad]),
-            Err(StoreError::BadAppend(_))
-        ));
-    }
     let mut none = Append::begin(home.clone(), at(5), Epoch::new(8));
     none.epoch = Epoch::NONE;
     assert!(store.append(vec![none]).is_err());
     assert_eq!(store.head(&home).unwrap().epoch, Epoch::new(7));
+}
+
+pub(crate) fn marks_are_listed_by_device(harness: &mut dyn Harness) {
+    let home = stream("home");
+    append(harness.store(), batch(&home, 1, 5));
+    for _ in 0..2 {
+        let store = harness.store();
+        let mut listed = Vec::new();
+        store
+            .marks(&home, &mut |device, mark| listed.push((device, mark)))
+            .unwrap();
+        let devices: Vec<_> = listed.iter().map(|(device, _)| *device).collect();
+        assert!(!devices.is_empty() && devices.is_sorted(), "{devices:?}");
+        for (device, mark) in listed {
+            assert_eq!(store.mark(&home, device).unwrap(), Some(mark));
+        }
+        harness.reopen();
+    }
+}
+
+pub(crate) fn a_stream_is_planted_once_and_goes_on(harness: &mut dyn Harness) {
+    let (home, copy) = (stream("home"), stream("copy"));
+    append(harness.store(), batch(&home, 1, 5));
+    raise(harness.store(), &home, 3);
+    fold(harness.store(), &fold_of(&home, 0, 3));
+    let store = harness.store();
+    let mut marks = Vec::new();
+    store
+        .marks(&home, &mut |device, mark| marks.push((device, mark)))
+        .unwrap();
+    let (base, _) = entries(store, &home);
+    let planted = Planted {
+        stream: copy.clone(),
+        head: store.head(&home).unwrap(),
+        base: base.clone(),
+        entries: vec![entry("k", "x")],
+        marks: marks.clone(),
+        events: batch(&copy, 4, 5).records,
+    };
+    assert!(store.plant(planted.clone()).unwrap());
+    assert!(!store.plant(planted).unwrap());
+    for _ in 0..2 {
+        let store = harness.store();
+        let head = store.head(&copy).unwrap();
+        assert_eq!((head.seq, head.horizon), (at(5), at(3)));
+        assert_eq!(entries(store, &copy), (base.clone(), pairs([("k", "x")])));
+        assert_eq!(seqs(&store.read(&copy, at(3), ALL).unwrap()), [4, 5]);
+        for (device, mark) in &marks {
+            assert_eq!(store.mark(&copy, *device).unwrap().as_ref(), Some(mark));
+        }
+        harness.reopen();
+    }
+    append(harness.store(), batch(&copy, 6, 6));
+    assert_eq!(
+        seqs(&harness.store().read(&copy, at(3), ALL).unwrap()),
+        [4, 5, 6]
+    );
+}
+
+pub(crate) fn notes_are_kept(harness: &mut dyn Harness) {
+    assert_eq!(harness.store().note("a").unwrap(), None);
+    harness.store().set_note("a", b"1").unwrap();
+    harness.store().set_note("a", b"2").unwrap();
+    harness.reopen();
+    assert_eq!(
+        harness.store().note("a").unwrap(),
+        Some(Bytes::from_static(b"2"))
+    );
+    assert_eq!(harness.store().note("b").unwrap(), None);
 }
 
 pub(crate) fn an_epoch_begins_once(harness: &mut dyn Harness) {

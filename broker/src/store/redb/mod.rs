@@ -28,18 +28,19 @@ mod crash_tests;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use syncline_protocol::{DeviceId, Seq, StreamId, SyncId, UnixMillis};
 
 use super::piece::Piece;
 use super::{
     Append, Appended, Base, Committed, Conflict, Erased, EventStore, Fold, Folded, Kept, Mark,
-    ReadLimit, Receipt, StoreError, StoredEntry, StreamHead, Watch,
+    Planted, ReadLimit, Receipt, StoreError, StoredEntry, StreamHead, Watch,
 };
 use applier::Applier;
 use disk::{Directory, Media};
@@ -333,6 +334,42 @@ impl EventStore for RedbStore {
         }
         self.applier.hurry()?;
         Ok(Folded::NotYet)
+    }
+
+    fn marks(
+        &self,
+        stream: &StreamId,
+        each: &mut dyn FnMut(DeviceId, Mark),
+    ) -> Result<(), StoreError> {
+        let applied = self.tables.marks(stream)?;
+        let unapplied = self.applier.tail(|tail| tail.devices(stream));
+        let devices: BTreeSet<DeviceId> = applied.into_iter().chain(unapplied).collect();
+        let mut marks = Vec::with_capacity(devices.len());
+        for device in devices {
+            if let Some(mark) = self.mark(stream, device)? {
+                marks.push((device, mark));
+            }
+        }
+        marks
+            .into_iter()
+            .for_each(|(device, mark)| each(device, mark));
+        Ok(())
+    }
+
+    fn plant(&self, planted: Planted) -> Result<bool, StoreError> {
+        // Nothing is appended meanwhile.
+        let mut journal = self.journal();
+        self.settle_doubt(&mut journal)?;
+        self.applier.drain()?;
+        self.tables.plant(&planted)
+    }
+
+    fn note(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
+        self.tables.note(name)
+    }
+
+    fn set_note(&self, name: &str, note: &[u8]) -> Result<(), StoreError> {
+        self.tables.set_note(name, note)
     }
 
     fn forget_marks(&self, stream: &StreamId, before: UnixMillis) -> Result<usize, StoreError> {

@@ -3,6 +3,8 @@
 mod apply;
 mod marks;
 mod migrate;
+mod notes;
+mod plant;
 mod remove;
 mod rows;
 
@@ -18,8 +20,8 @@ use crate::store::piece::Piece;
 use crate::store::{Base, Committed, StoreError, StoredEntry, StreamHead};
 pub(super) use marks::AppliedMark;
 use rows::{
-    BASES, BaseRow, ENTRIES, EVENTS, MARKS, RECENT, STREAMS, StreamRow, corrupted, entries_of, key,
-    load_base, stream_id, stream_row,
+    BASES, BaseRow, ENTRIES, EVENTS, MARKS, NOTES, RECENT, STREAMS, StreamRow, corrupted,
+    entries_of, key, load_base, stream_id, stream_row,
 };
 
 pub(super) const FILE: &str = "tables.redb";
@@ -185,6 +187,7 @@ fn make(txn: &WriteTransaction) -> Result<(), redb::Error> {
     txn.open_table(RECENT)?;
     txn.open_table(BASES)?;
     txn.open_table(ENTRIES)?;
+    txn.open_table(NOTES)?;
     Ok(())
 }
 

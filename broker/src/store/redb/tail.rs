@@ -145,6 +145,11 @@ impl Tail {
             .collect()
     }
 
+    /// Devices with events here.
+    pub(super) fn devices(&self, stream: &StreamId) -> Vec<DeviceId> {
+        self.events(stream).map(|it| it.device).collect()
+    }
+
     fn events(&self, stream: &StreamId) -> impl Iterator<Item = &Footprint> {
         let slot = self.streams.get(stream).into_iter();
         slot.flat_map(|slot| &slot.events)

@@ -134,6 +134,28 @@ impl MarkTables<'_> {
         Ok(())
     }
 
+    /// Puts a mark that has absorbed everything up to `through`.
+    pub(super) fn plant(
+        &mut self,
+        key: MarkKey,
+        through: Seq,
+        mark: &Mark,
+    ) -> Result<(), redb::Error> {
+        let (number, device) = key;
+        for recent in &mark.recent {
+            let columns = (recent.device_seq.get(), recent.hash.0);
+            self.recent
+                .insert((number, device, recent.seq.get()), columns)?;
+        }
+        let applied = AppliedMark {
+            through,
+            mark: mark.clone(),
+        };
+        let rows = mark.recent.len() as u64;
+        self.marks.insert(key, applied.columns(rows))?;
+        Ok(())
+    }
+
     fn forget_oldest(&mut self, key: MarkKey, surplus: u64) -> Result<(), redb::Error> {
         let mut oldest = Vec::new();
         for row in self.recent.range(recent_of(key))?.take(surplus as usize) {

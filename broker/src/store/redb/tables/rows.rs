@@ -25,6 +25,9 @@ pub(super) const BASES: TableDefinition<'_, u64, BaseColumns<'_>> = TableDefinit
 pub(super) const ENTRIES: TableDefinition<'_, EntryKey<'_>, &[u8]> =
     TableDefinition::new("entries");
 
+/// Name to what whoever opens the store has noted.
+pub(super) const NOTES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("notes");
+
 pub(super) type StreamKey<'a> = (&'a str, &'a str);
 pub(super) type StreamColumns = (u64, u64, u64, u64, u64, u32, u64, u64);
 pub(super) type MarkKey = (u64, [u8; 16]);
