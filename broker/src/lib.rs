@@ -17,3 +17,6 @@ pub mod cli;
 pub mod config;
 pub mod run;
 pub mod startup;
+
+#[cfg(test)]
+mod history_tests;
