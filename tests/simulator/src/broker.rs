@@ -2,16 +2,16 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use syncline_broker::compactor::States;
+use syncline_broker::compactor::{self, Compactor, History, Limits, Progress, States, Written};
 use syncline_broker::edge::simulation::SimulatedEdge;
 use syncline_broker::edge::{Edge, EdgeOptions};
 use syncline_broker::router::{BusMessage, Consumer};
 use syncline_broker::sequencer::{Hooks, Options, Sequencer, Stepper};
-use syncline_broker::store::{Committed, EventStore};
-use syncline_protocol::{Schema, UnixMillis};
+use syncline_broker::store::{Committed, EventStore, StreamHead};
+use syncline_protocol::{Schema, Seq, StreamId, UnixMillis};
 
 use crate::dice::Dice;
 
@@ -20,6 +20,18 @@ pub(crate) const RECEIVE_MAXIMUM: u16 = 16;
 
 /// CLOCK-3.
 pub(crate) const CLOCK_SKEW_MS_MAX: u64 = 60_000;
+
+/// How long a device is remembered, and a deletion: much shorter than in life, as everything here is.
+const DEVICE_RETENTION_MS: u64 = 200_000;
+const TOMBSTONE_RETENTION_MS: u64 = 60_000;
+
+/// How much of a stream is kept.
+const LIMITS: Limits = Limits {
+    max_age_ms: 50_000,
+    max_events: 60,
+    max_bytes: 1 << 20,
+    min_age_ms: 4_000,
+};
 
 /// The broker's wall clock.
 pub(crate) type WallClock = Arc<AtomicU64>;
@@ -33,7 +45,12 @@ pub(crate) struct Broker {
     consumer: Consumer,
     bus: Bus,
     dead: Arc<AtomicBool>,
+    compactor: Compactor,
+    promised: Promised,
 }
+
+/// Horizons that were told to be on disk (HORIZON-1).
+type Promised = Arc<Mutex<Vec<(StreamId, Seq)>>>;
 
 impl Broker {
     /// Starts on what the disk holds.
@@ -46,27 +63,54 @@ impl Broker {
         let (bus, dead) = (Bus::default(), Arc::<AtomicBool>::default());
         let wall = Arc::clone(clock);
         let now = Arc::new(move || UnixMillis::new(wall.load(Ordering::Relaxed)));
-        let hooks = hooks(Arc::clone(&now) as _, &bus, &dead, dice.next_u64());
-        let options = sequencer_options(dice);
-        let (sequencer, stepper) =
-            Sequencer::stepped(&options, Arc::clone(store), Arc::clone(schema), hooks);
         let states = States::new(Arc::clone(store), Arc::clone(schema), 1 << 20);
-        let prepared = Edge::prepare(edge_options(dice), Arc::clone(store), schema);
+        let (states, written) = (Arc::new(states), Written::default());
+        let hooks = Hooks {
+            sink: sink(&bus, &written),
+            ..hooks(Arc::clone(&now) as _, &states, &dead, dice.next_u64())
+        };
+        let options = sequencer_options(dice);
+        let (store, schema) = (Arc::clone(store), Arc::clone(schema));
+        let sequencer = Sequencer::by_hand(&options, Arc::clone(&store), Arc::clone(&schema), hooks);
+        let (sequencer, stepper) = sequencer.map_err(|error| error.to_string())?;
+        let (sequencer, promised) = (Arc::new(sequencer), Promised::default());
+        let fatal = Arc::clone(&dead);
+        let compactor = Compactor::new(
+            compactor_options(),
+            (Arc::clone(&store), Arc::clone(&schema)),
+            Arc::clone(&states),
+            written,
+            raise(&sequencer, &promised),
+            Box::new(move |_| fatal.store(true, Ordering::Relaxed)),
+        );
+        let prepared = Edge::prepare(edge_options(dice), store, &schema);
         let prepared = prepared.map_err(|error| error.to_string())?;
         let mut consumer = prepared.consumer();
         consumer(BusMessage::Resync);
         Ok(Self {
-            edge: prepared.simulated(Arc::new(sequencer), Arc::new(states), now),
+            edge: prepared.simulated(sequencer, states, now),
             stepper,
             consumer,
             bus,
             dead,
+            compactor,
+            promised,
         })
     }
 
     /// One batch of the sequencer. Whether there was one.
     pub(crate) fn sequence(&mut self) -> bool {
-        self.stepper.step()
+        self.stepper.step() > 0
+    }
+
+    /// One bounded piece of compacting.
+    pub(crate) fn compact(&mut self, now: u64) -> Progress {
+        self.compactor.step(UnixMillis::new(now))
+    }
+
+    /// What the compactor was told of horizons since it was asked last.
+    pub(crate) fn promised(&mut self) -> Vec<(StreamId, Seq)> {
+        std::mem::take(&mut *lock(&self.promised))
     }
 
     /// Whether the process has ended itself.
@@ -95,27 +139,72 @@ impl Broker {
         (self.consumer)(BusMessage::Resync);
     }
 
-    fn bus(&self) -> std::sync::MutexGuard<'_, VecDeque<Committed>> {
-        self.bus.lock().unwrap_or_else(PoisonError::into_inner)
+    fn bus(&self) -> MutexGuard<'_, VecDeque<Committed>> {
+        lock(&self.bus)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn sink(bus: &Bus, written: &Written) -> Box<dyn Fn(Vec<Committed>) + Send> {
+    let (bus, written) = (Arc::clone(bus), written.clone());
+    Box::new(move |events| {
+        written.note(&events);
+        lock(&bus).extend(events);
+    })
+}
+
+/// Raises horizons, and remembers what was said of them.
+fn raise(sequencer: &Arc<Sequencer>, promised: &Promised) -> compactor::Raise {
+    let (sequencer, promised) = (Arc::clone(sequencer), Arc::clone(promised));
+    Box::new(move |stream, to, done| {
+        let (told, promised) = (stream.clone(), Arc::clone(&promised));
+        let overheard = Box::new(move |head: Result<StreamHead, String>| {
+            if let Ok(head) = &head {
+                lock(&promised).push((told, head.horizon));
+            }
+            done(head);
+        });
+        sequencer.raise_horizon(stream, to, overheard);
+    })
+}
+
+fn compactor_options() -> compactor::Options {
+    compactor::Options {
+        history: History {
+            limits: LIMITS,
+            channels: std::collections::BTreeMap::new(),
+        },
+        tombstone_retention_ms: TOMBSTONE_RETENTION_MS,
+        device_retention_ms: DEVICE_RETENTION_MS,
+        interval_ms: 1_000,
+        round_ms: 10_000,
     }
 }
 
 fn hooks(
     now: Arc<dyn Fn() -> UnixMillis + Send + Sync>,
-    bus: &Bus,
+    states: &Arc<States>,
     dead: &Arc<AtomicBool>,
     seed: u64,
 ) -> Hooks {
-    let mut dice = Dice::new(seed);
-    let (bus, dead) = (Arc::clone(bus), Arc::clone(dead));
+    let (mut dice, dead) = (Dice::new(seed), Arc::clone(dead));
+    let (counters, farthest) = (Arc::clone(states), Arc::clone(states));
     Hooks {
         now,
         random: Box::new(move || dice.next_u64()),
-        sink: Box::new(move |events| {
-            let mut bus = bus.lock().unwrap_or_else(PoisonError::into_inner);
-            bus.extend(events);
-        }),
+        sink: Box::new(drop),
         on_fatal: Box::new(move |_| dead.store(true, Ordering::Relaxed)),
+        counter: Box::new(move |stream, collection, key| {
+            let value = counters.counter(stream, collection, key);
+            value.map_err(|error| error.to_string())
+        }),
+        farthest_counter: Box::new(move |stream| {
+            let value = farthest.farthest_counter(stream);
+            value.map_err(|error| error.to_string())
+        }),
     }
 }
 
@@ -127,6 +216,7 @@ fn sequencer_options(dice: &mut Dice) -> Options {
         receive_maximum: usize::from(RECEIVE_MAXIMUM),
         max_clock_skew_ms: CLOCK_SKEW_MS_MAX,
         active_streams_max: 1 + dice.below(3) as usize,
+        device_retention_ms: DEVICE_RETENTION_MS,
     }
 }
 

@@ -127,6 +127,17 @@ impl Oracle {
         Ok(())
     }
 
+    /// HORIZON-1: a horizon that is in force is on disk.
+    pub(crate) fn keeps_horizons(&mut self, store: &dyn EventStore, promised: Vec<(StreamId, Seq)>) {
+        for (stream, horizon) in promised {
+            let kept = store.head(&stream).map_or(horizon, |head| head.horizon);
+            if kept < horizon {
+                self.fail(format!("HORIZON-1: {stream}: {horizon} is in force, {kept} is on disk"));
+            }
+            self.tally.count("HORIZON-1 horizons raised");
+        }
+    }
+
     /// A new process has opened the disk. `rolled_back`: the disk had kept nothing for some time.
     pub(crate) fn reopened(&mut self, store: &dyn EventStore, rolled_back: bool) {
         if let Err(error) = self.try_reopened(store, rolled_back) {
@@ -155,7 +166,7 @@ impl Oracle {
                 self.tally.add("events rolled back", twin.head().get() - head.seq.get());
                 twin.roll_back(head.seq);
             }
-            let kept = store.read(&stream, Seq::ZERO, PIECE)?;
+            let kept = store.read(&stream, store.base(&stream)?.seq, PIECE)?;
             for event in kept {
                 if twin.is_other(event.seq(), event.payload()) {
                     self.fail(format!("G12: {stream}: {} is another event after a restart", event.seq()));

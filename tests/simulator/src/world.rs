@@ -70,6 +70,8 @@ enum Happening {
     Sequence,
     /// The bus brings something.
     Bus,
+    /// The compactor does a piece.
+    Compact,
     /// What the broker does from time to time.
     Tick,
     /// A new process of the broker starts.
@@ -192,6 +194,7 @@ impl World {
         self.agenda.after(10, Happening::Act);
         self.agenda.after(1_000, Happening::Trouble);
         self.agenda.after(1_000, Happening::Tick);
+        self.agenda.after(1_000, Happening::Compact);
         self.agenda.after(500, Happening::Look);
     }
 
@@ -250,6 +253,7 @@ impl World {
             Happening::Read => self.read(),
             Happening::Sequence => self.sequence(),
             Happening::Bus => self.bus(),
+            Happening::Compact => self.compact(),
             Happening::Tick => self.tick(),
             Happening::Start => self.start_broker(),
             Happening::Alarm(device) => self.alarm(device),

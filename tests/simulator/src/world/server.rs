@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use syncline_broker::compactor::Progress;
+
 use super::{Happening, World};
 use crate::broker::Broker;
 use crate::link::{Chunk, LinkId};
@@ -197,8 +199,10 @@ impl World {
         };
         let found = broker.sequence();
         let dead = broker.is_dead();
+        let promised = broker.promised();
         if let Some(store) = self.store.as_ref().map(Arc::clone) {
             self.oracle.absorb(&*store);
+            self.oracle.keeps_horizons(&*store, promised);
         }
         if dead {
             self.oracle.tally.count("process ended itself");
@@ -216,6 +220,13 @@ impl World {
             return;
         };
         broker.carry(count as usize);
+        self.schedule_server();
+    }
+
+    pub(super) fn compact(&mut self) {
+        let (now, delay) = (self.broker_now(), self.dice.below(100));
+        let idle = self.broker.as_mut().is_none_or(|it| it.compact(now) == Progress::Idle);
+        self.agenda.after(if idle { 500 } else { 1 + delay }, Happening::Compact);
         self.schedule_server();
     }
 
