@@ -6,6 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Flags, Options};
+use crate::history::{
+    BackupRequest, EraseRequest, ExportRequest, ImportRequest, LogRequest, MigrateRequest,
+    StateRequest, VerifyRequest,
+};
 
 /// An MQTT broker that orders, stores, merges and compacts what it carries.
 #[derive(Debug, Parser)]
@@ -23,6 +27,123 @@ pub enum Command {
     Serve(ConfigArgs),
     /// Check configuration and schema, and say what they amount to.
     Check(ConfigArgs),
+    /// Show the state of a stream, also as it was.
+    State(StateArgs),
+    /// List events.
+    Log(LogArgs),
+    /// Write streams into a file of lines (docs/export-format.md).
+    Export(ExportArgs),
+    /// Make the streams of such a file; the broker must be stopped.
+    Import(ImportArgs),
+    /// Check that everything adds up: order, states, digests, marks.
+    Verify(VerifyArgs),
+    /// Copy everything into one file, also while the broker runs.
+    Backup(BackupArgs),
+    /// Make a data directory of a backup.
+    Restore(RestoreArgs),
+    /// Forget everything of a sync group.
+    Erase(EraseArgs),
+    /// Say what a changed schema does to the data, and do it; the broker must be stopped.
+    Migrate(MigrateArgs),
+    /// Shrink the files to what they hold; the broker must be stopped.
+    Compact(DataArgs),
+}
+
+/// Which data.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// The configuration file of the broker.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The broker's data directory.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl From<DataArgs> for Flags {
+    fn from(DataArgs { config, data }: DataArgs) -> Self {
+        Self {
+            config,
+            data,
+            ..Self::default()
+        }
+    }
+}
+
+/// Which data, read by which schema.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    /// What the events mean (TOML).
+    #[arg(long, value_name = "FILE")]
+    schema: Option<PathBuf>,
+}
+
+impl From<SchemaArgs> for Flags {
+    fn from(SchemaArgs { data, schema }: SchemaArgs) -> Self {
+        Self {
+            schema,
+            ..Self::from(data)
+        }
+    }
+}
+
+macro_rules! asked {
+    ($($(#[$doc:meta])* $name:ident($at:ty, $request:ty);)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Args)]
+        pub struct $name {
+            /// Of which data.
+            #[command(flatten)]
+            pub at: $at,
+            /// What.
+            #[command(flatten)]
+            pub request: $request,
+        }
+    )*};
+}
+
+asked! {
+    /// Of `syncline state`.
+    StateArgs(DataArgs, StateRequest);
+    /// Of `syncline log`.
+    LogArgs(DataArgs, LogRequest);
+    /// Of `syncline verify`.
+    VerifyArgs(DataArgs, VerifyRequest);
+    /// Of `syncline backup`.
+    BackupArgs(DataArgs, BackupRequest);
+    /// Of `syncline erase`.
+    EraseArgs(DataArgs, EraseRequest);
+    /// Of `syncline import`.
+    ImportArgs(SchemaArgs, ImportRequest);
+    /// Of `syncline migrate`.
+    MigrateArgs(SchemaArgs, MigrateRequest);
+}
+
+/// Of `syncline export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Of which data.
+    #[command(flatten)]
+    pub at: DataArgs,
+    /// What.
+    #[command(flatten)]
+    pub request: ExportRequest,
+    /// The file to write; it must not exist yet. Standard output without it.
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+/// Of `syncline restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The file that `syncline backup` wrote.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The data directory to make; it must be empty or new.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
 }
 
 /// The flags that win over environment and file.

@@ -13,7 +13,11 @@ pub mod router;
 
 pub mod http;
 
+pub mod admin;
+pub mod history;
+
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod run;
 pub mod startup;

@@ -5,7 +5,8 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::Parser;
-use syncline_broker::cli::{Cli, Command, summary};
+use syncline_broker::cli::{Cli, Command};
+use syncline_broker::commands;
 use syncline_broker::config::{self, Environment, Options};
 use syncline_broker::run;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -23,15 +24,14 @@ fn main() -> ExitCode {
 
 fn execute(command: Command) -> Result<(), Box<dyn Error>> {
     match command {
-        Command::Check(args) => {
-            let options = config::load(&args.into(), &environment())?;
-            print!("{}", summary(&options));
-            Ok(())
-        }
         Command::Serve(args) => {
             let options = config::load(&args.into(), &environment())?;
             start_logs(&options.log_level);
             serve(options)
+        }
+        other => {
+            start_logs("warn");
+            commands::execute(other, &environment(), &mut io::stdout().lock())
         }
     }
 }

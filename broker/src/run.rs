@@ -8,16 +8,19 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use syncline_protocol::UnixMillis;
+use syncline_protocol::{Schema, SyncId, UnixMillis};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::admin::{Admin, AdminOptions};
 use crate::compactor::{Compactor, CompactorThread, States, Written};
 use crate::config::Options;
 use crate::edge::{Edge, WallClock};
+use crate::history::{self, Deeds, Desk, HistoryError};
 use crate::http::{self, HttpServices, Readiness};
 use crate::router::{Router, RouterError, RouterProbe};
 use crate::sequencer::{self, AskCounter, AskFarthestCounter, Hooks, Sequencer};
@@ -55,6 +58,12 @@ pub enum RunError {
         "ended because the sequencer's thread died; what was acknowledged is on disk, start again"
     )]
     SequencerDied,
+    /// The store was written by another schema, or says something that cannot be read.
+    #[error(transparent)]
+    Schema(#[from] HistoryError),
+    /// The data directory cannot have a socket.
+    #[error("the admin socket in the data directory cannot be made: {0}")]
+    Admin(std::io::Error),
     /// A part of the start panicked.
     #[error("the start was interrupted: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
@@ -82,6 +91,8 @@ pub struct Broker {
     http: JoinHandle<()>,
     end_http: oneshot::Sender<Infallible>,
     draining: Arc<AtomicBool>,
+    /// Where the owner of the data asks.
+    admin: Option<Admin>,
     /// Held as long as the store is.
     data: Option<DataDir>,
 }
@@ -107,6 +118,8 @@ struct Rooms {
     compactor: CompactorThread,
     sequencer: Arc<Sequencer>,
     router: Arc<Router>,
+    states: Arc<States>,
+    schema: Arc<Schema>,
     store: Arc<dyn EventStore>,
 }
 
@@ -119,10 +132,14 @@ impl Broker {
         let redb = options.store.clone();
         let path = data.path().to_owned();
         let open = move || RedbStore::open(&path, &redb);
-        let store = tokio::task::spawn_blocking(open).await??;
+        let store = Arc::new(tokio::task::spawn_blocking(open).await??);
         tracing::info!("data in {}", shown(data.path()));
-        let broker = Self::start_behind(listeners, options, Arc::new(store)).await?;
+        let held: Arc<dyn EventStore> = Arc::<RedbStore>::clone(&store);
+        let broker = Self::start_behind(listeners, options, held).await?;
+        let desk = Arc::new(broker.rooms.desk(store));
+        let admin = Admin::start(data.path(), desk, AdminOptions::default());
         Ok(Self {
+            admin: Some(admin.map_err(RunError::Admin)?),
             data: Some(data),
             ..broker
         })
@@ -173,6 +190,7 @@ impl Broker {
             rooms,
             fatal,
             draining,
+            admin: None,
             data: None,
         })
     }
@@ -214,6 +232,7 @@ impl Broker {
             http,
             end_http,
             draining,
+            admin,
             data,
             ..
         } = self;
@@ -225,7 +244,10 @@ impl Broker {
         drop(end_http);
         // A server that panicked has nothing left to end.
         let _ = http.await;
-        let close = move || rooms.close();
+        let close = move || {
+            admin.into_iter().for_each(Admin::close);
+            rooms.close();
+        };
         if tokio::task::spawn_blocking(close).await.is_err() {
             tracing::error!("closing the rooms panicked; the next start recovers from the journal");
         }
@@ -241,7 +263,7 @@ impl Rooms {
         tell_fatal: watch::Sender<Option<String>>,
     ) -> Result<Self, RunError> {
         let now: WallClock = Arc::new(wall_clock);
-        let schema = Arc::new(options.schema);
+        let schema = Arc::new(history::adopt(&*store, options.schema, wall_clock())?);
         let states = Arc::new(States::new(
             Arc::clone(&store),
             Arc::clone(&schema),
@@ -272,7 +294,7 @@ impl Rooms {
         let raises = Arc::clone(&sequencer);
         let compactor = Compactor::new(
             options.compactor,
-            (Arc::clone(&store), schema),
+            (Arc::clone(&store), Arc::clone(&schema)),
             Arc::clone(&states),
             written,
             Box::new(move |stream, to, done| raises.raise_horizon(stream, to, done)),
@@ -284,14 +306,39 @@ impl Rooms {
         );
         let compactor = CompactorThread::start(compactor, Arc::clone(&now));
         let compactor = compactor.map_err(RunError::Compactor)?;
-        let edge = edge.start(Arc::clone(&sequencer), states, now);
+        let edge = edge.start(Arc::clone(&sequencer), Arc::clone(&states), now);
         Ok(Self {
             edge,
             compactor,
             sequencer,
             router,
+            states,
+            schema,
             store,
         })
+    }
+
+    /// Where people ask. What changes the store goes through the sequencer.
+    fn desk(&self, store: Arc<RedbStore>) -> Desk {
+        let sequencer = Arc::clone(&self.sequencer);
+        let erase = move |sync_id: &SyncId| {
+            let (tell, told) = mpsc::sync_channel(1);
+            let done = move |erased| drop(tell.send(erased));
+            sequencer.erase(sync_id.clone(), Box::new(done));
+            told.recv()
+                .map_err(|_| "the broker is shutting down".to_owned())?
+        };
+        let deeds = Deeds {
+            backup: Box::new(move |file| store.backup(file).map_err(|error| error.to_string())),
+            erase: Box::new(erase),
+            now: Box::new(wall_clock),
+        };
+        Desk::new(
+            Arc::clone(&self.store),
+            Arc::clone(&self.states),
+            Arc::clone(&self.schema),
+            deeds,
+        )
     }
 
     fn services(&self, draining: &Arc<AtomicBool>, schema_document: &str) -> HttpServices {
@@ -319,11 +366,13 @@ impl Rooms {
             compactor,
             sequencer,
             router,
+            states,
             store,
+            ..
         } = self;
         drop(compactor);
         sequencer.drain();
-        drop((edge, sequencer));
+        drop((edge, sequencer, states));
         if let Ok(router) = Arc::try_unwrap(router) {
             router.close();
         }
@@ -365,14 +414,14 @@ fn shown(path: &Path) -> std::path::Display<'_> {
 }
 
 /// The one place where the broker reads the wall clock for what it stores.
-fn wall_clock() -> UnixMillis {
+pub(crate) fn wall_clock() -> UnixMillis {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn random_bits() -> u64 {
+pub(crate) fn random_bits() -> u64 {
     getrandom::u64().expect("the operating system has randomness")
 }
 

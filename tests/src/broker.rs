@@ -188,6 +188,12 @@ impl Broker {
         &self.setup.data
     }
 
+    /// The process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Everything it said since its first start.
     #[must_use]
     pub fn log(&self) -> String {

@@ -9,7 +9,8 @@ use crate::tools;
 use crate::web::{self, WEB};
 
 const BROWSER: &str = "tests/browser";
-const KILL9_ROUNDS: &str = "20";
+const KILL9_ROUNDS: &str = "15";
+const COMPACTING_ROUNDS: &str = "10";
 
 pub(crate) fn run(project: &Project) -> Result<(), Failure> {
     tools::require_all()?;
@@ -62,6 +63,11 @@ fn rust_steps(project: &Project) -> Result<Vec<Step>, Failure> {
             project,
             "kill -9 in mid-load",
             &["kill9", "--rounds", KILL9_ROUNDS],
+        )?,
+        itself(
+            project,
+            "kill -9 in mid-compaction and mid-backup",
+            &["kill9", "--compacting", "--rounds", COMPACTING_ROUNDS],
         )?,
     ])
 }

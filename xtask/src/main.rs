@@ -35,6 +35,8 @@ enum Chore {
     Tidy,
     /// Kill the real broker in mid-load, again and again, and count what it acknowledged
     Kill9(proofs::Kill9),
+    /// Fill a small disk under the real broker: refusals, reading, nothing lost, recovery
+    Enospc,
     /// Measure (release build)
     #[command(subcommand)]
     Bench(proofs::Bench),
@@ -57,6 +59,7 @@ fn run(chore: Chore) -> Result<(), Failure> {
         Chore::CheckAll => check_all::run(&project),
         Chore::Tidy => tidy::run(&project),
         Chore::Kill9(options) => proofs::kill9(&project, &options),
+        Chore::Enospc => proofs::enospc(&project),
         Chore::Bench(bench) => proofs::bench(&project, &bench),
     }
 }

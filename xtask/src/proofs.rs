@@ -14,6 +14,9 @@ pub(crate) struct Kill9 {
     /// How often the broker is killed and started again
     #[arg(long, default_value_t = 20)]
     rounds: u32,
+    /// With a short history, so that it is killed in mid-compaction, and with backups, so that it is killed in one
+    #[arg(long)]
+    compacting: bool,
     /// Repeats the run that printed this seed
     #[arg(long)]
     seed: Option<u64>,
@@ -30,10 +33,19 @@ pub(crate) enum Bench {
         #[arg(long, default_value_t = 2000)]
         events: u32,
     },
+    /// Commits, catching up, start-up and memory with many streams, bytes on disk
+    Log {
+        /// `commit`, `catch-up`, `many` or `disk` alone, and options of the program (`--help` lists them)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 pub(crate) fn kill9(project: &Project, options: &Kill9) -> Result<(), Failure> {
     let mut arguments = vec!["--rounds".to_owned(), options.rounds.to_string()];
+    if options.compacting {
+        arguments.push("--compacting".to_owned());
+    }
     if let Some(seed) = options.seed {
         arguments.extend(["--seed".to_owned(), seed.to_string()]);
     }
@@ -41,7 +53,13 @@ pub(crate) fn kill9(project: &Project, options: &Kill9) -> Result<(), Failure> {
 }
 
 pub(crate) fn bench(project: &Project, bench: &Bench) -> Result<(), Failure> {
-    let Bench::Latency { rounds, events } = bench;
+    match bench {
+        Bench::Latency { rounds, events } => bench_latency(project, *rounds, *events),
+        Bench::Log { arguments } => run(project, "bench-log", Profile::Release, arguments),
+    }
+}
+
+fn bench_latency(project: &Project, rounds: u32, events: u32) -> Result<(), Failure> {
     if tools::find_program("mosquitto").is_none() {
         let remedy = "sudo apt-get install -y mosquitto";
         return Err(Failure::with_remedy(
@@ -61,6 +79,11 @@ pub(crate) fn bench(project: &Project, bench: &Bench) -> Result<(), Failure> {
         Profile::Release,
         &arguments.map(str::to_owned),
     )
+}
+
+/// Fills a small disk under the broker.
+pub(crate) fn enospc(project: &Project) -> Result<(), Failure> {
+    run(project, "enospc", Profile::Debug, &[])
 }
 
 pub(crate) fn demo_check(project: &Project) -> Result<(), Failure> {
@@ -104,7 +127,10 @@ fn run(
 fn repeat_line(program: &str, arguments: &[String]) -> String {
     match program {
         "demo-check" => "cargo demo --check".to_owned(),
-        "bench-latency" => format!("cargo xtask bench latency {}", arguments.join(" ")),
+        "bench-latency" | "bench-log" => {
+            let what = program.trim_start_matches("bench-");
+            format!("cargo xtask bench {what} {}", arguments.join(" "))
+        }
         _ => format!("cargo xtask {program} {}", arguments.join(" ")),
     }
 }

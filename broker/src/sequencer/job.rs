@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use syncline_protocol::{Epoch, Refused, Seq, StreamId, TransientName};
+use syncline_protocol::{Epoch, Refused, Seq, StreamId, SyncId, TransientName};
 
-use super::{Lane, Outcome, Reply, Told};
+use super::{Lane, Outcome, Reply, Told, ToldErased};
 use crate::edge::Submission;
 use crate::sequencer::weight::weight;
 use crate::store::{Receipt, StreamHead};
@@ -16,6 +16,8 @@ pub(super) enum Job {
     Submitted(Submitted),
     /// A change of a stream's history.
     Ordered(Order),
+    /// A group is to be forgotten.
+    Erasing(Erasing),
 }
 
 /// One submission on its way.
@@ -43,6 +45,12 @@ pub(super) enum Wish {
     Begin,
     /// Begin an epoch, if somebody has seen what is not there: this seq of this epoch.
     Doubt { seq: Seq, epoch: Epoch },
+}
+
+/// Which group, and who asked.
+pub(super) struct Erasing {
+    pub(super) sync_id: SyncId,
+    pub(super) done: ToldErased,
 }
 
 /// How a job ended.
@@ -79,7 +87,7 @@ impl Job {
     pub(super) fn weight(&self) -> usize {
         match self {
             Job::Submitted(it) => weight(it.submission.intent()),
-            Job::Ordered(_) => 0,
+            Job::Ordered(_) | Job::Erasing(_) => 0,
         }
     }
 
@@ -95,6 +103,7 @@ impl Job {
         match self {
             Job::Submitted(it) => (it.reply)(settled.into_outcome()),
             Job::Ordered(order) => (order.done)(settled.into_head()),
+            Job::Erasing(erasing) => (erasing.done)(Err(settled.into_cause())),
         }
     }
 
@@ -107,6 +116,7 @@ impl Job {
                 (it.reply)(Outcome::Failed(TransientName::Draining, reason));
             }
             Job::Ordered(order) => (order.done)(Err("shutting down".to_owned())),
+            Job::Erasing(erasing) => (erasing.done)(Err("shutting down".to_owned())),
         }
     }
 }
@@ -127,6 +137,13 @@ impl Settled {
             Settled::Obeyed(head) => Ok(head),
             Settled::Failed(cause) => Err(cause),
             _ => unreachable!("an order is obeyed or fails"),
+        }
+    }
+
+    fn into_cause(self) -> String {
+        match self {
+            Settled::Failed(cause) => cause,
+            _ => unreachable!("a group is erased apart from what is settled"),
         }
     }
 }

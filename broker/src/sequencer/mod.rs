@@ -37,11 +37,11 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
-use syncline_protocol::{Epoch, Refused, Schema, Seq, StreamId, TransientName, UnixMillis};
+use syncline_protocol::{Epoch, Refused, Schema, Seq, StreamId, SyncId, TransientName, UnixMillis};
 
 use crate::edge::Submission;
-use crate::store::{Committed, EventStore, Receipt, StoreError, StreamHead};
-use job::{Job, Order, Room, Submitted, Wish};
+use crate::store::{Committed, Erased, EventStore, Receipt, StoreError, StreamHead};
+use job::{Erasing, Job, Order, Room, Submitted, Wish};
 pub use stepper::Stepper;
 use worker::Worker;
 
@@ -74,6 +74,9 @@ pub type Reply = Box<dyn FnOnce(Outcome) + Send>;
 /// Hears what became of an order to change a stream's history: the stream's head once the change is on disk, or why it
 /// is not known to be; then it may be ordered again. Must not block.
 pub type Told = Box<dyn FnOnce(Result<StreamHead, String>) + Send>;
+
+/// Hears what was erased, or why nothing was. Must not block.
+pub type ToldErased = Box<dyn FnOnce(Result<Erased, String>) + Send>;
 
 /// Where a counter stands at the store's head, by collection and key; 0 if it was never counted.
 pub type AskCounter = Box<dyn Fn(&StreamId, &str, &str) -> Result<i64, String> + Send>;
@@ -281,8 +284,17 @@ impl Sequencer {
         self.order(stream, Wish::Doubt { seq, epoch }, done);
     }
 
+    /// Forgets all streams of a group, in order with their events; the next event of one of them begins it anew.
+    pub fn erase(&self, sync_id: SyncId, done: ToldErased) {
+        self.ask(Job::Erasing(Erasing { sync_id, done }));
+    }
+
     fn order(&self, stream: StreamId, wish: Wish, done: Told) {
-        match self.queue(Job::Ordered(Order { stream, wish, done })) {
+        self.ask(Job::Ordered(Order { stream, wish, done }));
+    }
+
+    fn ask(&self, job: Job) {
+        match self.queue(job) {
             Ok(()) => {}
             Err(TrySendError::Full(job)) => {
                 job.answer(job::Settled::Failed(QueueFull.to_string()));

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use syncline_protocol::planted::{Planted, planted};
-use syncline_protocol::{DeviceId, StreamId};
+use syncline_protocol::{DeviceId, StreamId, SyncId};
 
 use super::decide::Stream;
 use crate::store::{EventStore, StoreError};
@@ -78,6 +78,13 @@ impl Streams {
         if let Some(at_hand) = self.at_hand.remove(id) {
             self.marks -= at_hand.stream.devices_known();
         }
+    }
+
+    /// Drops what was assumed of all streams of a group.
+    pub(crate) fn forget_group(&mut self, sync_id: &SyncId) {
+        let of_group = |id: &&StreamId| id.sync_id == *sync_id;
+        let streams: Vec<_> = self.at_hand.keys().filter(of_group).cloned().collect();
+        streams.iter().for_each(|id| self.forget(id));
     }
 
     /// Back within the bounds. Only while nothing that was decided waits to be kept.

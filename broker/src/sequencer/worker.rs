@@ -12,7 +12,7 @@ use super::batch::{Batch, Lineup};
 use super::counters::Ask;
 use super::decide::{Circumstances, Rules, Stream};
 use super::doubts::Doubts;
-use super::job::{Job, Order, Submitted, Wish};
+use super::job::{Erasing, Job, Order, Submitted, Wish};
 use super::streams::Streams;
 use super::unpublished::Unpublished;
 use super::{Hooks, Options};
@@ -142,6 +142,31 @@ impl Worker {
 
     /// Decides, commits, answers. Streams that met a conflict are decided anew.
     pub(super) fn settle(&mut self, jobs: Vec<Job>) {
+        let mut batch = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            if let Job::Erasing(erasing) = job {
+                // What was decided before it is kept before it.
+                self.settle_batch(std::mem::take(&mut batch));
+                self.erase(erasing);
+            } else {
+                batch.push(job);
+            }
+        }
+        self.settle_batch(batch);
+    }
+
+    fn erase(&mut self, Erasing { sync_id, done }: Erasing) {
+        self.streams.forget_group(&sync_id);
+        let erased = self.store.erase(&sync_id);
+        if let Err(error) = &erased
+            && error.is_failed_sync()
+        {
+            (self.hooks.on_fatal)(error);
+        }
+        done(erased.map_err(text));
+    }
+
+    fn settle_batch(&mut self, jobs: Vec<Job>) {
         self.unpublished.publish(&*self.store, &self.hooks.sink);
         let mut batch = Batch::new(jobs, (self.hooks.now)());
         for _ in 0..ROUNDS_MAX {
@@ -165,6 +190,7 @@ impl Worker {
             let decided = match &batch.jobs[index] {
                 Job::Submitted(submitted) => self.place(batch, index, submitted, &mut round),
                 Job::Ordered(order) => self.obey(batch, index, order, &mut round),
+                Job::Erasing(_) => Err("a group is erased between batches".to_owned()),
             };
             if let Err(cause) = decided {
                 batch.fail(index, &cause);

@@ -51,6 +51,26 @@ pub enum StoreError {
         /// The file.
         file: PathBuf,
     },
+    /// Not a file that a store can be restored from or backed up to.
+    #[error("{file}: {why}; name a file that `syncline backup` wrote, or is to write")]
+    BadBackup {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A store is where another one was to be restored. It was not changed.
+    #[error("{directory}: there is a store already; restore into an empty directory")]
+    Occupied {
+        /// Where it is.
+        directory: PathBuf,
+    },
+    /// A restoration into this directory was cut.
+    #[error("{directory}: a restoration was not finished; run it again")]
+    Unfinished {
+        /// Where it was to be.
+        directory: PathBuf,
+    },
     /// A thread of the store does not start.
     #[error("a thread of the store does not start: {0}")]
     Thread(String),

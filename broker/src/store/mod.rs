@@ -30,6 +30,12 @@ mod piece;
 mod planted;
 mod redb;
 
+/// The store on a simulated disk.
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulated {
+    pub use super::redb::simulated::{Failure, SimDisk};
+}
+
 #[cfg(test)]
 pub(crate) mod contract;
 
@@ -40,7 +46,7 @@ pub use fold::{Base, Erased, Fold, Folded, Move, StoredEntry};
 pub(crate) use head::{Control, Footprint};
 pub use head::{Mark, Recent, StreamHead};
 pub use planted::Planted;
-pub use redb::{RedbOptions, RedbStore};
+pub use redb::{Compacted, RedbOptions, RedbStore, Restored};
 
 use bytes::Bytes;
 use syncline_protocol::{DeviceId, Seq, StreamId, SyncId, UnixMillis};

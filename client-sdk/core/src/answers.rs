@@ -26,10 +26,7 @@ impl Core {
 
     pub(crate) fn acknowledge(&mut self, id: IntentId, seq: Option<Seq>) {
         let epoch = self.known_epoch();
-        if let Some(entry) = self.outbox.get_mut(id) {
-            entry.acknowledged_under = epoch;
-        }
-        self.outbox.acknowledge(id);
+        self.outbox.acknowledge(id, (epoch, seq));
         self.out.push(Output::Receipt {
             id,
             outcome: Outcome::Saved(seq),
@@ -50,7 +47,22 @@ impl Core {
                 self.outbox.requeue(id);
                 self.forked();
             }
+            Some(RefusalName::Overtaken) => self.overtaken(now, id),
             _ => self.set_aside(id, refusal),
+        }
+    }
+
+    /// REFUSE-5: what happened on its entry shows at the next opening.
+    fn overtaken(&mut self, now: UnixMillis, id: IntentId) {
+        self.outbox.set_overtaken(id);
+        self.write_row(id);
+        self.resume_unless_awaiting(now);
+    }
+
+    fn resume_unless_awaiting(&mut self, now: UnixMillis) {
+        let up = self.link.up();
+        if up.is_some_and(|up| up.awaits == Awaits::Nothing) {
+            self.resume(now);
         }
     }
 
@@ -63,12 +75,8 @@ impl Core {
         entry.doubted = unchanged;
         self.outbox.requeue(id);
         self.holding = true;
-        let awaits_nothing = self
-            .link
-            .up()
-            .is_some_and(|up| up.awaits == Awaits::Nothing);
-        if unchanged && awaits_nothing {
-            self.resume(now);
+        if unchanged {
+            self.resume_unless_awaiting(now);
         }
     }
 

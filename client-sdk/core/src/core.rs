@@ -1,20 +1,17 @@
 //! The machine: what it holds, how an input goes through it, and what the app may ask.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use syncline_protocol::planted::{Planted, planted};
-use syncline_protocol::{
-    DeviceId, Event, EventType, Intent, Seq, StreamId, Topic, UnixMillis, Value,
-};
+use syncline_protocol::{DeviceId, Event, Seq, StreamId, Topic, UnixMillis, Value};
 
 use crate::fork::Fork;
 use crate::input::Input;
 use crate::link::Link;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Stage};
 use crate::output::{FaultKind, Output, Phase, Status};
 use crate::rows::{DeviceRow, IntentId, Row, Stored, Write, WriteId};
 use crate::saves::Saves;
-use crate::view::View;
+use crate::view::{OpenValue, View};
 
 /// How many intents may wait unless the app says otherwise (OUTBOX-3).
 const OUTBOX_LIMIT: usize = 10_000;
@@ -74,7 +71,7 @@ pub struct Core {
     pub(crate) stream: StreamId,
     pub(crate) device: DeviceRow,
     pub(crate) outbox: Outbox,
-    outbox_limit: usize,
+    pub(crate) outbox_limit: usize,
     pub(crate) view: View,
     pub(crate) link: Link,
     /// Tries since an opening was taken (RETRY-2).
@@ -89,10 +86,12 @@ pub struct Core {
     pub(crate) persisted: WriteId,
     /// Whether the storage knows the device.
     device_is_stored: bool,
-    /// What this input writes.
+    /// What this input writes, without the intents.
     draft: Option<Write>,
+    /// The intents that it writes.
+    rows: BTreeSet<IntentId>,
     /// Published, and not yet told stored.
-    unstored: VecDeque<(IntentId, WriteId)>,
+    pub(crate) unstored: VecDeque<(IntentId, WriteId)>,
     status: Option<Status>,
     pub(crate) out: Vec<Output>,
 }
@@ -130,6 +129,7 @@ impl Core {
             persisted: WriteId::NONE,
             device_is_stored: options.stored.is_some(),
             draft: None,
+            rows: BTreeSet::new(),
             unstored: VecDeque::new(),
             status: None,
             out: Vec::new(),
@@ -164,54 +164,6 @@ impl Core {
             self.view.start_over(schema);
         }
         self.fault(FaultKind::Storage, detail);
-    }
-
-    /// Publishes for the app (OUTBOX-1): shown at once, durable when `Stored` comes for the id.
-    pub fn publish(
-        &mut self,
-        now: UnixMillis,
-        event_type: EventType,
-        event_data: Value,
-    ) -> Result<(IntentId, Vec<Output>), Rejected> {
-        if self.outbox.pending() >= self.outbox_limit {
-            return Err(Rejected::OutboxFull(self.outbox_limit));
-        }
-        self.view.operation(&event_type, &event_data)?;
-        let intent = self.stamp(now, event_type, event_data);
-        let write = self.next_write;
-        let id = self.outbox.add(intent.clone(), write);
-        self.view.show(id, &intent);
-        self.draft().intents.push(Row { id, intent });
-        self.write_device();
-        self.write_first_schema();
-        self.unstored.push_back((id, write));
-        let early = planted(Planted::StoredBeforeDurable).then_some(Output::Stored(id));
-        self.out.extend(early);
-        Ok((id, self.finish(now)))
-    }
-
-    /// STORE-3: without any schema a restarted client could not show what it has published.
-    fn write_first_schema(&mut self) {
-        if self.saves.schema_is_new && !self.saves.schema_is_stored {
-            self.draft().schema = self.view.schema().cloned();
-            self.saves.schema_stored();
-        }
-    }
-
-    fn stamp(&mut self, now: UnixMillis, event_type: EventType, event_data: Value) -> Intent {
-        let device_seq = self.device.next_device_seq;
-        self.device.next_device_seq = device_seq.next();
-        self.device.clock = self.device.clock.tick(now);
-        if self.link.is_open() && self.fork == Fork::No {
-            self.device.offered = Some(device_seq);
-        }
-        let mut intent = Intent::new(event_type, event_data);
-        intent.device = Some(self.device.device);
-        intent.device_seq = Some(device_seq);
-        intent.clock = Some(self.device.clock);
-        intent.base_seq = Some(self.view.seq());
-        intent.epoch = self.known_epoch();
-        intent
     }
 
     /// Takes what happened, and says what to do about it. `random` is in [0, 1).
@@ -250,6 +202,18 @@ impl Core {
     /// All live keys of a collection in the view, and their values.
     pub fn entries(&self, collection: &str) -> BTreeMap<String, Value> {
         self.view.entries(collection)
+    }
+
+    /// The live items of a list in the view, in its order: keys and values. `list` is `None` where the schema gives a
+    /// collection one list only.
+    pub fn list(&self, collection: &str, list: Option<&str>) -> Vec<(String, Value)> {
+        self.view.list(collection, list)
+    }
+
+    /// The values among which somebody has to choose, the one that is shown first; none if there is no conflict
+    /// (OVERLAY-5).
+    pub fn open_values(&self, collection: &str, key: &str) -> Vec<OpenValue> {
+        self.view.open_values(collection, key)
     }
 
     /// How things stand.
@@ -312,7 +276,7 @@ impl Core {
     }
 
     /// What every input ends with: send what may be sent, write what changed, tell what differs.
-    fn finish(&mut self, now: UnixMillis) -> Vec<Output> {
+    pub(crate) fn finish(&mut self, now: UnixMillis) -> Vec<Output> {
         self.send_what_may_be();
         if self.outbox.has_deletable() {
             self.saves.changed(now);
@@ -335,6 +299,8 @@ impl Core {
             self.write_device();
         }
         if let Some(mut write) = self.draft.take() {
+            let rows = std::mem::take(&mut self.rows).into_iter();
+            write.intents = rows.filter_map(|id| self.row(id)).collect();
             write.delete.sort_unstable();
             self.next_write = write.id.next();
             self.out.push(Output::Write(Box::new(write)));
@@ -345,6 +311,26 @@ impl Core {
     pub(crate) fn draft(&mut self) -> &mut Write {
         let id = self.next_write;
         self.draft.get_or_insert_with(|| Write::new(id))
+    }
+
+    /// Puts an intent into the write of this input, as it is at the end; it is not sent before that is durable.
+    pub(crate) fn write_row(&mut self, id: IntentId) {
+        let needs = self.next_write;
+        if let Some(entry) = self.outbox.get_mut(id) {
+            entry.needs = needs;
+        }
+        self.draft();
+        self.rows.insert(id);
+    }
+
+    fn row(&self, id: IntentId) -> Option<Row> {
+        let entry = self.outbox.get(id)?;
+        Some(Row {
+            id,
+            intent: entry.intent.clone(),
+            saw: entry.saw,
+            overtaken: entry.stage == Stage::Overtaken,
+        })
     }
 
     pub(crate) fn next_write(&self) -> WriteId {
@@ -367,9 +353,13 @@ impl Core {
         });
     }
 
+    /// Puts into the overlay what belongs there.
     pub(crate) fn show_all(&mut self) {
-        for (id, entry) in self.outbox.iter().filter(|(_, entry)| entry.shown) {
-            self.view.show(id, &entry.intent);
+        self.view.hide_all();
+        for id in self.outbox.in_order(self.device.device) {
+            if let Some(entry) = self.outbox.get(id).filter(|entry| entry.shown) {
+                self.view.show(id, &entry.intent);
+            }
         }
     }
 

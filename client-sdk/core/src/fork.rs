@@ -5,7 +5,7 @@ use syncline_protocol::{DeviceId, UnixMillis};
 use crate::core::Core;
 use crate::link::Link;
 use crate::output::Output;
-use crate::rows::{DeviceRow, IntentId, Row};
+use crate::rows::DeviceRow;
 
 /// Where the change to another UUID is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,42 +42,20 @@ impl Core {
             return;
         }
         self.fork = Fork::No;
-        let next_device_seq = self.outbox.renumber(device);
+        let (renumbered, next_device_seq) = self.outbox.renumber(device);
         self.device = DeviceRow {
             device,
             next_device_seq,
             offered: None,
             ..self.device
         };
-        self.write_all_pending();
+        renumbered.into_iter().for_each(|id| self.write_row(id));
+        self.write_device();
+        self.show_all();
         if matches!(self.link, Link::Connecting { .. } | Link::Up(_)) {
             self.end_connection();
             self.attempt = 0;
             self.connect(now);
         }
-    }
-
-    fn write_all_pending(&mut self) {
-        let needs = self.next_write();
-        let mut rows: Vec<(IntentId, Row)> = Vec::new();
-        for (id, entry) in self
-            .outbox
-            .iter_mut()
-            .filter(|(_, entry)| entry.is_pending())
-        {
-            entry.needs = needs;
-            rows.push((
-                id,
-                Row {
-                    id,
-                    intent: entry.intent.clone(),
-                },
-            ));
-        }
-        for (id, row) in rows {
-            self.view.show(id, &row.intent);
-            self.draft().intents.push(row);
-        }
-        self.write_device();
     }
 }

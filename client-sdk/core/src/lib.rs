@@ -15,16 +15,22 @@ mod rows;
 
 mod core;
 mod link;
+mod opening;
 mod resume;
+
+mod publish;
 
 mod answers;
 mod fork;
 mod outbox;
+mod rebase;
 
 mod saves;
+mod saw;
 mod view;
 
 pub use crate::core::{Core, OpenOptions, Rejected};
 pub use input::{Answer, Input, Refusal};
 pub use output::{FaultKind, Label, Outcome, Output, Phase, Status};
-pub use rows::{DeviceRow, IntentId, Row, Stored, Write, WriteId};
+pub use rows::{DeviceRow, IntentId, Row, Saw, Stored, Write, WriteId};
+pub use view::OpenValue;

@@ -1,7 +1,8 @@
 //! The connection: when to make one, what to subscribe on it, when to give up on it (LINK, RETRY).
 
 use syncline_protocol::planted::{Planted, planted};
-use syncline_protocol::{Filter, Start, Subscription, Topic, UnixMillis};
+use syncline_protocol::snapshot::Assembler;
+use syncline_protocol::{DeviceSeq, Filter, Seq, Start, Subscription, Topic, UnixMillis};
 
 use crate::core::Core;
 use crate::fork::Fork;
@@ -28,7 +29,7 @@ pub(crate) enum Link {
     /// The driver is at it.
     Connecting { deadline: UnixMillis },
     /// It stands.
-    Up(Up),
+    Up(Box<Up>),
 }
 
 /// A connection that stands.
@@ -43,6 +44,18 @@ pub(crate) struct Up {
     pub(crate) healed: bool,
     /// Whether an event was applied since the last gap (REPLICA-4).
     pub(crate) progressed: bool,
+    /// A state whose first parts have come (REPLICA-8).
+    pub(crate) parts: Assembler,
+    /// An opening that is not reached yet (OVERLAY-2).
+    pub(crate) unreached: Option<Unreached>,
+}
+
+/// What an opening says of everything up to its head.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unreached {
+    pub(crate) head: Seq,
+    /// Of this device's, up to here all are in the replica then.
+    pub(crate) mark: Option<DeviceSeq>,
 }
 
 /// What must come before events are taken.
@@ -200,14 +213,16 @@ impl Core {
             Topic::Schema.to_string()
         };
         self.out.push(Output::Subscribe(filter));
-        self.link = Link::Up(Up {
+        self.link = Link::Up(Box::new(Up {
             window: usize::from(receive_maximum).min(WINDOW_MAX),
             maximum_packet_size,
             awaits,
             open: false,
             healed: false,
             progressed: true,
-        });
+            parts: Assembler::default(),
+            unreached: None,
+        }));
     }
 
     pub(crate) fn disconnected(&mut self, now: UnixMillis, random: f64, reason: String) {
@@ -272,6 +287,15 @@ impl Core {
                 deadline: now.plus(OPENING_MS_MAX),
             };
             self.out.push(Output::Subscribe(filter));
+        }
+    }
+
+    /// LINK-4: a large opening may take its time as long as it comes.
+    pub(crate) fn await_further_parts(&mut self, now: UnixMillis) {
+        if let Some(up) = self.link.up_mut()
+            && let Awaits::Opening { deadline } = &mut up.awaits
+        {
+            *deadline = now.plus(OPENING_MS_MAX);
         }
     }
 

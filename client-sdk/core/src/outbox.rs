@@ -1,13 +1,14 @@
 //! The intents of this client until the broker has them and the replica shows them.
 //!
-//! An entry is pending (queued or sent) until it is acknowledged, and shown until the replica has its event.
-//! When it is neither, its row is deletable.
+//! An entry is pending (queued, sent or overtaken) until it is acknowledged, and shown until the replica has its event.
+//! When it is neither, its row is deletable. Whatever is pending is of the present device, and has its turn by its
+//! `device_seq`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use syncline_protocol::{DeviceId, DeviceSeq, Epoch, Intent, Seq};
 
-use crate::rows::{IntentId, Row, WriteId};
+use crate::rows::{IntentId, Row, Saw, WriteId};
 
 /// How many intents may be on their way, whatever the broker allows (OUTBOX-4).
 pub(crate) const WINDOW_MAX: usize = 64;
@@ -16,6 +17,8 @@ pub(crate) const WINDOW_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) intent: Intent,
+    /// STORE-5.
+    pub(crate) saw: Option<Saw>,
     /// The write that must be durable before it may be sent.
     pub(crate) needs: WriteId,
     pub(crate) stage: Stage,
@@ -25,30 +28,40 @@ pub(crate) struct Entry {
     pub(crate) seen: Option<Seq>,
     /// Refused as `wrong_epoch` under the epoch that it carries (REFUSE-3).
     pub(crate) doubted: bool,
-    /// The replica's epoch when it was acknowledged.
-    pub(crate) acknowledged_under: Option<Epoch>,
+    /// Of one that is acknowledged: under which epoch of the replica, and where, if that is known.
+    pub(crate) acknowledged: (Option<Epoch>, Option<Seq>),
 }
+
+/// The order of pending intents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn(Option<DeviceSeq>, IntentId);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     Queued,
     /// On its way on this connection, with the epoch that it carried.
     Sent(Option<Epoch>),
+    /// Refused as such, and not judged yet (REFUSE-5).
+    Overtaken,
     Acknowledged,
 }
 
 impl Entry {
-    fn new(intent: Intent, needs: WriteId) -> Self {
-        let (stage, acknowledged_under) = (Stage::Queued, None);
+    fn new(intent: Intent, saw: Option<Saw>) -> Self {
         Self {
             intent,
-            needs,
-            stage,
+            saw,
+            needs: WriteId::NONE,
+            stage: Stage::Queued,
             shown: true,
             seen: None,
             doubted: false,
-            acknowledged_under,
+            acknowledged: (None, None),
         }
+    }
+
+    fn turn(&self, id: IntentId) -> Turn {
+        Turn(self.intent.device_seq, id)
     }
 
     /// Every intent of an outbox has a device and a number; `None` only for a damaged row.
@@ -71,10 +84,11 @@ impl Stage {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     entries: BTreeMap<IntentId, Entry>,
-    queue: BTreeSet<IntentId>,
+    queue: BTreeSet<Turn>,
     sent: BTreeSet<IntentId>,
     /// Of the queued ones, those that the broker may have (OUTBOX-9).
-    doubtful: BTreeSet<IntentId>,
+    doubtful: BTreeSet<Turn>,
+    overtaken: BTreeSet<Turn>,
     places: HashMap<(DeviceId, DeviceSeq), IntentId>,
     deletable: BTreeSet<IntentId>,
     next_id: IntentId,
@@ -88,12 +102,17 @@ impl Outbox {
             queue: BTreeSet::new(),
             sent: BTreeSet::new(),
             doubtful: BTreeSet::new(),
+            overtaken: BTreeSet::new(),
             places: HashMap::new(),
             deletable: BTreeSet::new(),
             next_id,
         };
         for row in rows {
-            outbox.insert(row.id, Entry::new(row.intent, WriteId::NONE));
+            let mut entry = Entry::new(row.intent, row.saw);
+            if row.overtaken {
+                entry.stage = Stage::Overtaken;
+            }
+            outbox.insert(row.id, entry);
         }
         outbox
     }
@@ -105,13 +124,15 @@ impl Outbox {
             .iter()
             .filter(|(_, it)| it.intent.device != Some(device));
         let others: Vec<IntentId> = others.map(|(id, _)| *id).collect();
-        others.into_iter().for_each(|id| self.acknowledge(id));
+        others
+            .into_iter()
+            .for_each(|id| self.acknowledge(id, (None, None)));
     }
 
-    pub(crate) fn add(&mut self, intent: Intent, needs: WriteId) -> IntentId {
+    pub(crate) fn add(&mut self, intent: Intent, saw: Option<Saw>) -> IntentId {
         let id = self.next_id;
         self.next_id = id.next();
-        self.insert(id, Entry::new(intent, needs));
+        self.insert(id, Entry::new(intent, saw));
         id
     }
 
@@ -119,12 +140,16 @@ impl Outbox {
         if let Some(place) = entry.place() {
             self.places.insert(place, id);
         }
-        self.queue.insert(id);
+        let waiting = match entry.stage {
+            Stage::Overtaken => &mut self.overtaken,
+            _ => &mut self.queue,
+        };
+        waiting.insert(entry.turn(id));
         self.entries.insert(id, entry);
     }
 
     pub(crate) fn pending(&self) -> usize {
-        self.queue.len() + self.sent.len()
+        self.queue.len() + self.sent.len() + self.overtaken.len()
     }
 
     pub(crate) fn sent(&self) -> usize {
@@ -133,6 +158,23 @@ impl Outbox {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (IntentId, &Entry)> {
         self.entries.iter().map(|(id, entry)| (*id, entry))
+    }
+
+    /// All in their order: those of earlier devices first.
+    pub(crate) fn in_order(&self, device: DeviceId) -> Vec<IntentId> {
+        let of_now = |entry: &Entry| entry.intent.device == Some(device);
+        let turns = self.iter().map(|(id, it)| (of_now(it), it.turn(id)));
+        let mut turns: Vec<(bool, Turn)> = turns.collect();
+        turns.sort_unstable();
+        turns.into_iter().map(|(_, turn)| turn.1).collect()
+    }
+
+    /// All that is pending, in its order.
+    pub(crate) fn pending_in_order(&self) -> Vec<IntentId> {
+        let pending = self.entries.iter().filter(|(_, it)| it.is_pending());
+        let mut turns: Vec<Turn> = pending.map(|(id, it)| it.turn(*id)).collect();
+        turns.sort_unstable();
+        turns.into_iter().map(|turn| turn.1).collect()
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (IntentId, &mut Entry)> {
@@ -153,26 +195,35 @@ impl Outbox {
 
     /// The first in the queue.
     pub(crate) fn next(&self) -> Option<(IntentId, &Entry)> {
-        let id = *self.queue.first()?;
+        let id = self.queue.first()?.1;
         Some((id, self.entries.get(&id)?))
     }
 
-    pub(crate) fn is_queued(&self, id: IntentId) -> bool {
-        self.queue.contains(&id)
+    /// The queue up to a `device_seq`.
+    pub(crate) fn queued_to(&self, last: Option<DeviceSeq>) -> Vec<IntentId> {
+        let queued = self.queue.iter().take_while(|turn| turn.0 <= last);
+        queued.map(|turn| turn.1).collect()
     }
 
     pub(crate) fn is_sent(&self, id: IntentId) -> bool {
         self.sent.contains(&id)
     }
 
+    pub(crate) fn overtaken(&self) -> Vec<IntentId> {
+        self.overtaken.iter().map(|turn| turn.1).collect()
+    }
+
     /// The next of those that the broker may have.
     pub(crate) fn next_doubtful(&self) -> Option<(IntentId, &Entry)> {
-        let id = *self.doubtful.first()?;
+        let id = self.doubtful.first()?.1;
         Some((id, self.entries.get(&id)?))
     }
 
-    pub(crate) fn set_doubtful(&mut self, ids: impl IntoIterator<Item = IntentId>) {
-        self.doubtful = ids.into_iter().collect();
+    pub(crate) fn set_doubtful(&mut self, ids: &[IntentId]) {
+        let entries = ids
+            .iter()
+            .filter_map(|id| Some((id, self.entries.get(id)?)));
+        self.doubtful = entries.map(|(id, entry)| entry.turn(*id)).collect();
     }
 
     /// Whether the broker has said of everything that may be there whether it is.
@@ -183,8 +234,9 @@ impl Outbox {
     pub(crate) fn mark_sent(&mut self, id: IntentId) {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.stage = Stage::Sent(entry.intent.epoch);
-            self.queue.remove(&id);
-            self.doubtful.remove(&id);
+            let turn = entry.turn(id);
+            self.queue.remove(&turn);
+            self.doubtful.remove(&turn);
             self.sent.insert(id);
         }
     }
@@ -193,7 +245,31 @@ impl Outbox {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.stage = Stage::Queued;
             self.sent.remove(&id);
-            self.queue.insert(id);
+            self.queue.insert(entry.turn(id));
+        }
+    }
+
+    /// REFUSE-5: until the next opening.
+    pub(crate) fn set_overtaken(&mut self, id: IntentId) {
+        if let Some(mut entry) = self.remove(id) {
+            entry.stage = Stage::Overtaken;
+            self.insert(id, entry);
+        }
+    }
+
+    /// OUTBOX-12: queues an intent as a new one that has seen all up to `base_seq`.
+    pub(crate) fn renew(
+        &mut self,
+        id: IntentId,
+        device_seq: DeviceSeq,
+        (epoch, base_seq): (Option<Epoch>, Seq),
+    ) {
+        if let Some(mut entry) = self.remove(id) {
+            entry.intent.device_seq = Some(device_seq);
+            entry.intent.base_seq = Some(base_seq);
+            entry.intent.epoch = epoch;
+            (entry.stage, entry.shown) = (Stage::Queued, true);
+            self.insert(id, entry);
         }
     }
 
@@ -204,12 +280,14 @@ impl Outbox {
         sent.into_iter().for_each(|id| self.requeue(id));
     }
 
-    pub(crate) fn acknowledge(&mut self, id: IntentId) {
+    pub(crate) fn acknowledge(&mut self, id: IntentId, under: (Option<Epoch>, Option<Seq>)) {
         if let Some(entry) = self.entries.get_mut(&id) {
-            entry.stage = Stage::Acknowledged;
-            self.queue.remove(&id);
+            (entry.stage, entry.acknowledged) = (Stage::Acknowledged, under);
+            let turn = entry.turn(id);
+            self.queue.remove(&turn);
             self.sent.remove(&id);
-            self.doubtful.remove(&id);
+            self.doubtful.remove(&turn);
+            self.overtaken.remove(&turn);
         }
         self.settle(id);
     }
@@ -232,33 +310,33 @@ impl Outbox {
 
     pub(crate) fn remove(&mut self, id: IntentId) -> Option<Entry> {
         let entry = self.entries.remove(&id)?;
-        self.queue.remove(&id);
+        let turn = entry.turn(id);
+        self.queue.remove(&turn);
         self.sent.remove(&id);
-        self.doubtful.remove(&id);
+        self.doubtful.remove(&turn);
+        self.overtaken.remove(&turn);
         if let Some(place) = entry.place() {
             self.places.remove(&place);
         }
         Some(entry)
     }
 
-    /// Gives every pending intent to another device, numbered anew (FORK-3). Returns the number after the last.
-    pub(crate) fn renumber(&mut self, device: DeviceId) -> DeviceSeq {
+    /// Gives every pending intent to another device, numbered anew (FORK-3). None is on its way then. Returns them in
+    /// their order, and the number after the last.
+    pub(crate) fn renumber(&mut self, device: DeviceId) -> (Vec<IntentId>, DeviceSeq) {
         let mut next = DeviceSeq::FIRST;
-        for (id, entry) in self
-            .entries
-            .iter_mut()
-            .filter(|(_, entry)| entry.is_pending())
-        {
-            if let Some(place) = entry.place() {
-                self.places.remove(&place);
-            }
+        let ids = self.pending_in_order();
+        for id in &ids {
+            let Some(mut entry) = self.remove(*id) else {
+                continue;
+            };
             entry.intent.device = Some(device);
             entry.intent.device_seq = Some(next);
             (entry.shown, entry.seen) = (true, None);
-            self.places.insert((device, next), *id);
+            self.insert(*id, entry);
             next = next.next();
         }
-        next
+        (ids, next)
     }
 
     pub(crate) fn has_deletable(&self) -> bool {

@@ -63,7 +63,7 @@ pub enum Output {
         /// How, for people.
         detail: String,
     },
-    /// The view of these keys is another now.
+    /// The app sees these keys otherwise now (OVERLAY-3). In a list these are the items to move, too.
     Changed {
         /// Of which collection.
         collection: String,
@@ -103,6 +103,8 @@ pub enum Outcome {
     Saved(Option<Seq>),
     /// Set aside.
     Refused(Refusal),
+    /// Never sent, because this later one says what it said and more: what becomes of that is what becomes of it.
+    Superseded(IntentId),
 }
 
 /// Which rule was broken.

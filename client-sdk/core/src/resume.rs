@@ -1,19 +1,14 @@
-//! What the broker sends: the opening state, events, the schema, refusals (REPLICA, SCHEMA).
+//! What the broker sends: states (`opening`), events, the schema, refusals (REPLICA, SCHEMA).
 
 use std::sync::Arc;
 
-use syncline_protocol::state::{NotNext, SnapshotError};
-use syncline_protocol::{
-    DeviceSeq, Epoch, Event, Notice, Schema, Seq, Snapshot, StreamId, Topic, UnixMillis,
-};
+use syncline_protocol::state::NotNext;
+use syncline_protocol::{DeviceSeq, Event, Notice, Schema, Snapshot, StreamId, Topic, UnixMillis};
 
 use crate::core::Core;
-use crate::fork::Fork;
 use crate::input::{Answer, Refusal};
 use crate::link::{Awaits, SchemaWait, Up};
-use crate::outbox::{Entry, WINDOW_MAX};
 use crate::output::{FaultKind, Output};
-use crate::rows::{IntentId, Row};
 
 /// A message of ours.
 enum Known {
@@ -31,7 +26,7 @@ impl Core {
         match self.read(topic, payload) {
             Ok(None) => {}
             Ok(Some(Known::Event(event))) => self.event(now, random, event),
-            Ok(Some(Known::State(snapshot))) => self.opening(now, random, &snapshot),
+            Ok(Some(Known::State(part))) => self.state(now, random, *part),
             Ok(Some(Known::Schema(schema))) => self.schema(now, random, schema),
             Ok(Some(Known::Refused(device_seq, refusal))) => self.error(now, device_seq, refusal),
             Err(detail) => self.give_up(now, random, FaultKind::BadMessage, detail),
@@ -51,9 +46,6 @@ impl Core {
             Topic::State(stream) if stream == self.stream => {
                 let snapshot = Snapshot::decode(payload).map_err(|error| error.to_string())?;
                 same_stream(&snapshot.stream, &self.stream)?;
-                if snapshot.parts > 1 {
-                    return Err("a state in parts".to_owned());
-                }
                 Ok(Some(Known::State(Box::new(snapshot))))
             }
             Topic::Schema => {
@@ -74,7 +66,8 @@ impl Core {
         if !self.link.up().is_some_and(taken) {
             return;
         }
-        match self.view.apply(&event) {
+        let own = self.outbox.at(event.device, event.device_seq);
+        match self.view.apply(&event, own) {
             Ok(()) => self.applied(now, event),
             Err(NotNext::Applied(_)) => {}
             Err(error) => self.gap(now, random, error),
@@ -107,148 +100,7 @@ impl Core {
             self.hide(id);
         }
         self.out.push(Output::Event { event, own });
-    }
-
-    /// REPLICA-1, REPLICA-2, REPLICA-7.
-    fn opening(&mut self, now: UnixMillis, random: f64, snapshot: &Snapshot) {
-        let awaited = self
-            .link
-            .up()
-            .is_some_and(|up| matches!(up.awaits, Awaits::Opening { .. }));
-        let Some(mark) = snapshot.mark.filter(|_| awaited) else {
-            return;
-        };
-        if self.view.schema_hash() != Some(snapshot.schema) {
-            return self.await_schema(now);
-        }
-        let before = (self.view.has_replica(), self.view.epoch(), self.view.seq());
-        let stale = snapshot.epoch == before.1 && snapshot.seq < before.2;
-        if !stale && let Err(error) = self.view.take(snapshot) {
-            return self.heal(now, random, error);
-        }
-        self.see_clocks(snapshot);
-        let after = (self.view.has_replica(), self.view.epoch(), self.view.seq());
-        if after != before {
-            self.saves.changed(now);
-        }
-        self.opened(mark, before.1);
-    }
-
-    fn heal(&mut self, now: UnixMillis, random: f64, error: SnapshotError) {
-        let kind = match error {
-            SnapshotError::Digest { .. } => FaultKind::Digest,
-            SnapshotError::DoesNotFit { .. } => FaultKind::Delta,
-        };
-        let healed = self
-            .link
-            .up_mut()
-            .is_none_or(|up| std::mem::replace(&mut up.healed, true));
-        if healed {
-            return self.give_up(now, random, kind, error.to_string());
-        }
-        self.fault(kind, error.to_string());
-        self.resume_from_nothing(now);
-    }
-
-    fn opened(&mut self, mark: Option<DeviceSeq>, epoch_before: Epoch) {
-        if let Some(up) = self.link.up_mut() {
-            (up.awaits, up.open) = (Awaits::Nothing, true);
-        }
-        self.attempt = 0;
-        self.reason = None;
-        if epoch_before != Epoch::NONE && epoch_before != self.view.epoch() {
-            self.holding = true;
-        }
-        let forked = mark > self.device.offered;
-        self.use_mark(mark.min(self.device.offered), forked);
-        if forked {
-            self.forked();
-        }
-        self.let_go_of_acknowledged();
-        self.set_aside_doubted();
-        self.rebase();
-        self.offer();
-    }
-
-    /// OUTBOX-9 and the overlay's half of it. `known`: the highest of ours that the broker may have.
-    fn use_mark(&mut self, known: Option<DeviceSeq>, forked: bool) {
-        let device = Some(self.device.device);
-        let is_covered =
-            |entry: &Entry| entry.intent.device == device && entry.intent.device_seq <= known;
-        let covered = self.outbox.iter().filter(|(_, entry)| is_covered(entry));
-        let covered: Vec<IntentId> = covered.map(|(id, _)| id).collect();
-        if !forked {
-            covered.iter().for_each(|id| self.hide(*id));
-        }
-        let mut queued: Vec<IntentId> = covered
-            .into_iter()
-            .filter(|id| self.outbox.is_queued(*id))
-            .collect();
-        let doubtful = queued.split_off(queued.len().saturating_sub(WINDOW_MAX));
-        self.outbox.set_doubtful(doubtful);
-        for id in queued {
-            let seen = self.outbox.get(id).and_then(|entry| entry.seen);
-            self.acknowledge(id, seen);
-        }
-    }
-
-    /// OVERLAY-2: by G8 the opening has what was acknowledged before it was asked for.
-    fn let_go_of_acknowledged(&mut self) {
-        let (device, epoch) = (Some(self.device.device), self.known_epoch());
-        let gone = self.outbox.iter().filter(|(_, entry)| {
-            let other = entry.intent.device != device || entry.acknowledged_under != epoch;
-            !entry.is_pending() && other
-        });
-        let gone: Vec<IntentId> = gone.map(|(id, _)| id).collect();
-        gone.into_iter().for_each(|id| self.hide(id));
-    }
-
-    /// REPLICA-7.
-    fn rebase(&mut self) {
-        let (epoch, needs) = (self.known_epoch(), self.next_write());
-        let mut rows = Vec::new();
-        for (id, entry) in self.outbox.iter_mut() {
-            let intent = &mut entry.intent;
-            if entry.stage.is_pending() && intent.epoch.is_some() && intent.epoch != epoch {
-                intent.epoch = epoch;
-                intent.base_seq = Some(Seq::ZERO);
-                entry.needs = needs;
-                rows.push((
-                    Row {
-                        id,
-                        intent: intent.clone(),
-                    },
-                    entry.shown,
-                ));
-            }
-        }
-        for (row, shown) in rows {
-            if shown {
-                self.view.show(row.id, &row.intent);
-            }
-            self.draft().intents.push(row);
-        }
-    }
-
-    /// OUTBOX-5.
-    fn offer(&mut self) {
-        let (device, issued) = (Some(self.device.device), self.device.last_issued());
-        let (offered, needs) = (self.device.offered, self.next_write());
-        if self.fork != Fork::No {
-            return;
-        }
-        let mut found = false;
-        for (_, entry) in self.outbox.iter_mut() {
-            let intent = &entry.intent;
-            if entry.stage.is_pending() && intent.device == device && intent.device_seq > offered {
-                entry.needs = needs;
-                found = true;
-            }
-        }
-        if found {
-            self.device.offered = issued;
-            self.write_device();
-        }
+        self.reach();
     }
 
     /// SCHEMA-11.
@@ -281,20 +133,6 @@ impl Core {
         if let Some(id) = self.outbox.at(self.device.device, device_seq) {
             self.answered(now, id, Answer::Refused(refusal));
         }
-    }
-
-    /// OUTBOX-2.
-    pub(crate) fn see_clocks(&mut self, snapshot: &Snapshot) {
-        let entries = snapshot
-            .collections
-            .values()
-            .flat_map(|entries| entries.values());
-        let seen = entries
-            .flat_map(syncline_protocol::Entry::acts)
-            .map(|act| act.clock)
-            .max()
-            .unwrap_or_default();
-        self.device.clock = self.device.clock.max(seen);
     }
 }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use syncline_protocol::{Clock, DeviceId, DeviceSeq, Intent, Schema, Snapshot};
 
+pub use crate::saw::Saw;
+
 /// An intent's number in its store: never changes, whatever becomes of its device and `device_seq` (STORE-2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IntentId(u64);
@@ -91,6 +93,10 @@ pub struct Row {
     pub id: IntentId,
     /// What is sent.
     pub intent: Intent,
+    /// What its author saw of its entry; `None`: that is not known (STORE-5).
+    pub saw: Option<Saw>,
+    /// Whether it was refused as such, and not judged yet (REFUSE-5).
+    pub overtaken: bool,
 }
 
 /// All that a storage holds.

@@ -8,7 +8,7 @@ mod json;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use syncline_client_core::{Core, Input};
 use syncline_protocol::UnixMillis;
 
@@ -100,18 +100,41 @@ fn timeout_differs(core: &Core, step: &Json) -> Option<(Json, Json)> {
     (found != *written).then(|| (found, written.clone()))
 }
 
+/// Each thing that the step says of the view.
 fn view_differs(core: &Core, step: &Json) -> Option<(Json, Json)> {
-    let written = step.get("view")?;
-    let collections = written.as_object().unwrap().keys();
-    let found: Json = collections
-        .map(|name| (name.clone(), json::entries(core, name)))
+    let mut found = json!({});
+    if let Some(written) = step.get("view") {
+        let collections = written.as_object().unwrap().keys();
+        let entries = collections.map(|name| (name.clone(), json::entries(core, name)));
+        found["view"] = entries.collect();
+    }
+    if let Some(written) = step.get("lists") {
+        let lists = written.as_array().unwrap().iter();
+        found["lists"] = lists.map(|named| json::list(core, named)).collect();
+    }
+    if let Some(written) = step.get("open_values") {
+        found["open_values"] = open_values(core, written);
+    }
+    let names = found.as_object().unwrap().keys();
+    let written: Json = names
+        .map(|name| (name.clone(), step[name].clone()))
         .collect();
-    (found != *written).then(|| (found, written.clone()))
+    (found != written).then_some((found, written))
+}
+
+fn open_values(core: &Core, written: &Json) -> Json {
+    let collections = written.as_object().unwrap().iter();
+    let found = collections.map(|(collection, keys)| {
+        let keys = keys.as_object().unwrap().keys();
+        let open = keys.map(|key| (key.clone(), json::open_values(core, collection, key)));
+        (collection.clone(), open.collect::<Json>())
+    });
+    found.collect()
 }
 
 #[test]
 fn inputs_that_nothing_waits_for_do_nothing() {
-    let open = serde_json::json!({
+    let open = json!({
         "device": "0b0e7a52-6d0c-4a53-9a5e-2f1f0c9d1a01",
         "stream": {"sync_id": "music", "channel": null}, "online": false, "stored": null,
     });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use syncline_client_core::{Outcome, Refusal, Rejected, Status};
+use syncline_client_core::{OpenValue, Outcome, Refusal, Rejected, Status};
 use syncline_protocol::ids::IdError;
 use syncline_protocol::{DeviceId, Event, EventType, Intent, Seq, Value};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -22,6 +22,9 @@ pub enum OpenError {
     /// A new store needs a new device.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
+    /// The name of the channel is none (TOPIC-1, TOPIC-2).
+    #[error(transparent)]
+    Channel(#[from] IdError),
     /// The thread of the outbox did not start.
     #[error("no thread for the outbox: {0}")]
     Thread(std::io::Error),
@@ -90,12 +93,14 @@ impl Receipt {
         Self { outcome, end }
     }
 
-    /// Waits for the broker's answer, however long that takes.
+    /// Waits for the broker's answer, however long that takes. A change that a later one replaced before it was ever
+    /// sent (star, unstar, star) has the answer of that one.
     pub async fn saved(self) -> Result<Saved, NotSaved> {
         match self.outcome.await {
             Ok(Outcome::Saved(seq)) => Ok(Saved { seq }),
             Ok(Outcome::Refused(refusal)) => Err(NotSaved::Refused(refusal)),
-            Err(_) => Err(self.end.closed().into()),
+            // The driver hands on the receipts of what was superseded, so this is the end of a driver.
+            Ok(Outcome::Superseded(_)) | Err(_) => Err(self.end.closed().into()),
         }
     }
 }
@@ -109,7 +114,8 @@ pub struct Delivered {
     pub own: bool,
 }
 
-/// Keys whose value in the view is another now.
+/// Keys that the app sees otherwise now: another value, another place in their list, other open values. After a change
+/// of a list's items, read the list again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// Of which collection.
@@ -151,19 +157,30 @@ pub struct Client {
     tellers: Tellers,
     status: watch::Receiver<Status>,
     end: End,
+    options: Arc<Options>,
 }
 
 impl Client {
     /// Opens the store and starts to connect. The view of what is stored is there at once.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         let (tellers, end) = (Tellers::new(), End::default());
+        let kept = Arc::new(options.clone());
         let (commands, status) = driver::start(options, tellers.clone(), end.clone()).await?;
         Ok(Self {
             commands,
             tellers,
             status,
             end,
+            options: kept,
         })
+    }
+
+    /// Opens another channel of the same group, with the same options. It is a client of its own: its own device, its own
+    /// outbox, its own connection. So the options' store is a folder ([`Store::Folder`](crate::Store::Folder)) or memory.
+    pub async fn channel(&self, channel: &str) -> Result<Self, OpenError> {
+        let mut options = Options::clone(&self.options);
+        options.stream.channel = Some(channel.parse()?);
+        Self::open(options).await
     }
 
     /// Makes a change. Returns when it is durable in the outbox; the view shows it at once.
@@ -198,6 +215,34 @@ impl Client {
     pub async fn value(&self, collection: &str, key: &str) -> Result<Option<Value>, Closed> {
         let (collection, key) = (collection.to_owned(), key.to_owned());
         self.ask(|reply| Command::Value {
+            collection,
+            key,
+            reply,
+        })
+        .await
+    }
+
+    /// The items of a list in their order, in the view: keys and values. `list` is its name, `None` where the schema
+    /// makes one list of the whole collection.
+    pub async fn list(
+        &self,
+        collection: &str,
+        list: Option<&str>,
+    ) -> Result<Vec<(String, Value)>, Closed> {
+        let (collection, list) = (collection.to_owned(), list.map(str::to_owned));
+        self.ask(|reply| Command::List {
+            collection,
+            list,
+            reply,
+        })
+        .await
+    }
+
+    /// What stands for a key until somebody settles it, the shown value first; nothing if there is no conflict. Only a
+    /// collection with `keep_both` has conflicts. To settle one, publish what shall be.
+    pub async fn open_values(&self, collection: &str, key: &str) -> Result<Vec<OpenValue>, Closed> {
+        let (collection, key) = (collection.to_owned(), key.to_owned());
+        self.ask(|reply| Command::OpenValues {
             collection,
             key,
             reply,

@@ -5,7 +5,8 @@ use std::future::pending;
 use std::sync::Arc;
 
 use syncline_client_core::{
-    Core, Input, IntentId, OpenOptions, Outcome, Output, Rejected, Status, Stored, WriteId,
+    Core, Input, IntentId, OpenOptions, OpenValue, Outcome, Output, Rejected, Status, Stored,
+    WriteId,
 };
 use syncline_protocol::{DeviceId, EventType, UnixMillis, Value};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -40,6 +41,16 @@ pub(crate) enum Command {
         collection: String,
         key: String,
         reply: oneshot::Sender<Option<Value>>,
+    },
+    List {
+        collection: String,
+        list: Option<String>,
+        reply: oneshot::Sender<Vec<(String, Value)>>,
+    },
+    OpenValues {
+        collection: String,
+        key: String,
+        reply: oneshot::Sender<Vec<OpenValue>>,
     },
     Device {
         reply: oneshot::Sender<DeviceId>,
@@ -87,8 +98,10 @@ struct Driver {
     device_name: Option<String>,
     /// Publishes whose intent is not durable yet.
     storing: HashMap<IntentId, oneshot::Sender<Result<Receipt, Rejected>>>,
-    /// Receipts that wait for the broker.
-    receipts: HashMap<IntentId, oneshot::Sender<Outcome>>,
+    /// Receipts that wait for the broker; those of superseded intents wait for what superseded them.
+    receipts: HashMap<IntentId, Vec<oneshot::Sender<Outcome>>>,
+    /// What superseded an intent that was not durable yet.
+    superseded: HashMap<IntentId, IntentId>,
     status: watch::Sender<Status>,
     tellers: Tellers,
     end: End,
@@ -129,6 +142,7 @@ pub(crate) async fn start(
         device_name: options.device_name,
         storing: HashMap::new(),
         receipts: HashMap::new(),
+        superseded: HashMap::new(),
         status,
         tellers,
         end,
@@ -146,11 +160,20 @@ fn core_options(options: &Options, device: DeviceId, stored: Option<Stored>) -> 
 }
 
 async fn open_store(options: &Options) -> Result<(Option<FileStore>, Option<Stored>), OpenError> {
-    let Store::File(path) = options.store.clone() else {
+    let Some(path) = options.store.file(&options.stream) else {
         return Ok((None, None));
     };
-    let stream = options.stream.clone();
-    let opened = spawn_blocking(move || FileStore::open(&path, &stream)).await;
+    let (stream, is_folder) = (
+        options.stream.clone(),
+        matches!(options.store, Store::Folder(_)),
+    );
+    let open = move || {
+        if let Some(folder) = path.parent().filter(|_| is_folder) {
+            FileStore::make_folder(folder)?;
+        }
+        FileStore::open(&path, &stream)
+    };
+    let opened = spawn_blocking(open).await;
     let (store, stored) = opened.map_err(|error| OpenError::Thread(error.into()))??;
     Ok((Some(store), stored))
 }
@@ -238,6 +261,20 @@ impl Driver {
                 reply,
             } => {
                 let _ = reply.send(self.core.value(&collection, &key).cloned());
+            }
+            Command::List {
+                collection,
+                list,
+                reply,
+            } => {
+                let _ = reply.send(self.core.list(&collection, list.as_deref()));
+            }
+            Command::OpenValues {
+                collection,
+                key,
+                reply,
+            } => {
+                let _ = reply.send(self.core.open_values(&collection, &key));
             }
             Command::Device { reply } => drop(reply.send(self.core.device())),
             Command::SetOnline { online, reply } => {
@@ -331,21 +368,36 @@ impl Driver {
     fn stored(&mut self, id: IntentId) {
         if let Some(reply) = self.storing.remove(&id) {
             let (sender, outcome) = oneshot::channel();
-            self.receipts.insert(id, sender);
+            let mut last = id;
+            while let Some(by) = self.superseded.get(&last) {
+                last = *by;
+            }
+            self.superseded.remove(&id);
+            self.receipts.entry(last).or_default().push(sender);
             let _ = reply.send(Ok(Receipt::new(outcome, self.end.clone())));
+        }
+    }
+
+    /// What is superseded has the receipt of what superseded it, because both come to the same.
+    fn receipt(&mut self, id: IntentId, outcome: &Outcome) {
+        let waiting = self.receipts.remove(&id).unwrap_or_default();
+        if let Outcome::Superseded(by) = *outcome {
+            self.receipts.entry(by).or_default().extend(waiting);
+            if self.storing.contains_key(&id) {
+                self.superseded.insert(id, by);
+            }
+            return;
+        }
+        for receipt in waiting {
+            // Whoever dropped it does not want to know.
+            let _ = receipt.send(outcome.clone());
         }
     }
 
     /// Telling fails only where nobody listens.
     fn tell(&mut self, output: Output) {
         match output {
-            Output::Receipt { id, outcome } => {
-                drop(
-                    self.receipts
-                        .remove(&id)
-                        .map(|receipt| receipt.send(outcome)),
-                );
-            }
+            Output::Receipt { id, outcome } => self.receipt(id, &outcome),
             Output::SetAside {
                 intent, refusal, ..
             } => {

@@ -16,6 +16,48 @@
 //! # client.close().await; Ok(()) }
 //! ```
 //!
+//! A collection is what the broker's schema says: a `set` or a `map` is read by its [`Client::entries`], a `counter` as a map
+//! of sums, a `list` by [`Client::list`]. Where two people wrote at the same time and the schema keeps both, a conflict
+//! stands in [`Client::open_values`] until somebody who sees it writes again:
+//!
+//! ```no_run
+//! # async fn example(client: &syncline_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! use syncline_client::{Content, Value, map};
+//!
+//! // A track behind another one: both may still be on their way to the broker.
+//! let item = map([("item_id", "i2"), ("playlist_id", "sunday"), ("track_id", "t7"), ("after", "i1")]);
+//! client.publish("put_in_playlist", item).await?;
+//! for (item, track) in client.list("playlists", Some("sunday")).await? {
+//!     println!("{item}: {track:?}");
+//! }
+//! let open = client.open_values("notes", "lantern-year").await?;
+//! let texts = open.iter().filter_map(|it| match &it.content {
+//!     Content::Live(value) => value.as_text(),
+//!     Content::Removed => None,
+//! });
+//! let all = texts.collect::<Vec<_>>().join(" / ");
+//! if !all.is_empty() {
+//!     client.publish("write_note", map([("album_id", "lantern-year"), ("text", &all)])).await?;
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! One client follows one stream: the group's own, or one of its channels. Several go together in one folder; each is a
+//! device of its own, with its own outbox and its own connection:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use syncline_client::{Client, Options, Store};
+//!
+//! let options = Options::new("127.0.0.1:1883", "demo")?.store(Store::Folder("music".into()));
+//! let library = Client::open(options).await?;
+//! let room = library.channel("listening-room").await?;
+//! # Ok(()) }
+//! ```
+//!
+//! What a device did while it was away for longer than the broker keeps history is sent nevertheless if nobody touched
+//! the same entry since. Else it is set aside, and the app is told ([`Client::set_aside`]).
+//!
 //! The rules are in `client-sdk/SPEC.md`; the machine that follows them is `syncline_client_core`.
 
 mod client;
@@ -36,8 +78,9 @@ pub use client::{
 };
 pub use options::{AddressError, Options, OptionsError, Store};
 pub use store::StoreError;
-pub use syncline_client_core::{Label, Phase, Refusal, Rejected, Status};
-pub use syncline_protocol::{DeviceId, Event, Intent, Seq, Value};
+pub use syncline_client_core::{Label, OpenValue, Phase, Refusal, Rejected, Status};
+pub use syncline_protocol::state::Content;
+pub use syncline_protocol::{Clock, DeviceId, Event, Intent, Seq, Value};
 
 /// A map of text to values, as `event_data` usually is.
 pub fn map<K, V>(pairs: impl IntoIterator<Item = (K, V)>) -> Value

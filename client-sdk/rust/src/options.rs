@@ -14,6 +14,25 @@ pub enum Store {
     Memory,
     /// In this file, made if it is missing. One client, one stream, one file.
     File(PathBuf),
+    /// In this folder, made if it is missing: a file for each stream, `<sync_id>.redb` or `<sync_id>+<channel>.redb`.
+    /// So an app names one place, however many channels it follows.
+    Folder(PathBuf),
+}
+
+impl Store {
+    /// In which file a stream is kept, if in any.
+    pub(crate) fn file(&self, stream: &StreamId) -> Option<PathBuf> {
+        match self {
+            Self::Memory => None,
+            Self::File(path) => Some(path.clone()),
+            Self::Folder(path) => {
+                let channel = stream.channel.as_ref();
+                // No name has a plus sign (TOPIC-1), so no two streams share a file.
+                let channel = channel.map_or(String::new(), |it| format!("+{it}"));
+                Some(path.join(format!("{}{channel}.redb", stream.sync_id)))
+            }
+        }
+    }
 }
 
 /// Why an address is none.
@@ -89,7 +108,7 @@ impl Options {
         })
     }
 
-    /// Another stream of the group.
+    /// Another stream of the group: a client follows one. See [`Client::channel`](crate::Client::channel), too.
     pub fn channel(mut self, channel: &str) -> Result<Self, OptionsError> {
         self.stream.channel = Some(channel.parse::<Channel>()?);
         Ok(self)
@@ -141,6 +160,16 @@ mod tests {
         for bad in ["", ":7", "host:port", "::1", "mqtt://host", "host:99999"] {
             assert_eq!(parsed(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn each_stream_has_its_own_file_in_a_folder() {
+        let store = Store::Folder("data".into());
+        let file = |options: Options| store.file(&options.stream).unwrap();
+        let options = Options::new("localhost", "demo").unwrap();
+        assert_eq!(file(options.clone()), PathBuf::from("data/demo.redb"));
+        let jam = options.channel("jam.room").unwrap();
+        assert_eq!(file(jam), PathBuf::from("data/demo+jam.room.redb"));
     }
 
     #[test]

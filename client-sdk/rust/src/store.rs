@@ -1,6 +1,9 @@
 //! The outbox and the replica on disk: one redb file, one row per intent (STORE-1).
 //!
 //! redb locks its file, so a second client on the same file is refused and not mixed in.
+//!
+//! Formats: in `syncline outbox 1` the row of an intent is the intent as it is sent. In 2 it is a map: `intent` (those
+//! bytes) and, where they are there, `saw` and `overtaken`. Opening a file of format 1 makes it one of format 2.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,25 +12,28 @@ use redb::{
     Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition,
     WriteTransaction,
 };
-use syncline_client_core::{DeviceRow, IntentId, Row, Stored, Write};
+use syncline_client_core::{DeviceRow, IntentId, Row, Saw, Stored, Write};
 use syncline_protocol::{Clock, DeviceSeq, Intent, Schema, Snapshot, StreamId, UnixMillis, Value};
 
 /// Raised whenever an older program could misread the file.
-const FORMAT: &[u8] = b"syncline outbox 1";
+const FORMAT: &[u8] = b"syncline outbox 2";
+const FORMAT_1: &[u8] = b"syncline outbox 1";
 
 /// Single rows by name.
 const ROWS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rows");
-/// Intents by id, as they are sent.
+/// Intents by id.
 const INTENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("intents");
 
 /// Why a store does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another client has it.
-    #[error("{0} is in use by another client: give each its own file")]
+    #[error("{0} is in use by another client: give each its own file, or its own folder")]
     InUse(PathBuf),
     /// It was made for something else.
-    #[error("{path} holds {found}, not {wanted}: give each stream its own file")]
+    #[error(
+        "{path} holds {found}, not {wanted}: give each stream its own file, or all of them a folder"
+    )]
     OtherStream {
         /// The file.
         path: PathBuf,
@@ -67,6 +73,11 @@ pub(crate) struct FileStore {
 }
 
 impl FileStore {
+    /// Makes a folder for files, if it is missing. Blocks.
+    pub(crate) fn make_folder(path: &Path) -> Result<(), StoreError> {
+        std::fs::create_dir_all(path).map_err(|error| disk(path, redb::Error::Io(error)))
+    }
+
     /// Opens or makes the file for a stream, and reads what it holds. Blocks.
     pub(crate) fn open(
         path: &Path,
@@ -96,6 +107,10 @@ impl FileStore {
                 .map_err(self.disk())?
                 .map(|row| row.value().to_vec());
             match found {
+                Some(format) if format == FORMAT_1 => {
+                    self.upgrade(&transaction)?;
+                    rows.insert("format", FORMAT).map_err(self.disk())?;
+                }
                 Some(format) if format != FORMAT => {
                     return Err(StoreError::Format(self.path.clone()));
                 }
@@ -121,6 +136,21 @@ impl FileStore {
             transaction.open_table(INTENTS).map_err(self.disk())?;
         }
         transaction.commit().map_err(self.disk())
+    }
+
+    /// From format 1.
+    fn upgrade(&self, transaction: &WriteTransaction) -> Result<(), StoreError> {
+        let mut intents = transaction.open_table(INTENTS).map_err(self.disk())?;
+        let mut old = Vec::new();
+        for row in intents.iter().map_err(self.disk())? {
+            let (id, bytes) = row.map_err(self.disk())?;
+            old.push((id.value(), bytes.value().to_vec()));
+        }
+        for (id, intent) in old {
+            let row = crate::map([("intent", Value::Bytes(intent))]).to_msgpack();
+            intents.insert(id, row.as_slice()).map_err(self.disk())?;
+        }
+        Ok(())
     }
 
     fn load(&self) -> Result<Option<Stored>, StoreError> {
@@ -163,9 +193,9 @@ impl FileStore {
         for row in table.iter().map_err(self.disk())? {
             let (id, bytes) = row.map_err(self.disk())?;
             let id = IntentId::new(id.value());
-            let intent = Intent::decode(bytes.value())
-                .map_err(|refused| self.damaged(&format!("intent {}", id.get()), refused.reason))?;
-            intents.push(Row { id, intent });
+            let row = read_intent(id, bytes.value())
+                .map_err(|why| self.damaged(&format!("intent {}", id.get()), why))?;
+            intents.push(row);
         }
         Ok(intents)
     }
@@ -181,7 +211,7 @@ impl FileStore {
                     intents.remove(id.get()).map_err(self.disk())?;
                 }
                 for row in &write.intents {
-                    let bytes = row.intent.encode();
+                    let bytes = write_intent(row);
                     intents
                         .insert(row.id.get(), bytes.as_slice())
                         .map_err(self.disk())?;
@@ -233,6 +263,29 @@ fn single_rows(write: &Write) -> Vec<(&'static str, Vec<u8>)> {
         .as_ref()
         .map(|schema| ("schema", schema.document().into_bytes()));
     device.into_iter().chain(replica).chain(schema).collect()
+}
+
+fn write_intent(row: &Row) -> Vec<u8> {
+    let intent = ("intent", Value::Bytes(row.intent.encode()));
+    let saw = row.saw.map(|saw| ("saw", saw.to_value()));
+    let overtaken = row.overtaken.then(|| ("overtaken", Value::from(true)));
+    crate::map([intent].into_iter().chain(saw).chain(overtaken)).to_msgpack()
+}
+
+fn read_intent(id: IntentId, bytes: &[u8]) -> Result<Row, String> {
+    let value = Value::from_msgpack(bytes).map_err(|error| error.to_string())?;
+    let map = value.as_map().ok_or("it is no map")?;
+    let Some(Value::Bytes(intent)) = map.get("intent") else {
+        return Err("the intent is missing".to_owned());
+    };
+    let saw = map.get("saw");
+    let saw = saw.map(|saw| Saw::from_value(saw).ok_or("what it saw cannot be read"));
+    Ok(Row {
+        id,
+        intent: Intent::decode(intent).map_err(|refused| refused.reason)?,
+        saw: saw.transpose()?,
+        overtaken: map.contains_key("overtaken"),
+    })
 }
 
 fn write_device(row: DeviceRow) -> Vec<u8> {

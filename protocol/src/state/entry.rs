@@ -66,7 +66,12 @@ impl Entry {
         self.to_value(Form::MessagePack).to_msgpack()
     }
 
-    /// Reads what [`Entry::encode`] wrote.
+    /// The same as JSON text.
+    pub fn to_json(&self) -> String {
+        self.to_value(Form::Json).to_json()
+    }
+
+    /// Reads what [`Entry::encode`] or [`Entry::to_json`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         Self::of_fields(Fields::read(bytes, LEVELS)?)
     }

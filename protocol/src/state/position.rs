@@ -1,5 +1,7 @@
 //! Where an item of a list stands (LIST-1, LIST-5).
 
+use std::fmt;
+
 use crate::value::{Integer, Value};
 
 /// A place between others: 1 to 32 integers, compared element by element; a beginning of another is the lower.
@@ -86,6 +88,13 @@ fn within(lower: &[Integer], upper: &[Integer]) -> Option<Vec<Integer>> {
         None => Integer::ZERO,
     };
     Some([&lower[..=at], &[next]].concat())
+}
+
+/// As in `[4,-1]`.
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.to_value().to_json())
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("edge", &["sequencer", "store", "compactor", "router"]),
     ("http", &["edge"]),
+    ("history", &["store", "compactor"]),
+    ("admin", &["history"]),
     (
         "config",
         &["edge", "sequencer", "store", "compactor", "router", "http"],

@@ -1,254 +1,210 @@
-//! Power loss, failing disks, and what reads cost, on files in memory.
+//! Power loss at every step of a workload, on files in memory under the real redb: each write, change of length, sync and change of
+//! a name is a crash point. What is found must be what was acknowledged, or that and all of the call under way; nothing between.
+//! The store in memory says what that is.
 
-use std::time::Instant;
+use std::collections::BTreeMap;
 
-use syncline_protocol::Seq;
+use syncline_protocol::{Epoch, Seq, UnixMillis};
 
-use super::simulated::{Failure, SimDisk};
-use super::tests::{eager, lazy, options};
+use super::simulated::SimDisk;
+use super::tests::options;
 use super::*;
-use crate::store::contract::{ALL, append, at, batch, device, number, read_all, seqs, stream};
+use crate::store::contract::{
+    ALL, WINDOW, append, at, batch, device, fold, fold_of, of_epoch, stream,
+};
+use crate::store::memory::MemoryStore;
 
-/// Events per batch in the power loss tests.
-const BATCH: u64 = 3;
-
-fn open(media: &SimDisk, options: &RedbOptions) -> Result<RedbStore, StoreError> {
-    RedbStore::open_on(media, options, Applier::start)
+/// A call on a store.
+#[derive(Debug, Clone)]
+enum Call {
+    Append(Vec<Append>),
+    Fold(Fold),
+    Forget(&'static str, u64),
+    Erase(&'static str),
+    /// Only the real store has these two.
+    Apply,
+    Reopen,
 }
 
-/// A small generator (xorshift64): a seed is a test case.
-fn chance(seed: u64) -> impl FnMut() -> u64 {
+fn by(number: u128, mut append: Append) -> Append {
+    for record in &mut append.records {
+        record.event.device = device(number);
+    }
+    append
+}
+
+/// One of everything, with the tables behind, in step and ahead of what is asked.
+fn workload() -> Vec<Call> {
+    let (home, albums, work) = (stream("home"), stream("home/albums"), stream("work"));
+    let one = |append| Call::Append(vec![append]);
+    vec![
+        Call::Append(vec![batch(&home, 1, 3), batch(&albums, 1, 3)]),
+        Call::Apply,
+        one(by(2, batch(&home, 4, 6))),
+        one(Append::raise(home.clone(), at(6), Epoch::new(7), at(5))),
+        one(batch(&albums, 4, 4)),
+        Call::Apply,
+        Call::Fold(fold_of(&home, 0, 3)),
+        Call::Fold(fold_of(&home, 3, 5)),
+        one(batch(&work, 1, 6)),
+        one(Append::begin(home.clone(), at(6), Epoch::new(8))),
+        one(of_epoch(8, batch(&home, 7, 8))),
+        Call::Apply,
+        one(Append::raise(work.clone(), at(6), Epoch::new(7), at(4))),
+        Call::Reopen,
+        Call::Fold(fold_of(&work, 0, 4)),
+        Call::Forget("home", 1005),
+        Call::Forget("home", 1007),
+        one(batch(&work, 7, 8)),
+        Call::Erase("home"),
+        one(of_epoch(9, batch(&home, 1, 2))),
+        one(batch(&work, 9, 9)),
+        Call::Apply,
+        Call::Reopen,
+        one(batch(&work, 10, 10)),
+    ]
+}
+
+impl Call {
+    fn on(&self, store: &dyn EventStore) {
+        match self {
+            Call::Append(batches) => {
+                let answers = store.append(batches.clone()).unwrap();
+                assert!(answers.iter().all(Result::is_ok), "{self:?}");
+            }
+            Call::Fold(step) => assert_eq!(fold(store, step), Folded::Done, "{self:?}"),
+            Call::Forget(name, before) => {
+                let before = UnixMillis::new(*before);
+                store.forget_marks(&stream(name), before).unwrap();
+            }
+            Call::Erase(group) => drop(store.erase(&group.parse().unwrap()).unwrap()),
+            Call::Apply | Call::Reopen => {}
+        }
+    }
+
+    fn on_redb(&self, disk: &SimDisk, store: RedbStore) -> RedbStore {
+        self.on(&store);
+        match self {
+            Call::Apply => assert!(store.apply_now().unwrap() > 0),
+            Call::Reopen => {
+                drop(store);
+                return disk.open_store(&options()).unwrap();
+            }
+            _ => {}
+        }
+        store
+    }
+}
+
+/// All that a store answers about streams, in text that can be compared.
+fn everything(store: &dyn EventStore) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let last = store.position().unwrap();
+    found.insert("position".to_owned(), last.to_string());
+    for (stream, head) in store.streams(None, 99).unwrap() {
+        assert_eq!(store.head(&stream).unwrap(), head);
+        let mut entries = Vec::new();
+        let base = store.entries(&stream, &mut |it| entries.push(it)).unwrap();
+        let events = store.read(&stream, base.seq, ALL).unwrap();
+        assert_eq!(base.seq.get() + events.len() as u64, head.seq.get());
+        let marks: Vec<_> = (1..=2)
+            .map(|it| store.mark(&stream, device(it)).unwrap())
+            .collect();
+        let had: Vec<_> = (0..=last + 1)
+            .map(|it| store.seq_at(&stream, it).unwrap().get())
+            .collect();
+        let said = format!("{head:?} {base:?} {entries:?} {events:?} {marks:?} {had:?}");
+        found.insert(stream.to_string(), said);
+    }
+    found
+}
+
+/// What is there after 0, 1, 2 … calls.
+fn expected(calls: &[Call]) -> Vec<BTreeMap<String, String>> {
+    let model = MemoryStore::new(WINDOW);
+    let mut expected = vec![everything(&model)];
+    for call in calls {
+        call.on(&model);
+        expected.push(everything(&model));
+    }
+    expected
+}
+
+/// Ways to lose what was not synced: all of it, nothing of it, and by chance.
+fn survivals(seed: u64) -> Vec<Box<dyn FnMut() -> bool>> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    move || {
+    let chance = move || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        state
-    }
-}
-
-/// Appends to three streams until the power is lost; gives what was acknowledged before that.
-fn work_until_power_loss(media: &SimDisk, options: &RedbOptions) -> [u64; 3] {
-    let mut acknowledged = [0; 3];
-    let Ok(store) = open(media, options) else {
-        return acknowledged;
+        state.is_multiple_of(2)
     };
-    for commit in 0..10_000 {
-        let appends = streams().map(|stream| {
-            let first = commit * BATCH + 1;
-            batch(&stream, first, first + BATCH - 1)
-        });
-        store.append(appends.to_vec()).unwrap();
-        if media.power_is_lost() {
-            break;
+    vec![Box::new(|| false), Box::new(|| true), Box::new(chance)]
+}
+
+/// Makes the calls until the power is lost at a step; gives how many were acknowledged before that.
+fn work_until(disk: &SimDisk, step: u64, calls: &[Call]) -> usize {
+    disk.lose_power_at(step);
+    let mut store = disk.open_store(&options()).unwrap();
+    for (done, call) in calls.iter().enumerate() {
+        if disk.power_is_lost() {
+            return done.saturating_sub(1);
         }
-        acknowledged = [(commit + 1) * BATCH; 3];
+        store = call.on_redb(disk, store);
     }
-    acknowledged
+    calls.len() - usize::from(disk.power_is_lost())
 }
 
-fn streams() -> [StreamId; 3] {
-    ["a", "b/c", "d"].map(stream)
-}
-
-/// G1, G2 and G12 for one power loss.
-fn check_power_loss(sync: u64, seed: u64, options: &RedbOptions) {
-    let media = SimDisk::lose_power_at(sync);
-    let acknowledged = work_until_power_loss(&media, options);
-    let mut chance = chance(seed);
-    let media = media.after_power_loss(|| chance().is_multiple_of(2));
-    let store = open(&media, options)
-        .unwrap_or_else(|error| panic!("sync {sync}, seed {seed}: does not open: {error}"));
-    let heads = streams().map(|stream| store.head(&stream).unwrap().seq.get());
-    assert!(
-        heads
-            .iter()
-            .all(|head| *head == heads[0] && head % BATCH == 0),
-        "sync {sync}, seed {seed}: torn {heads:?}"
-    );
-    for (stream, acknowledged) in streams().iter().zip(acknowledged) {
-        let head = heads[0];
+fn check_crash(step: u64, calls: &[Call], expected: &[BTreeMap<String, String>]) -> bool {
+    let disk = SimDisk::new();
+    let done = work_until(&disk, step, calls);
+    for (way, survives) in survivals(step).into_iter().enumerate() {
+        let disk = disk.crash(survives);
+        let store = disk
+            .open_store(&options())
+            .unwrap_or_else(|error| panic!("step {step}, way {way}: does not open: {error}"));
+        let found = everything(&store);
+        let next = expected.get(done + 1).unwrap_or(&expected[done]);
         assert!(
-            head >= acknowledged,
-            "sync {sync}, seed {seed}: {head} < {acknowledged}"
+            found == expected[done] || found == *next,
+            "step {step}, way {way}, after call {done}: found {found:#?}, expected {:#?}, or {next:#?}",
+            expected[done],
         );
-        assert_eq!(read_all(&store, stream), (1..=head).collect::<Vec<_>>());
-        let mark = store.mark(stream, device(1)).unwrap();
-        assert_eq!(
-            mark.and_then(|mark| mark.device_seq),
-            (head > 0).then(|| number(head))
-        );
-        append(&store, batch(stream, head + 1, head + 2));
-        assert_eq!(read_all(&store, stream), (1..=head + 2).collect::<Vec<_>>());
+        check_use(&disk, store);
     }
+    disk.power_is_lost()
 }
 
-#[test]
-fn g1_g12_what_was_acknowledged_outlives_a_power_loss_at_any_sync() {
-    for sync in 1..60 {
-        for seed in 0..2 {
-            check_power_loss(sync, sync * 100 + seed, &eager());
-        }
-    }
-}
-
-#[test]
-fn g12_the_journal_alone_brings_back_what_the_tables_never_had() {
-    for sync in 1..40 {
-        check_power_loss(sync, sync, &lazy());
-    }
-}
-
-#[test]
-fn g1_an_append_costs_one_sync() {
-    let media = SimDisk::default();
-    let store = open(&media, &lazy()).unwrap();
-    append(&store, batch(&stream("home"), 1, 1));
-    let before = media.syncs();
-    for seq in 2..=11 {
-        append(&store, batch(&stream("home"), seq, seq));
-    }
-    assert_eq!(media.syncs() - before, 10);
-}
-
-#[test]
-fn g1_a_failed_sync_of_the_journal_is_named_and_shows_nothing() {
-    let (media, home) = (SimDisk::default(), stream("home"));
-    let store = open(&media, &lazy()).unwrap();
-    append(&store, batch(&home, 1, 2));
-    media.fail(journal::FILE, Failure::Sync);
-    for _ in 0..2 {
-        let error = store.append(vec![batch(&home, 3, 3)]).unwrap_err();
-        assert!(error.is_failed_sync(), "{error}");
-        assert!(error.to_string().contains(journal::FILE), "{error}");
-        assert_eq!(store.head(&home).unwrap().seq, at(2));
-        assert_eq!(read_all(&store, &home), [1, 2]);
-    }
-}
-
-#[test]
-fn a_full_disk_fails_appends_and_loses_nothing_that_was_acknowledged() {
-    let (media, home) = (SimDisk::default(), stream("home"));
-    let store = open(&media, &lazy()).unwrap();
-    append(&store, batch(&home, 1, 2));
-    media.fail(journal::FILE, Failure::Write);
-    let error = store.append(vec![batch(&home, 3, 500)]).unwrap_err();
-    assert!(matches!(error, StoreError::Io { .. }), "{error}");
-    assert_eq!(read_all(&store, &home), [1, 2]);
-    media.fail("nothing", Failure::Write);
-    // Opened anew in place, once there is room again.
-    let appended = store.append(vec![batch(&home, 3, 3)]).unwrap();
-    let head = store.head(&home).unwrap().seq.get();
-    match &appended[0] {
-        Ok(_) => assert_eq!(head, 3),
-        Err(_) => assert_eq!(head, 500, "the failed append had reached the disk"),
-    }
-    append(&store, batch(&home, head + 1, head + 1));
-    assert_eq!(read_all(&store, &home), (1..=head + 1).collect::<Vec<_>>());
+/// The store goes on from what it found, also after it is closed again.
+fn check_use(disk: &SimDisk, store: RedbStore) {
+    let fresh = stream("fresh");
+    append(&store, batch(&fresh, 1, 2));
+    let before = everything(&store);
     drop(store);
-    let store = open(&media, &lazy()).unwrap();
-    assert_eq!(read_all(&store, &home), (1..=head + 1).collect::<Vec<_>>());
+    let store = disk.open_store(&options()).unwrap();
+    assert_eq!(everything(&store), before);
 }
 
 #[test]
-fn a_failed_append_that_reached_the_disk_is_found_by_whoever_asks_next() {
-    for asks_head in [true, false] {
-        check_a_failed_append_that_reached_the_disk(asks_head);
+fn g1_g2_g12_every_crash_point_leaves_whole_calls() {
+    let calls = workload();
+    let expected = expected(&calls);
+    let mut step = 1;
+    while check_crash(step, &calls, &expected) {
+        step += 1;
     }
-}
-
-fn check_a_failed_append_that_reached_the_disk(asks_head: bool) {
-    let (media, home) = (SimDisk::default(), stream("home"));
-    let store = open(&media, &lazy()).unwrap();
-    append(&store, batch(&home, 1, 2));
-    // The outcome that the journal cannot tell from a failure.
-    {
-        let mut journal = store.journal.lock().unwrap();
-        let prepared = store
-            .prepare(vec![batch(&home, 3, 4)], journal.next())
-            .unwrap();
-        journal.append(&prepared.records).unwrap();
-        journal.forget_last(2);
-    }
-    assert_eq!(read_all(&store, &home), [1, 2]);
-    if asks_head {
-        store.in_doubt.store(true, Ordering::Release);
-        assert_eq!(store.head(&home).unwrap().seq, at(4));
-        assert_eq!(read_all(&store, &home), [1, 2, 3, 4]);
-    }
-    let appended = store.append(vec![batch(&home, 3, 3)]).unwrap();
-    assert_eq!(seqs(&appended[0].as_ref().unwrap_err().tail), [3, 4]);
-    append(&store, batch(&home, 5, 5));
-    assert_eq!(read_all(&store, &home), [1, 2, 3, 4, 5]);
-    drop(store);
-    assert_eq!(
-        read_all(&open(&media, &lazy()).unwrap(), &home),
-        [1, 2, 3, 4, 5]
-    );
+    assert!(step > 300, "only {step} steps");
 }
 
 #[test]
-fn tables_that_refuse_stop_appends_with_their_error() {
-    for (failure, fatal) in [(Failure::Sync, true), (Failure::Write, false)] {
-        let (media, home) = (SimDisk::default(), stream("home"));
-        let store = open(
-            &media,
-            &RedbOptions {
-                lag_events_max: 2,
-                ..eager()
-            },
-        )
-        .unwrap();
-        media.fail(tables::FILE, failure);
-        let mut seq = 0;
-        let error = loop {
-            seq += 1;
-            match store.append(vec![batch(&home, seq, seq)]) {
-                Ok(_) => assert!(seq < 100, "appends go on although the tables refuse"),
-                Err(error) => break error,
-            }
-        };
-        assert_eq!(error.is_failed_sync(), fatal, "{error}");
-        assert!(error.to_string().contains(tables::FILE), "{error}");
-        assert_eq!(read_all(&store, &home), (1..seq).collect::<Vec<_>>());
-        media.fail("nothing", failure);
-        if !fatal {
-            // Tables that take events again are noticed without a restart.
-            let deadline = Instant::now() + Duration::from_secs(20);
-            while store.append(vec![batch(&home, seq, seq)]).is_err() {
-                assert!(Instant::now() < deadline, "the tables stay refused");
-                std::thread::yield_now();
-            }
-            seq += 1;
-        }
-        drop(store);
-        let store = open(&media, &options()).unwrap();
-        assert_eq!(read_all(&store, &home), (1..seq).collect::<Vec<_>>());
+fn the_workload_without_a_crash_is_what_the_store_in_memory_has() {
+    let calls = workload();
+    let expected = expected(&calls);
+    let disk = SimDisk::new();
+    let mut store = disk.open_store(&options()).unwrap();
+    for (call, expected) in calls.iter().zip(&expected[1..]) {
+        store = call.on_redb(&disk, store);
+        assert_eq!(everything(&store), *expected, "{call:?}");
     }
-}
-
-#[test]
-fn g6_reading_a_tail_costs_what_it_returns() {
-    let (media, home) = (SimDisk::default(), stream("home"));
-    let store = open(&media, &eager()).unwrap();
-    let mut head = 0;
-    while head < 20_000 {
-        append(&store, batch(&home, head + 1, head + 1000));
-        append(&store, batch(&stream("other"), head + 1, head + 1000));
-        head += 1000;
-    }
-    drop(store);
-    let store = open(&media, &options()).unwrap();
-    let before = media.bytes_read();
-    let tail = store.read(&home, at(head - 10), ALL).unwrap();
-    assert_eq!(seqs(&tail), (head - 9..=head).collect::<Vec<_>>());
-    let cost = media.bytes_read() - before;
-    assert!(cost < 64 << 10, "{cost} bytes read for ten events");
-    let before = media.bytes_read();
-    assert_eq!(
-        store.read(&home, Seq::ZERO, ALL).unwrap().len() as u64,
-        head
-    );
-    let whole = media.bytes_read() - before;
-    assert!(whole > 1 << 20, "the measurement sees reads: {whole}");
+    assert_eq!(store.head(&stream("home")).unwrap().horizon, Seq::ZERO);
 }

@@ -23,6 +23,9 @@ pub(super) trait Media: fmt::Debug + Send + Sync {
     fn open(&self, name: &str) -> io::Result<Box<dyn StorageBackend>>;
     /// Makes the existence of the files durable.
     fn sync_names(&self) -> Result<(), StoreError>;
+    /// Gives a file another name, in place of what has that.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    fn remove(&self, name: &str) -> io::Result<()>;
     fn path(&self, name: &str) -> PathBuf;
     /// What is free for more of them.
     fn free_bytes(&self) -> Result<u64, StoreError>;
@@ -61,6 +64,14 @@ impl Media for Directory {
             file: self.0.clone(),
             cause: error.to_string(),
         })
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.path(name))
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -10,6 +10,7 @@ use redb::{
     TableError, WriteTransaction,
 };
 
+use super::copy::Target;
 use super::disk::{Disk, Media, SyncWatch};
 use super::turns::Turns;
 use super::{journal, tables};
@@ -75,6 +76,9 @@ impl DbFile {
         settings: Settings,
         migrate: Migrate,
     ) -> Result<DbFile, StoreError> {
+        if !media.exists(name) {
+            create(media, name)?;
+        }
         let file = DbFile {
             db: RwLock::new(Open::Closed),
             refuses: AtomicBool::new(true),
@@ -114,7 +118,7 @@ impl DbFile {
     ) -> Result<T, StoreError> {
         let mut tries = 1;
         loop {
-            let answer = self.try_view(&mut ask);
+            let answer = self.look(&mut ask);
             match answer {
                 Err(StoreError::Io { .. }) if tries < READ_TRIES => self.pause(),
                 answer => return answer,
@@ -123,9 +127,10 @@ impl DbFile {
         }
     }
 
-    fn try_view<T>(
+    /// Asks once, whatever happens: for what takes long or cannot be asked again.
+    pub(super) fn look<T>(
         &self,
-        ask: &mut impl FnMut(&ReadTransaction) -> Result<T, redb::Error>,
+        ask: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
         self.serve_again()?;
         let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
@@ -252,6 +257,13 @@ impl DbFile {
     }
 }
 
+/// Makes a file under another name first: redb cannot open what a crash leaves of the making.
+fn create(media: &dyn Media, name: &str) -> Result<(), StoreError> {
+    let target = Target::create(media, name)?;
+    target.commit(|txn| set_meta(txn, FORMAT, FORMAT_VERSION))?;
+    target.finish()
+}
+
 fn begin_read(db: &Open) -> Result<ReadTransaction, redb::Error> {
     match db {
         Open::Closed => Err(redb::Error::PreviousIo),
@@ -331,7 +343,7 @@ fn opening(file: &std::path::Path, error: DatabaseError) -> StoreError {
     }
 }
 
-fn io(file: &std::path::Path, error: &dyn std::error::Error) -> StoreError {
+pub(super) fn io(file: &std::path::Path, error: &dyn std::error::Error) -> StoreError {
     StoreError::Io {
         file: file.to_owned(),
         cause: error.to_string(),

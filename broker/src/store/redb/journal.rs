@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use redb::{Durability, ReadableTable, TableDefinition, TableError};
+use redb::{Durability, ReadTransaction, ReadableTable, TableDefinition, TableError};
 
-use super::codec::{read_record, write_record};
+use super::codec::{Garbled, read_record, write_record};
 use super::disk::Media;
 use super::file::{DbFile, Settings, meta, set_meta};
 use super::pending::Pending;
@@ -14,7 +14,7 @@ use crate::store::StoreError;
 pub(super) const FILE: &str = "journal.redb";
 
 /// Position to record ([`write_record`]); positions are 1, 2, 3 … over all streams.
-const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
+pub(super) const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
 
 /// Up to here records were removed: the tables had them.
 const TRIMMED_TO: &str = "trimmed_to";
@@ -123,30 +123,12 @@ impl Journal {
 
     /// Up to `limit` records after a position.
     pub(super) fn read(&self, after: u64, limit: usize) -> Result<Vec<Pending>, StoreError> {
-        let records = self.file.view(|txn| {
-            let table = match txn.open_table(RECORDS) {
-                Ok(table) => table,
-                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-                Err(error) => return Err(error.into()),
-            };
-            let mut records = Vec::new();
-            for entry in table.range(after + 1..)?.take(limit) {
-                let (position, record) = entry?;
-                let position = position.value();
-                records.push((position, read_record(position, record.value())));
-            }
-            Ok(records)
-        })?;
-        let read = (after + 1..)
-            .zip(records)
-            .map(|(expected, (position, record))| {
-                if position != expected {
-                    return Err(self.file.damaged(format!("record {expected} is missing")));
-                }
-                let garbled = |_| self.file.damaged(format!("record {position} is garbled"));
-                record.map_err(garbled)
-            });
-        read.collect()
+        let rows = self.file.view(|txn| records_after(txn, after, limit))?;
+        in_order(after, rows).map_err(|what| self.file.damaged(what))
+    }
+
+    pub(super) fn file(&self) -> &Arc<DbFile> {
+        &self.file
     }
 
     pub(super) fn trimmer(&self) -> Trimmer {
@@ -155,6 +137,41 @@ impl Journal {
             holds: Arc::clone(&self.holds),
         }
     }
+}
+
+/// A record as it was found at its position.
+type Row = (u64, Result<Pending, Garbled>);
+
+/// Up to `limit` records after a position.
+pub(super) fn records_after(
+    txn: &ReadTransaction,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<Row>, redb::Error> {
+    let table = match txn.open_table(RECORDS) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut rows = Vec::new();
+    for entry in table.range(after + 1..)?.take(limit) {
+        let (position, record) = entry?;
+        let position = position.value();
+        rows.push((position, read_record(position, record.value())));
+    }
+    Ok(rows)
+}
+
+/// Records without holes; else what is wrong with them.
+pub(super) fn in_order(after: u64, rows: Vec<Row>) -> Result<Vec<Pending>, String> {
+    let expected = after + 1..;
+    let read = expected.zip(rows).map(|(expected, (position, record))| {
+        if position != expected {
+            return Err(format!("record {expected} is missing"));
+        }
+        record.map_err(|_| format!("record {position} is garbled"))
+    });
+    read.collect()
 }
 
 impl Trimmer {

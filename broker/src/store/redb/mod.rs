@@ -11,7 +11,9 @@
 //! this order nothing is missed.
 
 mod applier;
+mod backup;
 mod codec;
+mod copy;
 mod disk;
 mod file;
 mod journal;
@@ -21,10 +23,16 @@ mod tail;
 mod turns;
 
 #[cfg(any(test, feature = "simulation"))]
-pub mod simulated;
+pub(in crate::store) mod simulated;
 
 #[cfg(test)]
+mod backup_tests;
+#[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod failure_tests;
+#[cfg(test)]
+mod migration_tests;
 #[cfg(test)]
 mod tests;
 
@@ -43,6 +51,7 @@ use super::{
     Planted, ReadLimit, Receipt, StoreError, StoredEntry, StreamHead, Watch,
 };
 use applier::Applier;
+pub use backup::{Compacted, Restored};
 use disk::{Directory, Media};
 pub(in crate::store) use file::DbFile;
 use journal::Journal;
@@ -103,6 +112,7 @@ impl RedbStore {
         options: &RedbOptions,
         applier: impl FnOnce(Arc<Tables>, &Journal, &RedbOptions) -> Result<Applier, StoreError>,
     ) -> Result<RedbStore, StoreError> {
+        backup::check_finished(media)?;
         file::check_versions(media)?;
         let journal = Journal::open(media)?;
         // Before the tables: tables without their journal are refused.
@@ -127,7 +137,7 @@ impl RedbStore {
     }
 
     /// The file of the tables, for other modules of the store that keep tables of their own in it. Their changes take turns with
-    /// the applier's, are on disk when they return, and go into backups if `tables::copy` names their tables.
+    /// the applier's, are on disk when they return, and go into backups if `tables::COPIED` names their tables.
     #[allow(dead_code, reason = "sessions are kept there")]
     pub(in crate::store) fn tables_file(&self) -> &DbFile {
         self.tables.file()

@@ -14,8 +14,9 @@ use bytes::Bytes;
 use redb::{ReadTransaction, TableError, WriteTransaction};
 use syncline_protocol::{DeviceId, Epoch, Seq, StreamId};
 
+use super::copy::{CopyError, Target};
 use super::disk::Media;
-use super::file::{DbFile, Settings, meta};
+use super::file::{DbFile, META, Settings, meta};
 use crate::store::piece::Piece;
 use crate::store::{Base, Committed, StoreError, StoredEntry, StreamHead};
 pub(super) use marks::AppliedMark;
@@ -179,6 +180,20 @@ impl Tables {
     }
 }
 
+/// Copies one table of this file.
+type Copy = fn(&Target, &ReadTransaction) -> Result<(), CopyError>;
+
+/// Every table of this file but `meta`: what is not here is in no backup.
+pub(super) const COPIED: [Copy; 7] = [
+    |to, from| to.take(from, STREAMS),
+    |to, from| to.take(from, EVENTS),
+    |to, from| to.take(from, MARKS),
+    |to, from| to.take(from, RECENT),
+    |to, from| to.take(from, BASES),
+    |to, from| to.take(from, ENTRIES),
+    |to, from| to.take(from, NOTES),
+];
+
 /// Makes all tables, so that nobody has to ask whether there are any.
 fn make(txn: &WriteTransaction) -> Result<(), redb::Error> {
     txn.open_table(STREAMS)?;
@@ -188,6 +203,11 @@ fn make(txn: &WriteTransaction) -> Result<(), redb::Error> {
     txn.open_table(BASES)?;
     txn.open_table(ENTRIES)?;
     txn.open_table(NOTES)?;
+    Ok(())
+}
+
+pub(super) fn remove_meta(txn: &WriteTransaction, name: &str) -> Result<(), redb::Error> {
+    txn.open_table(META)?.remove(name)?;
     Ok(())
 }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json, json};
 use syncline_client_core::{
     Answer, Core, DeviceRow, Input, IntentId, Label, OpenOptions, Outcome, Output, Phase, Refusal,
-    Rejected, Row, Status, Stored, Write, WriteId,
+    Rejected, Row, Saw, Status, Stored, Write, WriteId,
 };
+use syncline_protocol::state::Content;
 use syncline_protocol::{
     Clock, DeviceSeq, Event, Intent, Notice, Schema, Seq, Snapshot, StreamId, UnixMillis, Value,
 };
@@ -58,10 +59,14 @@ fn read_device(row: &Json) -> DeviceRow {
 
 fn read_row(mut row: Json) -> Row {
     let id = row.as_object_mut().unwrap().remove("id").unwrap();
+    let saw = row.as_object_mut().unwrap().remove("saw");
+    let overtaken = row.as_object_mut().unwrap().remove("overtaken").is_some();
     let intent = Intent::decode(row.to_string().as_bytes()).unwrap();
     Row {
         id: IntentId::new(number(&id)),
         intent,
+        saw: saw.map(|saw| Saw::from_value(&read_value(&saw)).unwrap()),
+        overtaken,
     }
 }
 
@@ -232,6 +237,12 @@ fn write_device(row: DeviceRow) -> Json {
 fn write_row(row: &Row) -> Json {
     let mut json = write_intent(&row.intent);
     json["id"] = row.id.get().into();
+    if let Some(saw) = row.saw {
+        json["saw"] = serde_json::from_str(&saw.to_value().to_json()).unwrap();
+    }
+    if row.overtaken {
+        json["overtaken"] = true.into();
+    }
     json
 }
 
@@ -252,6 +263,10 @@ fn write_receipt(id: IntentId, outcome: Outcome) -> Json {
             json["outcome"] = "refused".into();
             json["name"] = name.into();
             json["reason"] = reason.into();
+        }
+        Outcome::Superseded(by) => {
+            json["outcome"] = "superseded".into();
+            json["by"] = by.get().into();
         }
     }
     json
@@ -282,6 +297,39 @@ fn write_status(status: &Status) -> Json {
 pub(crate) fn entries(core: &Core, collection: &str) -> Json {
     let entries = core.entries(collection).into_iter();
     entries
-        .map(|(key, value)| (key, serde_json::from_str::<Json>(&value.to_json()).unwrap()))
+        .map(|(key, value)| (key, write_value(&value)))
         .collect()
+}
+
+/// The list that `named` is of, in the same form.
+pub(crate) fn list(core: &Core, named: &Json) -> Json {
+    let items = core.list(text(&named["collection"]), named["list"].as_str());
+    let items: Json = items
+        .into_iter()
+        .map(|(key, value)| json!([key, write_value(&value)]))
+        .collect();
+    let mut list = named.clone();
+    list["items"] = items;
+    list
+}
+
+pub(crate) fn open_values(core: &Core, collection: &str, key: &str) -> Json {
+    let open = core.open_values(collection, key).into_iter();
+    open.map(|open| {
+        let mut json = json!({
+            "device_uuid": open.device.to_string(),
+            "timestamp": open.clock.timestamp.get(),
+            "counter": open.clock.counter,
+        });
+        match &open.content {
+            Content::Live(value) => json["value"] = write_value(value),
+            Content::Removed => json["removed"] = true.into(),
+        }
+        json
+    })
+    .collect()
+}
+
+fn write_value(value: &Value) -> Json {
+    serde_json::from_str(&value.to_json()).unwrap()
 }

@@ -35,6 +35,17 @@ fn row(id: u64) -> Row {
     Row {
         id: IntentId::new(id),
         intent,
+        saw: None,
+        overtaken: false,
+    }
+}
+
+fn saw() -> Saw {
+    Saw::Entry {
+        changed: syncline_protocol::Seq::new(7).unwrap(),
+        device: DeviceId::from_bytes([8; 16]),
+        clock: device().clock,
+        removed: true,
     }
 }
 
@@ -56,9 +67,12 @@ fn store_1_what_was_written_is_there_when_it_is_opened_again() {
     let (store, stored) = FileStore::open(&path, &stream("a")).unwrap();
     assert!(stored.is_none());
     let replica = Snapshot::of(&State::new(schema()), stream("a"), Default::default());
+    let (mut seen, mut overtaken) = (row(3), row(4));
+    seen.saw = Some(saw());
+    (overtaken.saw, overtaken.overtaken) = (Some(Saw::Nothing), true);
     let first = Write {
         device: Some(device()),
-        intents: vec![row(1), row(2)],
+        intents: vec![row(1), row(2), seen.clone(), overtaken.clone()],
         ..write(1)
     };
     let (replica, schema) = (Some(replica), Some(schema()));
@@ -73,7 +87,7 @@ fn store_1_what_was_written_is_there_when_it_is_opened_again() {
     let (_store, stored) = FileStore::open(&path, &stream("a")).unwrap();
     let stored = stored.unwrap();
     assert_eq!(stored.device, device());
-    assert_eq!(stored.intents, [row(2)]);
+    assert_eq!(stored.intents, [row(2), seen, overtaken]);
     assert_eq!(stored.replica, replica);
     assert_eq!(stored.schema.unwrap().hash(), super::tests::schema().hash());
 }
@@ -118,10 +132,37 @@ fn a_newer_format_and_a_damaged_row_are_named() {
         path: path.clone(),
         database,
     };
-    put(&store, "format", b"syncline outbox 2");
+    put(&store, "format", b"syncline outbox 3");
     drop(store);
     assert!(matches!(
         FileStore::open(&path, &stream("a")),
         Err(StoreError::Format(_))
     ));
+}
+
+#[test]
+fn store_5_a_file_of_format_1_is_read_and_becomes_one_of_format_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outbox.redb");
+    let (store, _) = FileStore::open(&path, &stream("a")).unwrap();
+    let first = Write {
+        device: Some(device()),
+        ..write(1)
+    };
+    store.write(&[first]).unwrap();
+    let transaction = store.database.begin_write().unwrap();
+    {
+        let mut rows = transaction.open_table(ROWS).unwrap();
+        rows.insert("format", FORMAT_1).unwrap();
+        let mut intents = transaction.open_table(INTENTS).unwrap();
+        intents
+            .insert(2, row(2).intent.encode().as_slice())
+            .unwrap();
+    }
+    transaction.commit().unwrap();
+    drop(store);
+    for _ in 0..2 {
+        let (_store, stored) = FileStore::open(&path, &stream("a")).unwrap();
+        assert_eq!(stored.unwrap().intents, [row(2)]);
+    }
 }

@@ -1,8 +1,12 @@
 //! Kills the real broker in mid-load, again and again, starts it again on the same data, and counts:
 //! every acknowledged event exactly once, at the seq that was acknowledged, in order, without holes;
 //! nothing that anybody was shown is gone (G1-G4, G12); the state agrees with the events (G5).
+//!
+//! With `--compacting` the history is short, so that the kill comes in the middle of folding, and backups are taken all the time, so that it
+//! comes in the middle of one: a backup is complete and has everything acknowledged before it, or it is not there.
 
 mod audit;
+mod backups;
 mod publisher;
 mod witness;
 
@@ -12,10 +16,11 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
-use syncline_tests::broker::Broker;
+use syncline_tests::broker::{Broker, Setup};
 use syncline_tests::dice::Dice;
 use syncline_tests::wait;
 
+use crate::backups::{Backups, Taking};
 use crate::publisher::{Progress, Publisher};
 use crate::witness::Witness;
 
@@ -31,16 +36,27 @@ struct Options {
     /// How often
     #[arg(long, default_value_t = 20)]
     rounds: u32,
+    /// With a short history, and with backups all the time
+    #[arg(long)]
+    compacting: bool,
     /// Repeats the run that printed this seed, as far as chance goes
     #[arg(long)]
     seed: Option<u64>,
 }
 
+/// Events stay for a second, which is longer than an audit takes to begin.
+const SHORT_HISTORY: &str = "[history]\nmin_age_ms = 1000\nmax_events = 200\ninterval_ms = 20\n";
+
 fn main() -> ExitCode {
     let options = Options::parse();
     let seed = options.seed.unwrap_or_else(seed_of_the_moment);
-    println!("kill9: {} rounds, seed {seed}", options.rounds);
-    match run(options.rounds, seed) {
+    let how = if options.compacting {
+        ", compacting"
+    } else {
+        ""
+    };
+    println!("kill9: {} rounds{how}, seed {seed}", options.rounds);
+    match run(&options, seed) {
         Ok(summary) => {
             println!("kill9: {summary}");
             ExitCode::SUCCESS
@@ -59,15 +75,28 @@ fn seed_of_the_moment() -> u64 {
     since.as_nanos() as u64 & u64::from(u32::MAX)
 }
 
-fn run(rounds: u32, seed: u64) -> Result<String, String> {
+fn run(options: &Options, seed: u64) -> Result<String, String> {
     let mut dice = Dice::new(seed);
-    let mut broker = Broker::start();
+    let setup = match options.compacting {
+        true => Setup::new().config(SHORT_HISTORY),
+        false => Setup::new(),
+    };
+    let mut broker = setup.start();
     let mut publishers: Vec<Publisher> = (0..PUBLISHERS)
-        .map(|index| Publisher::new(STREAMS[index % STREAMS.len()], Dice::new(dice.next_u64())))
+        .map(|index| {
+            let dice = Dice::new(dice.next_u64());
+            Publisher::new(STREAMS[index % STREAMS.len()], !options.compacting, dice)
+        })
         .collect();
-    for round in 1..=rounds {
+    let mut backups = options.compacting.then(Backups::default);
+    for round in 1..=options.rounds {
         let load = Duration::from_millis(dice.below(LOAD_MS_MAX));
+        let before = highest_acked(&publishers);
+        let taking = backups.as_ref().map(|_| Taking::start(&broker));
         let shown = load_and_kill(&mut broker, &mut publishers, load)?;
+        if let (Some(backups), Some(taking)) = (&mut backups, taking) {
+            backups.check(taking.end()?, broker.data(), &before)?;
+        }
         broker.start_again();
         let events = audit_all(broker.mqtt(), &publishers, &shown)?;
         let (acked, open) = totals(&publishers);
@@ -76,7 +105,26 @@ fn run(rounds: u32, seed: u64) -> Result<String, String> {
             load.as_millis()
         );
     }
-    finish(&broker, publishers)
+    let summary = finish(&broker, publishers)?;
+    Ok(match backups {
+        None => summary,
+        Some(backups) => format!("{summary}; {backups}"),
+    })
+}
+
+/// Per stream, before a round.
+fn highest_acked(publishers: &[Publisher]) -> Vec<(&'static str, u64)> {
+    let highest = |stream| {
+        let authors = publishers.iter().filter(|author| author.stream == stream);
+        authors
+            .flat_map(|author| author.acked.values())
+            .max()
+            .copied()
+    };
+    STREAMS
+        .iter()
+        .map(|stream| (*stream, highest(*stream).unwrap_or(0)))
+        .collect()
 }
 
 /// Everything open is sent again and acknowledged; then the last count.

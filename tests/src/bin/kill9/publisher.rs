@@ -1,16 +1,20 @@
 //! A device that publishes without pause, keeps what is not acknowledged, and sends it again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde_json::json;
 use syncline_tests::dice::Dice;
 use syncline_tests::star::Star;
 use syncline_tests::wire::{Connect, Packet, Version, Wire, is_closed};
 
 const WINDOW: usize = 8;
 const ALBUMS: u64 = 20;
+
+/// One event in so many is a play.
+const PLAYS: u64 = 4;
 
 /// The clocks of the devices are wrong by up to this much, so that winners depend on the rules.
 const CLOCK_SPREAD_MS: u64 = 60_000;
@@ -41,12 +45,16 @@ pub(crate) struct Publisher {
     /// `device_seq` to seq, as acknowledged.
     pub(crate) acked: BTreeMap<u64, u64>,
     pub(crate) repeats: u64,
+    /// The `device_seq` of those that are plays; the track is the device's own, so its count is theirs.
+    pub(crate) plays: BTreeSet<u64>,
+    /// What was seen is named, so that concurrent events occur; a horizon that moves would overtake them.
+    names_base: bool,
     pending: VecDeque<u64>,
     dice: Dice,
 }
 
 impl Publisher {
-    pub(crate) fn new(stream: &'static str, mut dice: Dice) -> Self {
+    pub(crate) fn new(stream: &'static str, names_base: bool, mut dice: Dice) -> Self {
         let device = dice.uuid();
         let (sent, acked, pending) = (Vec::new(), BTreeMap::new(), VecDeque::new());
         Self {
@@ -55,6 +63,8 @@ impl Publisher {
             sent,
             acked,
             repeats: 0,
+            plays: BTreeSet::new(),
+            names_base,
             pending,
             dice,
         }
@@ -93,21 +103,29 @@ impl Publisher {
 
     fn compose(&mut self) {
         let device_seq = self.sent.len() as u64 + 1;
-        let album = format!("album-{:02}", self.dice.below(ALBUMS));
-        let star = if self.dice.below(3) > 0 {
-            Star::album(&album)
-        } else {
-            Star::no_album(&album)
-        };
-        let star = star.from_device(&self.device, device_seq);
+        let event = self.event(device_seq).from_device(&self.device, device_seq);
         let clock = CLOCK_BASE_MS + self.dice.below(CLOCK_SPREAD_MS);
+        let event = event.at(clock, self.dice.below(3));
         let known = self.acked.values().next_back().copied().unwrap_or(0);
         let base_seq = self.dice.below(known + 1);
-        let star = star
-            .at(clock, self.dice.below(3))
-            .with("base_seq", base_seq.into());
-        self.sent.push(star.json());
+        let event = match self.names_base {
+            true => event.with("base_seq", base_seq.into()),
+            false => event,
+        };
+        self.sent.push(event.json());
         self.pending.push_back(device_seq);
+    }
+
+    fn event(&mut self, device_seq: u64) -> Star {
+        if self.dice.below(PLAYS) == 0 {
+            self.plays.insert(device_seq);
+            return Star::of("play_track", json!({ "track_id": self.device }));
+        }
+        let album = format!("album-{:02}", self.dice.below(ALBUMS));
+        match self.dice.below(3) {
+            0 => Star::no_album(&album),
+            _ => Star::album(&album),
+        }
     }
 
     fn take(&mut self, answer: &Answered) -> Result<(), String> {

@@ -1,0 +1,174 @@
+//! Who answers, and what can be asked.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use syncline_protocol::{Schema, SyncId, UnixMillis};
+
+use super::export::ExportRequest;
+use super::state::StateRequest;
+use super::verify::VerifyRequest;
+use super::{HistoryError, LogRequest, export, log, state, verify};
+use crate::compactor::States;
+use crate::store::{Erased, EventStore};
+
+/// What can be asked of a store.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Request {
+    /// Events.
+    Log(LogRequest),
+    /// The state of a stream as of a place.
+    State(StateRequest),
+    /// Streams as a file of lines.
+    Export(ExportRequest),
+    /// Whether everything adds up.
+    Verify(VerifyRequest),
+    /// A copy of everything.
+    Backup(BackupRequest),
+    /// Forgets a group.
+    Erase(EraseRequest),
+}
+
+impl Request {
+    /// The command's name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Log(_) => "log",
+            Self::State(_) => "state",
+            Self::Export(_) => "export",
+            Self::Verify(_) => "verify",
+            Self::Backup(_) => "backup",
+            Self::Erase(_) => "erase",
+        }
+    }
+}
+
+/// Where the copy goes.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupRequest {
+    /// The file to write; it must not exist yet. Make a data directory of it with `syncline restore`.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// Whom to forget.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EraseRequest {
+    /// The sync group: all its channels, events, states, marks and cursors go.
+    #[arg(long = "sync", value_name = "SYNC_ID")]
+    pub sync_id: String,
+    /// Without this, it only says what would go.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// Writes a copy of everything into a file that does not exist.
+pub type BackUp = Box<dyn Fn(&Path) -> Result<(), String> + Send + Sync>;
+
+/// Forgets a group.
+pub type Erase = Box<dyn Fn(&SyncId) -> Result<Erased, String> + Send + Sync>;
+
+/// What is done to a store, rather than read from it. A running broker does it in order with its events.
+pub struct Deeds {
+    /// For `backup`.
+    pub backup: BackUp,
+    /// For `erase`.
+    pub erase: Erase,
+    /// The wall clock.
+    pub now: Box<dyn Fn() -> UnixMillis + Send + Sync>,
+}
+
+/// Answers requests about one store.
+pub struct Desk {
+    store: Arc<dyn EventStore>,
+    states: Arc<States>,
+    schema: Arc<Schema>,
+    deeds: Deeds,
+}
+
+impl Desk {
+    /// At a store whose states are read by `schema`.
+    pub fn new(
+        store: Arc<dyn EventStore>,
+        states: Arc<States>,
+        schema: Arc<Schema>,
+        deeds: Deeds,
+    ) -> Self {
+        Self {
+            store,
+            states,
+            schema,
+            deeds,
+        }
+    }
+
+    /// Writes the answer. What was written before an error stands.
+    pub fn answer(&self, request: &Request, out: &mut dyn Write) -> Result<(), HistoryError> {
+        let (store, states) = (&*self.store, &*self.states);
+        match request {
+            Request::Log(request) => log::log(store, request, out),
+            Request::State(request) => state::state(store, states, request, out),
+            Request::Export(request) => {
+                let now = (self.deeds.now)();
+                export::export(store, &self.schema, now, request, out)
+            }
+            Request::Verify(request) => verify::verify(store, states, &self.schema, request, out),
+            Request::Backup(request) => self.backup(request, out),
+            Request::Erase(request) => self.erase(request, out),
+        }?;
+        out.flush()?;
+        Ok(())
+    }
+
+    fn backup(&self, request: &BackupRequest, out: &mut dyn Write) -> Result<(), HistoryError> {
+        (self.deeds.backup)(&request.file).map_err(HistoryError::Request)?;
+        writeln!(out, "written to {}", request.file.display())?;
+        Ok(())
+    }
+
+    fn erase(&self, request: &EraseRequest, out: &mut dyn Write) -> Result<(), HistoryError> {
+        let bad = |error| HistoryError::Request(format!("{:?}: {error}", request.sync_id));
+        let sync_id: SyncId = request
+            .sync_id
+            .parse()
+            .map_err(|error: syncline_protocol::ids::IdError| bad(error.to_string()))?;
+        if request.yes {
+            let Erased {
+                streams, events, ..
+            } = (self.deeds.erase)(&sync_id).map_err(HistoryError::Request)?;
+            writeln!(
+                out,
+                "erased {sync_id}: {streams} streams, {events} kept events"
+            )?;
+            writeln!(
+                out,
+                "the freed pages are used again; `syncline compact` removes them from the files"
+            )?;
+            return Ok(());
+        }
+        let mut streams = 0;
+        super::each_stream(store_of(self), None, |stream, head| {
+            if stream.sync_id == sync_id {
+                streams += 1;
+                let name = super::StreamName(stream.clone());
+                writeln!(out, "would erase {name}: {} events", head.seq)?;
+            }
+            Ok(())
+        })?;
+        writeln!(
+            out,
+            "{streams} streams; nothing was erased, add --yes to do it"
+        )?;
+        Ok(())
+    }
+}
+
+fn store_of(desk: &Desk) -> &dyn EventStore {
+    &*desk.store
+}
