@@ -234,6 +234,17 @@ impl Wire {
     /// # Errors
     /// When the connection ends or no answer comes.
     pub fn subscribe_all(&mut self, filters: &[(&str, u8)]) -> io::Result<Vec<u8>> {
+        Ok(self.subscribe_told(filters)?.0)
+    }
+
+    /// The same, and the reason string of the SUBACK, if it has one.
+    ///
+    /// # Errors
+    /// When the connection ends or no answer comes.
+    pub fn subscribe_told(
+        &mut self,
+        filters: &[(&str, u8)],
+    ) -> io::Result<(Vec<u8>, Option<String>)> {
         let id = self.new_id();
         let mut body = self.head(id);
         for (filter, options) in filters {
@@ -242,7 +253,9 @@ impl Wire {
         }
         self.send_bytes(&frame(0x82, &body))?;
         match self.wait_for(|p| matches!(p, Packet::SubAck { id: a, .. } if *a == id))? {
-            Packet::SubAck { codes, .. } if codes.len() == filters.len() => Ok(codes),
+            Packet::SubAck {
+                codes, properties, ..
+            } if codes.len() == filters.len() => Ok((codes, properties.reason)),
             other => Err(invalid(format!("{other:?} does not answer {filters:?}"))),
         }
     }

@@ -110,7 +110,7 @@ impl Held {
         size_of::<Held>() + state + self.recent.bytes() + full.unwrap_or(0)
     }
 
-    /// At the head that it was brought to.
+    /// At the seq that it was brought to; `head` is the stream's.
     pub(super) fn snapshot(
         &mut self,
         stream: &StreamId,
@@ -123,7 +123,7 @@ impl Held {
         };
         match less {
             Some(less) => Arc::new(EncodedSnapshot::new(less)),
-            None => self.full(stream),
+            None => self.full(stream, head.seq),
         }
     }
 
@@ -179,13 +179,13 @@ impl Held {
         })
     }
 
-    fn full(&mut self, stream: &StreamId) -> Arc<EncodedSnapshot> {
+    fn full(&mut self, stream: &StreamId, head: Seq) -> Arc<EncodedSnapshot> {
         let at = (self.state.seq(), self.state.epoch());
         let known = self.full.take();
         let current = known.filter(|full| (full.snapshot().seq, full.snapshot().epoch) == at);
         let full = current.unwrap_or_else(|| {
             let full = Snapshot::of(&self.state, stream.clone(), Seq::ZERO);
-            Arc::new(EncodedSnapshot::new(full))
+            Arc::new(EncodedSnapshot::new(Snapshot { head, ..full }))
         });
         self.full = Some(Arc::clone(&full));
         full

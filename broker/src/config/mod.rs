@@ -202,6 +202,8 @@ impl Raw {
             tail_events_max: limits.tail_events_max,
             tail_bytes_max: limits.tail_bytes_max,
             state_bytes_per_s: limits.state_bytes_per_s,
+            state_part_bytes: limits.state_part_bytes,
+            active_streams_max: self.sequencer.active_streams_max,
             presence_retention: Duration::from_millis(self.presence.retention_ms),
         }
     }

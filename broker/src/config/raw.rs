@@ -114,6 +114,7 @@ pub(super) struct Limits {
     pub(super) tail_events_max: usize,
     pub(super) tail_bytes_max: usize,
     pub(super) state_bytes_per_s: u64,
+    pub(super) state_part_bytes: usize,
     pub(super) state_cache_bytes_max: usize,
 }
 

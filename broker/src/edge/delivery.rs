@@ -5,11 +5,14 @@
 //! - What the mailbox held goes to [`Delivery::advance`], [`Delivery::changed_topic`] and [`Delivery::report`] before any
 //!   subscription is begun or scanned with heads that were taken after it.
 //! - [`Delivery::next_message`] until it has none; then [`Delivery::need`]. A need is answered with the method that it
-//!   names before another is told; [`Delivery::failed`] if it cannot be.
+//!   names before another is told; whoever cannot answer it ends the connection.
 //! - A slow client costs a cursor per stream: nothing is asked for while messages wait.
 
+mod asking;
 mod cursors;
 mod needs;
+mod parts;
+mod scans;
 mod states;
 mod subscriptions;
 
@@ -18,38 +21,52 @@ mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytes::Bytes;
 use syncline_protocol::planted::{Planted, planted};
 use syncline_protocol::{Filter, Seq, Start, StreamId, Topic};
 
 use super::ephemeral::Ephemeral;
 use super::hub::Advances;
 use super::mailbox::{Advance, REPORTS_MAX};
-use super::session::{Retained, Tag, Verdict, Wanted};
+use super::session::{Retained, Verdict, Wanted};
 use crate::store::Committed;
-use cursors::{Cursor, Cursors, Place};
-use needs::{Purpose, Scan, Waiting};
+use asking::Turn;
+use cursors::{Cursor, Cursors, Place, named};
+use needs::{Purpose, Waiting};
+use parts::{state_copies, state_topic};
+use scans::{Scan, Scans};
 use states::States;
 use subscriptions::{Sub, Subscriptions, copies};
 
 pub(crate) use cursors::Hole;
-pub(crate) use needs::{Ground, Need, Rendered, SCAN_PAGE, Scanned, Want};
+pub(crate) use needs::{Form, Ground, Need, SCAN_PAGE, Scanned, Want};
+pub(crate) use parts::{Parts, Rendered};
 pub(crate) use subscriptions::Outgoing;
 
-/// How long a live state may wait behind events.
-const STATE_WAIT_MAX: Duration = Duration::from_millis(100);
+/// The limits of a delivery.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DeliveryOptions {
+    /// Subscriptions at most.
+    pub(crate) subscriptions_max: usize,
+    /// Paces live states (SNAP-5).
+    pub(crate) state_bytes_per_s: u64,
+    /// The largest part of a state (SNAP-8).
+    pub(crate) state_part_bytes: usize,
+}
 
 /// The delivery of one connection.
 #[derive(Debug)]
 pub(crate) struct Delivery {
+    options: DeliveryOptions,
+    /// The client's Maximum Packet Size.
+    packet_bytes_max: usize,
     subs: Subscriptions,
-    subscriptions_max: usize,
     cursors: Cursors,
     states: States,
+    /// States that a SUBSCRIBE asked for.
     snapshots: VecDeque<(Arc<StreamId>, Purpose)>,
-    scans: VecDeque<Scan>,
+    scans: Scans,
     /// Topics that changed.
     topics: BTreeSet<Arc<str>>,
     /// Retained topics that a SUBSCRIBE asked for.
@@ -57,24 +74,33 @@ pub(crate) struct Delivery {
     reports: VecDeque<Arc<Ephemeral>>,
     outgoing: VecDeque<Outgoing>,
     waiting: Option<Waiting>,
+    /// What was asked for first the last time.
+    turn: Turn,
 }
 
 impl Delivery {
-    /// Nothing is subscribed. `state_bytes_per_s` paces SNAP-5.
-    pub(crate) fn new(subscriptions_max: usize, state_bytes_per_s: u64) -> Self {
+    /// Nothing is subscribed.
+    pub(crate) fn new(options: DeliveryOptions) -> Self {
         Self {
+            options,
+            packet_bytes_max: usize::MAX,
             subs: Subscriptions::default(),
-            subscriptions_max,
             cursors: Cursors::default(),
-            states: States::new(state_bytes_per_s),
+            states: States::new(options.state_bytes_per_s),
             snapshots: VecDeque::new(),
-            scans: VecDeque::new(),
+            scans: Scans::default(),
             topics: BTreeSet::new(),
             greetings: VecDeque::new(),
             reports: VecDeque::new(),
             outgoing: VecDeque::new(),
             waiting: None,
+            turn: Turn::Live,
         }
+    }
+
+    /// The client takes no larger packets. Before anything is subscribed.
+    pub(crate) fn limit_packets(&mut self, packet_bytes_max: usize) {
+        self.packet_bytes_max = packet_bytes_max;
     }
 
     /// The base filters.
@@ -84,11 +110,17 @@ impl Delivery {
 
     /// Whether a subscription with this base filter may be begun.
     pub(crate) fn takes(&self, filter: &Filter) -> bool {
-        self.subs.contains(filter) || self.subs.len() < self.subscriptions_max
+        self.subs.contains(filter) || self.subs.len() < self.options.subscriptions_max
     }
 
     /// Begins a subscription, in place of the one with the same base filter (VIEW-5).
     pub(crate) fn subscribe(&mut self, wanted: &Wanted, ground: &Ground) -> Verdict {
+        if let Start::At(seq) = wanted.subscription.start
+            && !(ground.horizon <= seq && seq <= ground.head)
+        {
+            let (from, to) = (ground.horizon, ground.head);
+            return Verdict::NotKept { from, to };
+        }
         let new = !self.unsubscribe(&wanted.subscription.filter);
         let sub = self.subs.add(wanted);
         let retained = match wanted.retained {
@@ -101,16 +133,18 @@ impl Delivery {
             self.greetings
                 .extend(ground.topics.iter().cloned().map(greeting));
         }
-        match sub.filter.exact() {
-            Some(Topic::Events(stream)) => {
-                self.begin(&Arc::new(stream), &sub, wanted.subscription.start, ground);
+        match (sub.filter.exact(), wanted.subscription.start) {
+            (Some(Topic::Events(stream)), start) => {
+                self.begin(&Arc::new(stream), &sub, start, ground);
             }
-            Some(Topic::State(stream)) if retained => {
-                self.snapshots
-                    .push_back((Arc::new(stream), Purpose::Retained(sub)));
+            (Some(Topic::State(stream)), Start::At(seq)) => {
+                self.ask(&Arc::new(stream), Purpose::Once(sub, seq));
             }
-            Some(_) => {}
-            None => self.begin_wild(&sub, wanted.subscription.start, retained),
+            (Some(Topic::State(stream)), _) if retained => {
+                self.ask(&Arc::new(stream), Purpose::Retained(sub));
+            }
+            (Some(_), _) => {}
+            (None, start) => self.begin_wild(&sub, start, retained),
         }
         Verdict::Granted {
             at_least_once: wanted.at_least_once,
@@ -127,7 +161,7 @@ impl Delivery {
         self.states.remove(sub.id);
         self.snapshots
             .retain(|(_, purpose)| purpose.sub().is_none_or(others));
-        self.scans.retain(|scan| others(&scan.sub));
+        self.scans.remove(sub.id);
         self.greetings.retain(|(_, of)| others(of));
         self.outgoing.retain_mut(|message| message.survives(sub.id));
         true
@@ -180,37 +214,28 @@ impl Delivery {
         }
     }
 
-    /// What is needed next; `None` while a need is open or messages wait.
-    pub(crate) fn need(&mut self, now: Instant) -> Option<Need> {
-        if self.is_held() {
-            return None;
-        }
-        let overdue = now.checked_sub(STATE_WAIT_MAX).unwrap_or(now);
-        let (need, waiting) = self
-            .topic_need()
-            .or_else(|| self.asked_need())
-            .or_else(|| self.live_need(overdue))
-            .or_else(|| self.streams_need())
-            .or_else(|| self.events_need())
-            .or_else(|| self.live_need(now))?;
-        self.waiting = Some(waiting);
-        Some(need)
-    }
-
-    /// When to ask [`Delivery::need`] again at the latest. While it has no ear for time, something else comes first.
-    pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        self.states.next_timeout().filter(|_| !self.is_held())
-    }
-
-    /// A need is open or messages wait.
-    fn is_held(&self) -> bool {
-        self.waiting.is_some() || !self.outgoing.is_empty() || self.cursors.has_page()
+    /// The scan's need that is open, to tell it once more: its answer was of no use.
+    pub(crate) fn open_scan(&self) -> Option<Need> {
+        matches!(self.waiting, Some(Waiting::Streams(_))).then(|| Need::Streams {
+            after: self.scans.front().and_then(|scan| scan.after.clone()),
+        })
     }
 
     /// Events as they were needed.
     pub(crate) fn events(&mut self, events: Vec<Committed>) -> Result<(), Hole> {
         match self.waiting.take() {
             Some(Waiting::Events { stream, after }) => self.cursors.read(stream, after, events),
+            other => self.misplaced(other),
+        }
+    }
+
+    /// The events that were needed are gone: what is left begins after `kept_after` (VIEW-9).
+    pub(crate) fn overtaken(&mut self, kept_after: Seq) -> Result<(), Hole> {
+        match self.waiting.take() {
+            Some(Waiting::Events { stream, after }) => {
+                self.cursors.overtaken(&stream, after, kept_after);
+                Ok(())
+            }
             other => self.misplaced(other),
         }
     }
@@ -230,10 +255,20 @@ impl Delivery {
             return Ok(());
         };
         match purpose {
-            Purpose::Opening(sub, ..) => self.opened(&stream, sub, &rendered),
+            Purpose::Opening(sub, ..) | Purpose::Horizon(sub) => {
+                let (seq, epoch) = (rendered.seq, rendered.epoch);
+                self.cursors.open(&stream, sub.id, seq, epoch);
+                self.send_state(&stream, &[sub], true, true, &rendered);
+            }
+            Purpose::Once(sub, _) => self.send_state(&stream, &[sub], true, false, &rendered),
+            Purpose::Bridge(subs) => {
+                let (seq, epoch) = (rendered.seq, rendered.epoch);
+                let subs = self.cursors.cross(&stream, &subs, seq, epoch);
+                self.send_state(&stream, &subs, false, true, &rendered);
+            }
             Purpose::Retained(sub) => self.state(now, &stream, vec![sub], true, &rendered),
-            Purpose::Live => {
-                let subs = self.subs.matching(&state_topic(&stream));
+            Purpose::Live(mut subs) => {
+                subs.retain(|sub| self.subs.holds(sub));
                 self.state(now, &stream, subs, false, &rendered);
             }
         }
@@ -253,19 +288,15 @@ impl Delivery {
             _ => None,
         };
         // It may have been unsubscribed meanwhile.
-        let Some(mut scan) = self.scans.pop_front_if(|scan| Some(scan.sub.id) == of) else {
+        let Some(mut scan) = self.scans.take_front(of) else {
             return self.advance(now, advances);
         };
-        let before = scan.after.clone();
-        if let Some(end) = page.last() {
-            scan.after = Some(StreamId::clone(&end.stream));
-        }
-        for it in page {
+        for it in scan.pass(page, last) {
             let bus = advances.get(&it.stream).map_or(it.bus, |step| step.from);
-            self.scanned(&scan, it, bus, before.as_ref());
+            self.scanned(&scan, &it, bus);
         }
         if !last {
-            self.scans.push_front(scan);
+            self.scans.put_back(scan);
         }
         self.advance(now, advances);
     }
@@ -293,27 +324,40 @@ impl Delivery {
         Err(Hole)
     }
 
+    fn ask(&mut self, stream: &Arc<StreamId>, purpose: Purpose) {
+        self.snapshots.push_back((Arc::clone(stream), purpose));
+    }
+
     fn begin(&mut self, stream: &Arc<StreamId>, sub: &Arc<Sub>, start: Start, ground: &Ground) {
         let (place, replay_to) = match start {
             Start::Now | Start::At(_) => (Place::At(ground.head), Seq::ZERO),
+            Start::Since(seq) if seq < ground.horizon => {
+                self.ask(stream, Purpose::Horizon(Arc::clone(sub)));
+                (Place::Opening, ground.head)
+            }
             Start::Since(seq) => (Place::At(seq.min(ground.head)), ground.head),
             Start::Resume { seq, epoch } => {
-                let purpose = Purpose::Opening(Arc::clone(sub), seq, epoch);
-                self.snapshots.push_back((Arc::clone(stream), purpose));
+                self.ask(stream, Purpose::Opening(Arc::clone(sub), seq, epoch));
                 (Place::Opening, Seq::ZERO)
             }
         };
         let cursor = Cursor {
             sub: Arc::clone(sub),
             place,
+            epoch: named(ground.epoch),
             replay_to,
         };
+        self.begin_cursor(stream, ground.bus, cursor);
+    }
+
+    fn begin_cursor(&mut self, stream: &Arc<StreamId>, bus: Seq, cursor: Cursor) {
+        let (subs, scans, sub) = (&self.subs, &self.scans, cursor.sub.id);
         let others = || {
-            let mut others = followers(&self.subs, &self.scans, stream);
-            others.retain(|it| it.id != sub.id);
+            let mut others = followers(subs, scans, stream);
+            others.retain(|it| it.id != sub);
             others
         };
-        self.cursors.begin(stream, ground.bus, cursor, others);
+        self.cursors.begin(stream, bus, cursor, others);
     }
 
     fn begin_wild(&mut self, sub: &Arc<Sub>, start: Start, retained: bool) {
@@ -323,56 +367,54 @@ impl Delivery {
         }
         let ours = !sub.filter.as_str().starts_with('$') && sub.filter.has_wildcard();
         if ours && (events || retained) {
-            let sub = Arc::clone(sub);
-            self.scans.push_back(Scan {
-                sub,
-                after: None,
-                events,
-                states: retained,
-            });
+            self.scans
+                .push(Scan::new(Arc::clone(sub), events, retained));
         }
     }
 
     fn step(&mut self, now: Instant, stream: &Arc<StreamId>, step: Advance) {
+        if matches!(self.waiting, Some(Waiting::Streams(_))) {
+            self.scans.moved(stream, step.to);
+        }
         let (subs, scans) = (&self.subs, &self.scans);
         self.cursors
             .advance(stream, step, || followers(subs, scans, stream));
-        if !self.subs.matching(&state_topic(stream)).is_empty() {
+        if !self.state_followers(stream).is_empty() {
             self.states.changed(stream, now);
         }
     }
 
-    /// One stream of a scan. `before`: up to where the scan had come earlier.
-    fn scanned(&mut self, scan: &Scan, it: &Scanned, bus: Seq, before: Option<&StreamId>) {
-        debug_assert!(before.is_none_or(|before| *before < *it.stream));
+    /// One stream that a scan has passed.
+    fn scanned(&mut self, scan: &Scan, it: &Scanned, bus: Seq) {
         if scan.states && scan.sub.filter.matches_text(&state_topic(&it.stream)) {
-            let purpose = Purpose::Retained(Arc::clone(&scan.sub));
-            self.snapshots.push_back((Arc::clone(&it.stream), purpose));
+            self.ask(&it.stream, Purpose::Retained(Arc::clone(&scan.sub)));
         }
         let topic = Topic::Events(StreamId::clone(&it.stream));
         if scan.events && scan.sub.filter.matches(&topic) {
-            let sub = Arc::clone(&scan.sub);
-            let cursor = Cursor {
-                sub,
-                place: Place::At(Seq::ZERO),
-                replay_to: it.head,
+            let ground = Ground {
+                head: it.head,
+                horizon: it.horizon,
+                epoch: it.epoch,
+                bus,
+                topics: Vec::new(),
             };
-            let others = || {
-                let mut others = followers(&self.subs, &self.scans, &it.stream);
-                others.retain(|sub| sub.id != scan.sub.id);
-                others
-            };
-            self.cursors.begin(&it.stream, bus, cursor, others);
+            self.begin(&it.stream, &scan.sub, Start::Since(Seq::ZERO), &ground);
         }
     }
 
-    fn opened(&mut self, stream: &Arc<StreamId>, sub: Arc<Sub>, rendered: &Rendered) {
-        self.cursors.open(stream, sub.id, rendered.seq);
-        let mut opening = state_copies(stream, &[sub], true, rendered);
-        opening.iter_mut().for_each(|copy| copy.opens = true);
-        self.outgoing.extend(opening);
+    /// Those who get a state when the stream changes: all that match, but those who will be greeted with one anyway.
+    fn state_followers(&self, stream: &Arc<StreamId>) -> Vec<Arc<Sub>> {
+        let mut subs = self.subs.matching(&state_topic(stream));
+        subs.retain(|sub| {
+            let greets = |(of, purpose): &(Arc<StreamId>, Purpose)| {
+                of == stream && matches!(purpose, Purpose::Retained(it) if it.id == sub.id)
+            };
+            !self.scans.will_greet(sub, stream) && !self.snapshots.iter().any(greets)
+        });
+        subs
     }
 
+    /// A state that is coalesced (SNAP-5).
     fn state(
         &mut self,
         now: Instant,
@@ -381,123 +423,27 @@ impl Delivery {
         retain: bool,
         rendered: &Rendered,
     ) {
-        let bytes = [&rendered.msgpack, &rendered.json]
-            .into_iter()
-            .flatten()
-            .map(Bytes::len);
-        let bytes = bytes.max().unwrap_or_default();
-        let lacking = self.states.send(stream, subs, rendered.seq, bytes, now);
-        self.outgoing
-            .extend(state_copies(stream, &lacking, retain, rendered));
+        let lacking = self.states.send(stream, subs, rendered, now);
+        self.send_state(stream, &lacking, retain, true, rendered);
     }
 
-    fn topic_need(&mut self) -> Option<(Need, Waiting)> {
-        let (topic, of) = match self.greetings.pop_front() {
-            Some((topic, sub)) => (topic, Some(sub)),
-            None => {
-                (self.topics.pop_first()?, None)
-            }
-        };
-        Some((
-            Need::Topic(Arc::clone(&topic)),
-            Waiting::Topic { topic, of },
-        ))
-    }
-
-    /// A state that a SUBSCRIBE asked for.
-    fn asked_need(&mut self) -> Option<(Need, Waiting)> {
-        let (stream, purpose) = self.snapshots.pop_front()?;
-        Some(self.snapshot_need(stream, purpose))
-    }
-
-    /// A live state that was due at `by`. Events go first, as long as it is not overdue: they are at hand.
-    fn live_need(&mut self, by: Instant) -> Option<(Need, Waiting)> {
-        let stream = self.states.due(by)?;
-        Some(self.snapshot_need(stream, Purpose::Live))
-    }
-
-    fn snapshot_need(&self, stream: Arc<StreamId>, purpose: Purpose) -> (Need, Waiting) {
-        let encodings = |json: bool| match purpose.sub() {
-            Some(sub) => sub.json == json,
-            None => self
-                .subs
-                .matching(&state_topic(&stream))
-                .iter()
-                .any(|sub| sub.json == json),
-        };
-        let want = match purpose {
-            Purpose::Opening(_, seq, epoch) => Want::Opening { seq, epoch },
-            Purpose::Retained(_) | Purpose::Live => Want::Full,
-        };
-        let (msgpack, json) = (encodings(false), encodings(true));
-        let need = Need::Snapshot {
-            stream: Arc::clone(&stream),
-            want,
-            msgpack,
-            json,
-        };
-        (need, Waiting::Snapshot { stream, purpose })
-    }
-
-    /// A scan goes on when little is left of its last page.
-    fn streams_need(&mut self) -> Option<(Need, Waiting)> {
-        let scan = self
-            .scans
-            .front()
-            .filter(|_| self.cursors.waiting() < SCAN_PAGE)?;
-        Some((
-            Need::Streams {
-                after: scan.after.clone(),
-            },
-            Waiting::Streams(scan.sub.id),
-        ))
-    }
-
-    fn events_need(&mut self) -> Option<(Need, Waiting)> {
-        let (stream, after) = self.cursors.next_read()?;
-        let need = Need::Events {
-            stream: Arc::clone(&stream),
-            after,
-        };
-        Some((need, Waiting::Events { stream, after }))
+    fn send_state(
+        &mut self,
+        stream: &Arc<StreamId>,
+        subs: &[Arc<Sub>],
+        retain: bool,
+        acknowledges: bool,
+        rendered: &Rendered,
+    ) {
+        let copies = state_copies(stream, subs, retain, acknowledges, rendered);
+        self.outgoing.extend(copies);
     }
 }
 
 /// The subscriptions that stand where the bus is in a stream without a track: all that match, but those
 /// whose scan has not come there yet.
-fn followers(subs: &Subscriptions, scans: &VecDeque<Scan>, stream: &StreamId) -> Vec<Arc<Sub>> {
+fn followers(subs: &Subscriptions, scans: &Scans, stream: &StreamId) -> Vec<Arc<Sub>> {
     let mut followers = subs.matching(&Topic::Events(stream.clone()).to_string());
-    followers.retain(|sub| {
-        let ahead = |scan: &Scan| {
-            let passed = scan.after.as_ref().is_some_and(|after| stream <= after);
-            scan.events && scan.sub.id == sub.id && !passed
-        };
-        !scans.iter().any(ahead)
-    });
+    followers.retain(|sub| !scans.will_begin(sub, stream));
     followers
-}
-
-fn state_topic(stream: &StreamId) -> String {
-    Topic::State(stream.clone()).to_string()
-}
-
-fn state_copies(
-    stream: &Arc<StreamId>,
-    subs: &[Arc<Sub>],
-    retain: bool,
-    rendered: &Rendered,
-) -> Vec<Outgoing> {
-    let tag = Tag {
-        stream: Arc::clone(stream),
-        seq: rendered.seq,
-    };
-    let like = Outgoing::on(state_topic(stream).into(), retain, Some(tag));
-    let payload = |json: bool| {
-        if json {
-            rendered.json.clone()
-        } else {
-            rendered.msgpack.clone()
-        }
-    };
-    copies(subs, &like, payload)
 }

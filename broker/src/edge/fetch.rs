@@ -3,14 +3,18 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use syncline_protocol::{DeviceId, Seq, StreamId};
+use bytes::Bytes;
+use syncline_protocol::{DeviceSeq, Epoch, Seq, Snapshot, StreamId};
 
-use super::delivery::{Need, Rendered, SCAN_PAGE, Want};
+use super::delivery::{Form, Need, Parts, Rendered, SCAN_PAGE, Want};
+use super::hub::{Hub, Reading};
+use super::identity::Identity;
 use super::mailbox::Mailbox;
+use super::rollback;
 use super::session::Request;
 use super::shared::Shared;
-use crate::compactor::{self, EncodedSnapshot, States, StatesError};
-use crate::store::{Committed, EventStore, ReadLimit, StoreError};
+use crate::compactor::{self, EncodedSnapshot, StatesError};
+use crate::store::{Committed, ReadLimit, StoreError, StreamHead};
 
 /// Where reads that block are carried out.
 pub(crate) type Reader = Arc<dyn Fn(Box<dyn FnOnce() + Send>) + Send + Sync>;
@@ -25,16 +29,20 @@ pub(crate) const PAGE: ReadLimit = ReadLimit {
 #[derive(Debug)]
 pub(crate) enum Fetched {
     Events(Vec<Committed>),
+    /// The events that were wanted are gone; what is left begins after this.
+    Overtaken(Seq),
     Snapshot(Option<Rendered>),
     Streams {
-        page: Vec<(StreamId, Seq)>,
+        page: Vec<(StreamId, StreamHead)>,
         last: bool,
+        reading: Reading,
     },
     /// Where a SUBSCRIBE begins: per request the head of the stream that it names.
     Heads {
         packet_id: u16,
         requests: Vec<Request>,
-        heads: Vec<Seq>,
+        heads: Vec<StreamHead>,
+        reading: Reading,
     },
     Failed(FetchError),
 }
@@ -68,69 +76,135 @@ pub(crate) fn on_blocking_threads() -> Reader {
 }
 
 /// Reads what a delivery needs. Blocks.
-pub(crate) fn need(shared: &Shared, device: DeviceId, need: Need) -> Result<Fetched, FetchError> {
-    let store = &*shared.store;
+pub(crate) fn need(
+    shared: &Arc<Shared>,
+    identity: &Identity,
+    need: Need,
+) -> Result<Fetched, FetchError> {
     match need {
-        Need::Events { stream, after } => Ok(Fetched::Events(store.read(&stream, after, PAGE)?)),
-        Need::Snapshot {
-            stream,
-            want,
-            msgpack,
-            json,
-        } => {
-            let snapshot = snapshot(store, &shared.states, device, &stream, want)?;
-            let rendered = snapshot.map(|it| Rendered {
-                seq: it.snapshot().seq,
-                msgpack: msgpack.then(|| it.msgpack()),
-                json: json.then(|| it.json()),
-            });
+        Need::Events { stream, after } => match shared.store.read(&stream, after, PAGE) {
+            Ok(events) => Ok(Fetched::Events(events)),
+            Err(StoreError::Folded { kept_after }) => Ok(Fetched::Overtaken(kept_after)),
+            Err(error) => Err(error.into()),
+        },
+        Need::Snapshot { stream, want, form } => {
+            let rendered = match want {
+                Want::Opening { seq, epoch } => {
+                    Some(opening(shared, identity, &stream, (seq, epoch), form)?)
+                }
+                want => plain(shared, &stream, want)?.map(|it| render(&it, form)),
+            };
             Ok(Fetched::Snapshot(rendered))
         }
         Need::Streams { after } => {
-            let page = store.streams(after.as_ref(), SCAN_PAGE)?;
+            let reading = shared.hub.reading();
+            let page = shared.store.streams(after.as_ref(), SCAN_PAGE)?;
+            page.iter()
+                .try_for_each(|(stream, head)| settle(&shared.hub, stream, head, reading))?;
             let last = page.len() < SCAN_PAGE;
-            let page = page
-                .into_iter()
-                .map(|(stream, head)| (stream, head.seq))
-                .collect();
-            Ok(Fetched::Streams { page, last })
+            Ok(Fetched::Streams {
+                page,
+                last,
+                reading,
+            })
         }
         // Answered from memory.
         Need::Topic(_) => Ok(Fetched::Snapshot(None)),
     }
 }
 
-/// Reads the heads of streams, 0 where none is asked for. Blocks.
+/// Reads the heads of streams, empty ones where none is asked for. Blocks.
 pub(crate) fn heads(
-    store: &dyn EventStore,
+    shared: &Shared,
     streams: &[Option<StreamId>],
-) -> Result<Vec<Seq>, StoreError> {
-    let head = |stream: &Option<StreamId>| match stream {
-        Some(stream) => store.head(stream).map(|head| head.seq),
-        None => Ok(Seq::ZERO),
+) -> Result<(Vec<StreamHead>, Reading), FetchError> {
+    let reading = shared.hub.reading();
+    let head = |stream: &Option<StreamId>| {
+        let Some(stream) = stream else {
+            return Ok(StreamHead::EMPTY);
+        };
+        let head = shared.store.head(stream)?;
+        settle(&shared.hub, stream, &head, reading)?;
+        Ok(head)
     };
-    streams.iter().map(head).collect()
+    let heads: Result<_, FetchError> = streams.iter().map(head).collect();
+    Ok((heads?, reading))
 }
 
-/// The mark is read before the state: what is accepted in between is in the state and not yet in the mark, so the
-/// device sends it again and hears that it is a repeat.
-fn snapshot(
-    store: &dyn EventStore,
-    states: &States,
-    device: DeviceId,
+/// Makes the hub able to tell how far the bus has brought a stream.
+fn settle(
+    hub: &Hub,
+    stream: &StreamId,
+    head: &StreamHead,
+    reading: Reading,
+) -> Result<(), FetchError> {
+    if hub.tells(stream, head, reading) {
+        return Ok(());
+    }
+    Ok(hub.settle(stream)?)
+}
+
+/// A state that is the same for everybody.
+fn plain(
+    shared: &Shared,
     stream: &StreamId,
     want: Want,
 ) -> Result<Option<Arc<EncodedSnapshot>>, FetchError> {
-    match want {
-        Want::Full => {
-            let snapshot = states.snapshot(stream, compactor::Want::Full)?;
-            Ok((snapshot.snapshot().seq > Seq::ZERO).then_some(snapshot))
-        }
-        Want::Opening { seq, epoch } => {
-            let mark = store.mark(stream, device)?.and_then(|mark| mark.device_seq);
-            let snapshot = states.snapshot(stream, compactor::Want::Since { seq, epoch })?;
-            Ok(Some(Arc::new(snapshot.opening(mark))))
-        }
+    let states = &shared.states;
+    let snapshot = match want {
+        Want::Horizon => states.horizon_state(stream)?,
+        Want::At(seq) => return Ok(Some(states.at(stream, seq)?)),
+        Want::Full | Want::Opening { .. } => states.snapshot(stream, compactor::Want::Full)?,
+    };
+    // SNAP-6
+    Ok((snapshot.snapshot().seq > Seq::ZERO).then_some(snapshot))
+}
+
+/// What opens VIEW-4. The mark is read before the state: what is accepted in between is in the state and not yet in the
+/// mark, so the device sends it again and hears that it is a repeat.
+fn opening(
+    shared: &Arc<Shared>,
+    identity: &Identity,
+    stream: &StreamId,
+    (seq, epoch): (Seq, Epoch),
+    form: Form,
+) -> Result<Rendered, FetchError> {
+    rollback::look_for(shared, identity, stream, (seq, epoch))?;
+    let mark = shared.store.mark(stream, identity.device)?;
+    let mark = mark.and_then(|mark| mark.device_seq);
+    let snapshot = shared
+        .states
+        .snapshot(stream, compactor::Want::Since { seq, epoch })?;
+    Ok(marked(render(&snapshot, form), snapshot.snapshot(), mark))
+}
+
+/// The encodings that were asked for, in parts that fit.
+fn render(snapshot: &EncodedSnapshot, form: Form) -> Rendered {
+    let bytes_max = form.part_bytes_max;
+    Rendered {
+        seq: snapshot.snapshot().seq,
+        epoch: snapshot.snapshot().epoch,
+        msgpack: form
+            .msgpack
+            .then(|| Parts::new(snapshot.msgpack_parts(bytes_max))),
+        json: form
+            .json
+            .then(|| Parts::new(snapshot.json_parts(bytes_max))),
+    }
+}
+
+/// The same with the mark of the connection's device in every part.
+fn marked(rendered: Rendered, snapshot: &Snapshot, mark: Option<DeviceSeq>) -> Rendered {
+    let msgpack = |part: &Snapshot| Bytes::from(part.encode());
+    let json = |part: &Snapshot| Bytes::from(part.to_json());
+    Rendered {
+        msgpack: rendered
+            .msgpack
+            .map(|parts| parts.with_mark(snapshot, mark, msgpack)),
+        json: rendered
+            .json
+            .map(|parts| parts.with_mark(snapshot, mark, json)),
+        ..rendered
     }
 }
 

@@ -1,26 +1,37 @@
 //! The router's consumer: how far the bus has brought every stream, whom that concerns, and what is not stored.
 //!
 //! Calling contract: [`Hub::hear`] is called on the router's thread, one message at a time. Everything else may be
-//! called from any thread and never blocks for longer than the lock is held, [`Hub::catch_up`] excepted, which reads
-//! the store.
+//! called from any thread and never blocks for longer than the lock is held, [`Hub::catch_up`] and [`Hub::settle`]
+//! excepted, which read the store.
 //!
 //! A connection learns of a stream through its mailbox alone, as `from → to`, so what it knows is always one
 //! consistent step behind or level with the hub. [`Hub::subscribe`] and [`Hub::heads`] hand over the mailbox's steps
-//! together with the head that they lead to.
+//! together with the head that they lead to. The hub knows only the streams by name that moved of late; of others it says
+//! where they are from the head that the caller has read, and of the few of which that does not say it, after
+//! [`Hub::settle`].
+//!
+//! The bus brings events in the order of their positions, but for those of a failed commit that was kept after all.
+
+mod heads;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use syncline_protocol::{Filter, Seq, StreamId, Topic};
 
 use super::ephemeral::Ephemeral;
 use super::index::{Index, PeerId};
-use super::mailbox::{Advance, Mailbox, Summons};
+use super::mailbox::{Advance, Mailbox, Summons, Turn};
 use super::tails::Tails;
 use crate::router::BusMessage;
-use crate::store::{Committed, EventStore, ReadLimit, StoreError};
+use crate::store::{Committed, EventStore, ReadLimit, StoreError, StreamHead};
+use heads::{Heads, Known};
+
+pub(crate) use heads::Reading;
 
 /// Streams in one page of the store's list.
 const STREAMS_PAGE: usize = 256;
@@ -32,13 +43,16 @@ pub(crate) type Advances = BTreeMap<Arc<StreamId>, Advance>;
 pub(crate) struct Hub {
     store: Arc<dyn EventStore>,
     state: Mutex<State>,
-    /// A catch-up is due that the store did not answer.
-    behind: AtomicBool,
+    /// Held while comparing with the store.
+    comparing: Mutex<()>,
 }
 
 struct State {
-    /// How far the bus has brought each stream.
-    heads: HashMap<Arc<StreamId>, Seq>,
+    heads: Heads,
+    /// How often the bus lost something.
+    losses: u64,
+    /// Something that it lost has not been looked up yet.
+    behind: bool,
     tails: Tails,
     index: Index,
     peers: HashMap<PeerId, Arc<Mailbox>>,
@@ -47,31 +61,36 @@ struct State {
 }
 
 impl Hub {
-    /// A hub whose heads are the store's. `tail`: recent events kept in memory at most.
-    pub(crate) fn new(store: Arc<dyn EventStore>, tail: ReadLimit) -> Result<Self, StoreError> {
+    /// A hub for which everything in the store has been brought. `tail`: recent events kept in memory at most;
+    /// `streams_max`: streams known by name, about.
+    pub(crate) fn new(
+        store: Arc<dyn EventStore>,
+        tail: ReadLimit,
+        streams_max: usize,
+    ) -> Result<Self, StoreError> {
         let state = State {
-            heads: HashMap::new(),
+            heads: Heads::new(store.position()?, streams_max),
+            losses: 0,
+            behind: false,
             tails: Tails::new(tail),
             index: Index::default(),
             peers: HashMap::new(),
             next_peer: 0,
             retained: BTreeMap::new(),
         };
-        let hub = Self {
+        Ok(Self {
             store,
             state: Mutex::new(state),
-            behind: AtomicBool::new(false),
-        };
-        hub.compare_with_store()?;
-        Ok(hub)
+            comparing: Mutex::default(),
+        })
     }
 
     /// Takes what the bus brings.
     pub(crate) fn hear(&self, message: BusMessage) {
         match message {
-            BusMessage::Event(event) => self.lock().arrived(event),
+            BusMessage::Event(event) => self.arrived(event),
             BusMessage::Resync => {
-                self.behind.store(true, Ordering::Release);
+                self.lock().lose();
                 self.catch_up();
             }
         }
@@ -79,33 +98,149 @@ impl Hub {
 
     /// Whether [`Hub::catch_up`] is due.
     pub(crate) fn is_behind(&self) -> bool {
-        self.behind.load(Ordering::Acquire)
+        self.lock().behind
     }
 
     /// Treats whatever the store has beyond the known heads as arrived, if that is due. Reads the store.
     pub(crate) fn catch_up(&self) {
-        if !self.behind.swap(false, Ordering::AcqRel) {
-            return;
-        }
-        if let Err(error) = self.compare_with_store() {
-            tracing::warn!(%error, "deliveries may be late: the store did not list its streams");
-            self.behind.store(true, Ordering::Release);
+        let _alone = self
+            .comparing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let losses = {
+                let state = self.lock();
+                if !state.behind {
+                    return;
+                }
+                state.losses
+            };
+            match self.compare_with_store() {
+                Ok(position) => self.lock().compared(position, losses),
+                Err(error) => {
+                    let late = "deliveries may be late: the store did not list its streams";
+                    return tracing::warn!(%error, "{late}");
+                }
+            }
         }
     }
 
-    fn compare_with_store(&self) -> Result<(), StoreError> {
+    /// Makes a stream known of which a head does not say how far the bus has brought it. Reads the store.
+    pub(crate) fn settle(&self, stream: &StreamId) -> Result<(), StoreError> {
+        loop {
+            let (brought, reading) = {
+                let state = self.lock();
+                if state.heads.get(stream).is_some() {
+                    return Ok(());
+                }
+                (state.heads.brought(), state.heads.reading())
+            };
+            let seq = self.store.seq_at(stream, brought)?;
+            let epoch = self.store.head(stream)?.epoch;
+            let mut state = self.lock();
+            // Nothing came of it since, or it would be known or forgotten by now.
+            if state.heads.get(stream).is_none() && state.heads.reading() == reading {
+                let position = brought;
+                state.heads.set(
+                    stream,
+                    Known {
+                        epoch,
+                        seq,
+                        position,
+                    },
+                );
+                return Ok(());
+            }
+        }
+    }
+
+    /// An epoch began in a stream (EPOCH-1): whoever follows it hears so before its first event.
+    pub(crate) fn turn(&self, stream: &StreamId, head: &StreamHead) {
+        let mut state = self.lock();
+        let before = state.heads.get(stream);
+        if before.is_some_and(|known| known.epoch == head.epoch) {
+            return;
+        }
+        let from = before.map_or(head.seq, |known| known.seq);
+        let turn = Turn {
+            at: head.seq,
+            epoch: head.epoch,
+        };
+        let step = Advance {
+            turn: Some(turn),
+            ..Advance::new(from, head.seq.max(from))
+        };
+        let known = Known {
+            epoch: head.epoch,
+            seq: step.to,
+            position: head.position,
+        };
+        state.tell_step(stream, known, step, None);
+    }
+
+    fn arrived(&self, event: Committed) {
+        let mut state = self.lock();
+        let stream = event.stream().clone();
+        let before = match state.heads.get(&stream) {
+            Some(known) => Some(known.seq),
+            None if state.heads.was_compared(event.position()) => return,
+            // What came before it was brought or is brought: the bus keeps the order.
+            None if !state.behind => None,
+            // Or it was lost.
+            None => {
+                let brought = state.heads.brought();
+                drop(state);
+                return self.arrived_behind(event, brought);
+            }
+        };
+        if !state.behind {
+            state.heads.bring(event.position());
+        }
+        let before = before.unwrap_or_else(|| before_of(event.seq()));
+        state.advance(before, event);
+    }
+
+    /// An event of a stream of which something may have been lost.
+    fn arrived_behind(&self, event: Committed, brought: u64) {
+        let before = self.store.seq_at(event.stream(), brought);
+        let mut state = self.lock();
+        let settled = state.heads.get(event.stream()).is_some();
+        match before {
+            _ if settled || !state.behind || state.heads.brought() != brought => {
+                drop(state);
+                self.arrived(event);
+            }
+            Ok(before) => state.advance(before, event),
+            // It is found when the store is compared with once more.
+            Err(_) => state.lose(),
+        }
+    }
+
+    /// Tells of everything that was not told yet. Returns the position up to which that is all.
+    fn compare_with_store(&self) -> Result<u64, StoreError> {
+        let position = self.store.position()?;
+        let brought = self.lock().heads.brought();
         let mut after: Option<StreamId> = None;
         loop {
             let page = self.store.streams(after.as_ref(), STREAMS_PAGE)?;
             let full = page.len() == STREAMS_PAGE;
             after = page.last().map(|(stream, _)| stream.clone());
-            let mut state = self.lock();
-            page.into_iter()
-                .for_each(|(stream, head)| state.advance(stream, head.seq, None));
+            for (stream, head) in page {
+                if head.position > brought {
+                    self.found(&stream, &head, brought)?;
+                }
+            }
             if !full {
-                return Ok(());
+                return Ok(position);
             }
         }
+    }
+
+    /// A stream has moved since `brought`.
+    fn found(&self, stream: &StreamId, head: &StreamHead, brought: u64) -> Result<(), StoreError> {
+        let before = self.store.seq_at(stream, brought)?;
+        self.lock().jump(stream, before, head);
+        Ok(())
     }
 
     /// Takes in a connection.
@@ -132,16 +267,32 @@ impl Hub {
         state.peers.remove(&peer);
     }
 
-    /// Adds a filter. From here on the mailbox hears of what matches. Returns the steps so far, and where they
-    /// lead for the filter's stream, if it names one.
-    pub(crate) fn subscribe(&self, peer: PeerId, filter: &Filter) -> (Advances, Seq) {
+    /// What is read of the store after this can tell where streams are.
+    pub(crate) fn reading(&self) -> Reading {
+        self.lock().heads.reading()
+    }
+
+    /// Whether a head that was read after `reading` says how far the bus has brought its stream.
+    pub(crate) fn tells(&self, stream: &StreamId, head: &StreamHead, reading: Reading) -> bool {
+        self.lock().heads.of(stream, head, reading).is_some()
+    }
+
+    /// Adds filters. From here on the mailbox hears of what matches. Returns the steps so far, and where they lead for
+    /// the streams that come with them, as their heads were read after `reading`. `None`, and nothing is added, if they
+    /// do not say that.
+    pub(crate) fn subscribe(
+        &self,
+        peer: PeerId,
+        filters: &[&Filter],
+        streams: &[(&StreamId, &StreamHead)],
+        reading: Reading,
+    ) -> Option<(Advances, Vec<Seq>)> {
         let mut state = self.lock();
-        state.index.insert(filter, peer);
-        let head = match filter.exact() {
-            Some(Topic::Events(stream) | Topic::State(stream)) => state.head(&stream),
-            _ => Seq::ZERO,
-        };
-        (state.advances(peer), head)
+        let heads = state.places(streams, reading)?;
+        for filter in filters {
+            state.index.insert(filter, peer);
+        }
+        Some((state.advances(peer), heads))
     }
 
     /// Removes a filter.
@@ -149,11 +300,16 @@ impl Hub {
         self.lock().index.remove(filter, peer);
     }
 
-    /// The steps so far, and where they lead for these streams.
-    pub(crate) fn heads(&self, peer: PeerId, streams: &[Arc<StreamId>]) -> (Advances, Vec<Seq>) {
+    /// The steps so far, and where they lead for these streams, as in [`Hub::subscribe`].
+    pub(crate) fn heads(
+        &self,
+        peer: PeerId,
+        streams: &[(&StreamId, &StreamHead)],
+        reading: Reading,
+    ) -> Option<(Advances, Vec<Seq>)> {
         let state = self.lock();
-        let heads = streams.iter().map(|stream| state.head(stream)).collect();
-        (state.advances(peer), heads)
+        let heads = state.places(streams, reading)?;
+        Some((state.advances(peer), heads))
     }
 
     /// Events after `after`, if they are still in memory.
@@ -214,13 +370,21 @@ impl Hub {
 }
 
 impl State {
-    fn arrived(&mut self, event: Committed) {
-        let (stream, seq) = (event.stream().clone(), event.seq());
-        self.advance(stream, seq, Some(event));
+    /// The bus has lost something.
+    fn lose(&mut self) {
+        self.losses += 1;
+        self.behind = true;
     }
 
-    fn head(&self, stream: &StreamId) -> Seq {
-        self.heads.get(stream).copied().unwrap_or_default()
+    /// Everything up to a position was looked up that had been lost when there were `losses`.
+    fn compared(&mut self, position: u64, losses: u64) {
+        self.heads.compare(position);
+        self.behind = self.losses != losses;
+    }
+
+    fn places(&self, streams: &[(&StreamId, &StreamHead)], reading: Reading) -> Option<Vec<Seq>> {
+        let of = |(stream, head): &(&StreamId, &StreamHead)| self.heads.of(stream, head, reading);
+        streams.iter().map(of).collect()
     }
 
     fn advances(&self, peer: PeerId) -> Advances {
@@ -230,18 +394,57 @@ impl State {
             .unwrap_or_default()
     }
 
-    /// Moves a head forward and tells whom it concerns. `event` is the one at the head, if it is at hand.
-    fn advance(&mut self, stream: StreamId, to: Seq, event: Option<Committed>) {
-        let from = self.head(&stream);
-        if to <= from {
-            return;
-        }
-        let stream = match self.heads.get_key_value(&stream) {
-            Some((known, _)) => Arc::clone(known),
-            None => Arc::new(stream),
+    /// The bus has brought an event of a stream that stood at `before`.
+    fn advance(&mut self, before: Seq, event: Committed) {
+        let stream = event.stream().clone();
+        let known = Known {
+            epoch: event.epoch(),
+            seq: event.seq(),
+            position: event.position(),
         };
-        self.heads.insert(Arc::clone(&stream), to);
-        let step = Advance { from, to };
+        if known.seq > before {
+            let step = self.step(&stream, before, known);
+            self.tell_step(&stream, known, step, Some(event));
+        }
+    }
+
+    /// The store has a stream further than `before`, where it stood unless it is known better.
+    fn jump(&mut self, stream: &StreamId, before: Seq, head: &StreamHead) {
+        let known = Known {
+            epoch: head.epoch,
+            seq: head.seq,
+            position: head.position,
+        };
+        let before = self.heads.get(stream).map_or(before, |known| known.seq);
+        let step = self.step(stream, before, known);
+        if known.seq > before || step.turn.is_some() {
+            self.tell_step(stream, known, step, None);
+        }
+    }
+
+    /// From `before` to where a stream is now; perhaps into another epoch.
+    fn step(&self, stream: &StreamId, before: Seq, now: Known) -> Advance {
+        let epoch = self.heads.get(stream).map(|known| known.epoch);
+        let turned = before > Seq::ZERO && epoch.is_some_and(|epoch| epoch != now.epoch);
+        let turn = turned.then_some(Turn {
+            at: before,
+            epoch: now.epoch,
+        });
+        Advance {
+            turn,
+            ..Advance::new(before, now.seq)
+        }
+    }
+
+    /// Tells of a step whom it concerns. `event` is the one at its end, if it is at hand.
+    fn tell_step(
+        &mut self,
+        stream: &StreamId,
+        known: Known,
+        step: Advance,
+        event: Option<Committed>,
+    ) {
+        let stream = self.heads.set(stream, known);
         let events = Topic::Events(StreamId::clone(&stream)).to_string();
         let mut peers = self.matching(&events);
         let followed = !peers.is_empty();
@@ -270,190 +473,6 @@ impl State {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::memory::MemoryStore;
-    use crate::store::{Append, Record};
-    use syncline_protocol::{Clock, DeviceId, Epoch, Event, UnixMillis, Value};
-
-    fn stream(name: &str) -> StreamId {
-        StreamId {
-            sync_id: name.parse().unwrap(),
-            channel: None,
-        }
-    }
-
-    fn event(stream: &StreamId, seq: Seq) -> Event {
-        Event {
-            stream: stream.clone(),
-            epoch: Epoch::new(1),
-            seq,
-            accepted_at: UnixMillis::new(1),
-            event_type: "star".parse().unwrap(),
-            event_data: Value::Nil,
-            device: DeviceId::from_bytes([1; 16]),
-            device_seq: None,
-            clock: Clock::default(),
-            base_seq: Seq::ZERO,
-            extra: BTreeMap::new(),
-        }
-    }
-
-    /// Commits the next event of a stream.
-    fn commit(store: &MemoryStore, stream: &StreamId) -> Committed {
-        let expected_head = store.head(stream).unwrap().seq;
-        let event = event(stream, expected_head.next());
-        let records = vec![Record { event, hash: None }];
-        let epoch = Epoch::new(1);
-        let append = Append::events(stream.clone(), expected_head, epoch, records);
-        store
-            .append(vec![append])
-            .unwrap()
-            .remove(0)
-            .unwrap()
-            .committed
-            .remove(0)
-    }
-
-    struct Rig {
-        store: Arc<MemoryStore>,
-        hub: Hub,
-        mailbox: Arc<Mailbox>,
-        peer: PeerId,
-    }
-
-    fn rig(before: &[&str]) -> Rig {
-        let store = Arc::new(MemoryStore::new(8));
-        before
-            .iter()
-            .for_each(|name| drop(commit(&store, &stream(name))));
-        let tail = ReadLimit {
-            events: 4,
-            bytes: 1 << 20,
-        };
-        let hub = Hub::new(Arc::clone(&store) as Arc<dyn EventStore>, tail).unwrap();
-        let mailbox = Arc::new(Mailbox::default());
-        let peer = hub.join(Arc::clone(&mailbox));
-        Rig {
-            store,
-            hub,
-            mailbox,
-            peer,
-        }
-    }
-
-    fn seq(n: u64) -> Seq {
-        Seq::new(n).unwrap()
-    }
-
-    fn filter(text: &str) -> Filter {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_step_tells_from_where_to_where_and_only_those_it_concerns() {
-        let rig = rig(&["a", "a", "b"]);
-        assert_eq!(
-            rig.hub.subscribe(rig.peer, &filter("sync/a/events")).1,
-            seq(2)
-        );
-        for name in ["a", "a", "b"] {
-            rig.hub
-                .hear(BusMessage::Event(commit(&rig.store, &stream(name))));
-        }
-        let advances = rig.mailbox.take().advances;
-        let expected = Advance {
-            from: seq(2),
-            to: seq(4),
-        };
-        assert_eq!(advances, BTreeMap::from([(Arc::new(stream("a")), expected)]));
-    }
-
-    #[test]
-    fn a_resync_finds_in_the_store_what_the_bus_lost() {
-        let rig = rig(&["a"]);
-        rig.hub.subscribe(rig.peer, &filter("sync/#"));
-        let lost = ["a", "b", "b"].map(|name| commit(&rig.store, &stream(name)));
-        assert!(rig.mailbox.take().advances.is_empty());
-        rig.hub.hear(BusMessage::Resync);
-        let advances = rig.mailbox.take().advances;
-        assert_eq!(
-            advances[&stream("a")],
-            Advance {
-                from: seq(1),
-                to: seq(2)
-            }
-        );
-        assert_eq!(
-            advances[&stream("b")],
-            Advance {
-                from: seq(0),
-                to: seq(2)
-            }
-        );
-        lost.into_iter()
-            .for_each(|event| rig.hub.hear(BusMessage::Event(event)));
-        assert!(
-            rig.mailbox.take().advances.is_empty(),
-            "what is known does not come again"
-        );
-    }
-
-    #[test]
-    fn the_tail_has_no_holes_and_a_budget() {
-        let rig = rig(&[]);
-        rig.hub.subscribe(rig.peer, &filter("sync/a/events"));
-        let hear = |n| {
-            for _ in 0..n {
-                rig.hub
-                    .hear(BusMessage::Event(commit(&rig.store, &stream("a"))));
-            }
-        };
-        let tail = |after| {
-            let limit = ReadLimit {
-                events: 9,
-                bytes: 1 << 20,
-            };
-            let events = rig.hub.tail(&stream("a"), seq(after), limit);
-            events.map(|events| events.iter().map(|it| it.seq().get()).collect::<Vec<_>>())
-        };
-        hear(6);
-        assert_eq!(tail(1), None, "the budget is 4 events");
-        assert_eq!(tail(2), Some(vec![3, 4, 5, 6]));
-        assert_eq!(tail(6), None);
-        drop(commit(&rig.store, &stream("a")));
-        hear(1);
-        assert_eq!(tail(2), None, "7 was lost on the bus");
-        assert_eq!(tail(7), Some(vec![8]));
-    }
-
-    #[test]
-    fn a_peer_that_left_hears_nothing_and_leaves_nothing() {
-        let rig = rig(&[]);
-        let filters = [filter("sync/#"), filter("sync/a/events")];
-        filters
-            .iter()
-            .for_each(|it| drop(rig.hub.subscribe(rig.peer, it)));
-        rig.hub.leave(rig.peer, filters.iter());
-        rig.hub
-            .hear(BusMessage::Event(commit(&rig.store, &stream("a"))));
-        assert!(rig.mailbox.take().advances.is_empty());
-        assert!(rig.hub.lock().index.is_empty() && rig.hub.lock().peers.is_empty());
-    }
-
-    #[test]
-    fn retained_messages_are_found_by_their_filters() {
-        let rig = rig(&[]);
-        let device = DeviceId::from_bytes([1; 16]);
-        let topic = Topic::Presence("a".parse().unwrap(), device);
-        rig.hub.retain(Ephemeral::text(&topic, "here"));
-        rig.hub.retain(Ephemeral::text(&Topic::Schema, "{}"));
-        let count = |text: &str| rig.hub.retained_topics(&filter(text)).len();
-        let counts = ["#", "sync/a/#", "sync/+/presence/+", "sync/b/#", "$SYS/#"].map(count);
-        assert_eq!(counts, [1, 1, 1, 0, 1]);
-        assert_eq!(count(&topic.to_string()), 1);
-        rig.hub.retain(Ephemeral::cleared(topic.to_string().into()));
-        assert_eq!(count("#"), 0);
-    }
+fn before_of(seq: Seq) -> Seq {
+    Seq::new(seq.get().saturating_sub(1)).unwrap_or_default()
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use syncline_protocol::{Seq, StreamId};
+use syncline_protocol::{Epoch, Seq, StreamId};
 use tokio::sync::Notify;
 
 use super::ephemeral::Ephemeral;
@@ -22,6 +22,33 @@ pub(crate) struct Advance {
     pub(crate) from: Seq,
     /// Where it stands.
     pub(crate) to: Seq,
+    /// An epoch began in it (EPOCH-3): whoever stands at or below its beginning cannot go on from there.
+    pub(crate) turn: Option<Turn>,
+}
+
+/// The beginning of an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// The head when it began.
+    pub(crate) at: Seq,
+    pub(crate) epoch: Epoch,
+}
+
+impl Advance {
+    /// A step in one history.
+    pub(crate) fn new(from: Seq, to: Seq) -> Self {
+        Self {
+            from,
+            to,
+            turn: None,
+        }
+    }
+
+    /// Goes on with a later step.
+    pub(crate) fn extend(&mut self, later: Self) {
+        self.to = self.to.max(later.to);
+        self.turn = later.turn.or(self.turn);
+    }
 }
 
 /// Why a connection is to end.
@@ -83,7 +110,7 @@ impl Mailbox {
     pub(crate) fn advance(&self, stream: &Arc<StreamId>, advance: Advance) {
         self.put(|inbox| {
             let entry = inbox.advances.entry(Arc::clone(stream)).or_insert(advance);
-            entry.to = entry.to.max(advance.to);
+            entry.extend(advance);
         });
     }
 

@@ -24,6 +24,7 @@ mod hub;
 
 mod delivery;
 mod fetch;
+mod rollback;
 
 mod shared;
 
@@ -125,7 +126,7 @@ impl Drop for Ticker {
 }
 
 impl Edge {
-    /// Reads the heads of all streams. Blocks.
+    /// Asks the store where it stands. Blocks.
     pub fn prepare(
         options: EdgeOptions,
         store: Arc<dyn EventStore>,
@@ -135,7 +136,8 @@ impl Edge {
             events: options.tail_events_max,
             bytes: options.tail_bytes_max,
         };
-        let hub = Arc::new(Hub::new(Arc::clone(&store), tail)?);
+        let hub = Hub::new(Arc::clone(&store), tail, options.active_streams_max)?;
+        let hub = Arc::new(hub);
         hub.retain(Ephemeral::text(&Topic::Schema, &schema.document()));
         Ok(Prepared {
             options,

@@ -7,9 +7,10 @@ use std::time::Instant;
 use bytes::BytesMut;
 use syncline_protocol::{Filter, Notice, Seq, Start, StreamId, SyncId, Topic, TransientName};
 
-use super::delivery::{Delivery, Ground, Need, Outgoing, Scanned};
+use super::delivery::{Delivery, DeliveryOptions, Ground, Need, Outgoing, Scanned};
 use super::errors;
 use super::fetch::{self, Fetched};
+use super::hub::Reading;
 use super::identity::Identity;
 use super::index::PeerId;
 use super::mailbox::{Inbox, Mailbox, Summons};
@@ -20,6 +21,7 @@ use super::session::{
 use super::shared::Shared;
 use super::submission::Submission;
 use crate::sequencer::{Lane, Outcome};
+use crate::store::StreamHead;
 
 /// Bytes that wait to be written before no more is delivered.
 const OUTPUT_FULL: usize = 64 << 10;
@@ -46,11 +48,15 @@ impl Peer {
         let mailbox = Arc::new(Mailbox::default());
         let options = Arc::clone(&shared.session_options);
         let principal = Arc::clone(&shared.principal);
-        let limits = &shared.options;
+        let limits = DeliveryOptions {
+            subscriptions_max: shared.options.subscriptions_max,
+            state_bytes_per_s: shared.options.state_bytes_per_s,
+            state_part_bytes: shared.options.state_part_bytes,
+        };
         let peer = Self {
             id: shared.hub.join(Arc::clone(&mailbox)),
             session: Session::new(options, principal, fresh_client_id, now),
-            delivery: Delivery::new(limits.subscriptions_max, limits.state_bytes_per_s),
+            delivery: Delivery::new(limits),
             lane: Lane::new(),
             identity: None,
             client_id: None,
@@ -175,6 +181,7 @@ impl Peer {
         self.shared
             .clients
             .enter(client_id.clone(), self.id, self.mailbox());
+        self.delivery.limit_packets(self.session.packet_bytes_max());
         self.client_id = Some(client_id);
         self.identity = Some(identity);
     }
@@ -248,45 +255,71 @@ impl Peer {
     fn subscribe(&mut self, now: Instant, packet_id: u16, requests: Vec<Request>) {
         let streams: Vec<_> = requests.iter().map(stream_with_head).collect();
         if streams.iter().all(Option::is_none) {
-            let heads = vec![Seq::ZERO; requests.len()];
-            return self.begin(now, packet_id, requests, &heads);
+            let heads = vec![StreamHead::EMPTY; requests.len()];
+            let reading = self.shared.hub.reading();
+            return self.begin(now, packet_id, requests, &heads, reading);
         }
-        let store = Arc::clone(&self.shared.store);
+        let shared = Arc::clone(&self.shared);
         fetch::spawn(&self.shared.reader, self.mailbox(), move || {
-            let heads = fetch::heads(&*store, &streams)?;
+            let (heads, reading) = fetch::heads(&shared, &streams)?;
             Ok(Fetched::Heads {
                 packet_id,
                 requests,
                 heads,
+                reading,
             })
         });
     }
 
-    fn begin(&mut self, now: Instant, packet_id: u16, requests: Vec<Request>, heads: &[Seq]) {
-        let begun = requests
-            .into_iter()
-            .zip(heads)
-            .map(|(request, head)| match request {
-                Ok(wanted) => self.begin_one(now, &wanted, *head),
-                Err(verdict) => verdict,
+    /// Begins the subscriptions at the heads that were read after `reading`, or reads them anew.
+    fn begin(
+        &mut self,
+        now: Instant,
+        packet_id: u16,
+        requests: Vec<Request>,
+        heads: &[StreamHead],
+        reading: Reading,
+    ) {
+        let streams: Vec<_> = requests.iter().map(stream_with_head).collect();
+        let named = streams.iter().zip(heads);
+        let named: Vec<_> = named
+            .filter_map(|(stream, head)| Some((stream.as_ref()?, head)))
+            .collect();
+        let filters: Vec<_> = requests.iter().filter_map(lasting_filter).collect();
+        let hub = Arc::clone(&self.shared.hub);
+        let Some((advances, buses)) = hub.subscribe(self.id, &filters, &named, reading) else {
+            return self.subscribe(now, packet_id, requests);
+        };
+        self.delivery.advance(now, &advances);
+        let mut buses = buses.into_iter();
+        let mut verdicts = Vec::with_capacity(requests.len());
+        for ((request, head), stream) in requests.iter().zip(heads).zip(&streams) {
+            let bus = stream.as_ref().and_then(|_| buses.next());
+            verdicts.push(match request {
+                Ok(wanted) => self.begin_one(wanted, head, bus.unwrap_or_default()),
+                Err(verdict) => *verdict,
             });
-        let verdicts: Vec<_> = begun.collect();
+        }
         self.session.subscribed(packet_id, &verdicts);
     }
 
-    fn begin_one(&mut self, now: Instant, wanted: &Wanted, head: Seq) -> Verdict {
+    fn begin_one(&mut self, wanted: &Wanted, head: &StreamHead, bus: Seq) -> Verdict {
         let filter = &wanted.subscription.filter;
         if !self.delivery.takes(filter) {
+            self.shared.hub.unsubscribe(self.id, filter);
             return Verdict::TooMany;
         }
         if let Some(group) = named_group(filter) {
             self.visit(&group);
         }
-        let (advances, bus) = self.shared.hub.subscribe(self.id, filter);
-        self.delivery.advance(now, &advances);
-        let topics = self.shared.hub.retained_topics(filter);
-        self.delivery
-            .subscribe(wanted, &Ground { head, bus, topics })
+        let ground = Ground {
+            head: head.seq,
+            horizon: head.horizon,
+            epoch: head.epoch,
+            bus,
+            topics: self.shared.hub.retained_topics(filter),
+        };
+        self.delivery.subscribe(wanted, &ground)
     }
 
     fn unsubscribe(&mut self, packet_id: u16, filters: &[Option<Filter>]) {
@@ -328,41 +361,63 @@ impl Peer {
             }
             _ => {}
         }
-        let Some(device) = self.identity.as_ref().map(|identity| identity.device) else {
+        let Some(identity) = self.identity.clone() else {
             return;
         };
         let shared = Arc::clone(&self.shared);
         fetch::spawn(&self.shared.reader, self.mailbox(), move || {
-            fetch::need(&shared, device, need)
+            fetch::need(&shared, &identity, need)
         });
     }
 
     fn fetched(&mut self, now: Instant, fetched: Fetched) {
         match fetched {
             Fetched::Events(events) => self.check(|delivery| delivery.events(events)),
+            Fetched::Overtaken(kept_after) => {
+                self.check(|delivery| delivery.overtaken(kept_after));
+            }
             Fetched::Snapshot(snapshot) => self.check(|delivery| delivery.snapshot(now, snapshot)),
-            Fetched::Streams { page, last } => self.scanned(now, &page, last),
+            Fetched::Streams {
+                page,
+                last,
+                reading,
+            } => self.scanned(now, page, last, reading),
             Fetched::Heads {
                 packet_id,
                 requests,
                 heads,
+                reading,
             } => {
-                self.begin(now, packet_id, requests, &heads);
+                self.begin(now, packet_id, requests, &heads, reading);
             }
             Fetched::Failed(error) => self.failed(&error),
         }
     }
 
-    fn scanned(&mut self, now: Instant, page: &[(StreamId, Seq)], last: bool) {
-        let streams: Vec<_> = page
-            .iter()
-            .map(|(stream, _)| Arc::new(stream.clone()))
-            .collect();
-        let (advances, buses) = self.shared.hub.heads(self.id, &streams);
-        let heads = page.iter().map(|(_, head)| *head);
-        let scanned = streams.into_iter().zip(heads).zip(buses);
+    fn scanned(
+        &mut self,
+        now: Instant,
+        page: Vec<(StreamId, StreamHead)>,
+        last: bool,
+        reading: Reading,
+    ) {
+        let named: Vec<_> = page.iter().map(|(stream, head)| (stream, head)).collect();
+        let Some((advances, buses)) = self.shared.hub.heads(self.id, &named, reading) else {
+            // Meanwhile more streams moved than are known by name.
+            if let Some(need) = self.delivery.open_scan() {
+                self.provide(need);
+            }
+            return;
+        };
+        let scanned = page.into_iter().zip(buses);
         let page: Vec<_> = scanned
-            .map(|((stream, head), bus)| Scanned { stream, head, bus })
+            .map(|((stream, head), bus)| Scanned {
+                stream: Arc::new(stream),
+                head: head.seq,
+                horizon: head.horizon,
+                epoch: head.epoch,
+                bus,
+            })
             .collect();
         self.delivery.streams(now, &page, last, &advances);
     }
@@ -385,9 +440,10 @@ impl Peer {
 
     fn send(&mut self, message: &Outgoing) {
         let tag = message.tag.as_ref();
+        let payload = message.payload();
         let sent = self.session.publish(Message {
             topic: &message.topic,
-            payload: &message.payload,
+            payload: &payload,
             at_least_once: message.at_least_once,
             retain: message.retain,
             identifiers: &message.identifiers(),
@@ -396,13 +452,13 @@ impl Peer {
         match (sent, tag) {
             (Ok(()), Some(tag)) if message.at_least_once => self.visit.delivered(tag),
             (Ok(()), _) => {}
-            (Err(NotSent::TooLarge), _) if message.opens => {
-                let bytes = message.payload.len();
+            (Err(NotSent::TooLarge), _) if message.is_state => {
+                let bytes = payload.len();
                 tracing::warn!(
                     peer = self.id.0,
                     topic = &*message.topic,
                     bytes,
-                    "closed: the client's Maximum Packet Size is below the state that opens its subscription"
+                    "closed: the client's Maximum Packet Size is below one entry of a state that it asked for"
                 );
                 self.session.end(EndReason::StateTooLarge { bytes });
             }
@@ -452,13 +508,22 @@ impl Drop for Peer {
     }
 }
 
-/// The stream whose head a subscription begins at or is replayed to.
+/// The stream of which a subscription needs to know where it is.
 fn stream_with_head(request: &Request) -> Option<StreamId> {
     let subscription = &request.as_ref().ok()?.subscription;
     match (subscription.filter.exact(), subscription.start) {
-        (Some(Topic::Events(stream)), Start::Now | Start::Since(_)) => Some(stream),
+        (Some(Topic::Events(stream)), _) | (Some(Topic::State(stream)), Start::At(_)) => {
+            Some(stream)
+        }
         _ => None,
     }
+}
+
+/// The filter of a subscription to which something may come later.
+fn lasting_filter(request: &Request) -> Option<&Filter> {
+    let subscription = &request.as_ref().ok()?.subscription;
+    let once = matches!(subscription.start, Start::At(_));
+    (!once).then_some(&subscription.filter)
 }
 
 /// The group that a filter names without a wildcard.

@@ -34,7 +34,7 @@ use super::identity::{Identity, Principal};
 use super::submission::Submission;
 use crate::sequencer::Outcome;
 
-use action::{suback_code, wanted};
+use action::{suback_code, suback_reason, wanted};
 use answers::{About, Answers, Open};
 use packet::{Publish, Received, Subscribe};
 use timers::{Timer, Timers};
@@ -185,6 +185,11 @@ impl Session {
         self.wire.is_v5()
     }
 
+    /// The largest packet that the client takes.
+    pub(crate) fn packet_bytes_max(&self) -> usize {
+        self.wire.packet_bytes_max()
+    }
+
     /// Ends the session. A session that has ended stays as it is.
     pub(crate) fn end(&mut self, reason: EndReason) {
         if self.ended().is_some() {
@@ -244,7 +249,8 @@ impl Session {
                 .iter()
                 .map(|verdict| suback_code(*verdict))
                 .collect();
-            self.wire.suback(packet_id, &codes);
+            let reason = suback_reason(verdicts);
+            self.wire.suback(packet_id, &codes, reason.as_deref());
         }
     }
 

@@ -44,6 +44,10 @@ pub struct EdgeOptions {
     pub tail_bytes_max: usize,
     /// Paces live `state` (SNAP-5).
     pub state_bytes_per_s: u64,
+    /// The largest part of a state (SNAP-8).
+    pub state_part_bytes: usize,
+    /// Streams that are known by name because they moved of late, about.
+    pub active_streams_max: usize,
     /// How long a device that left is remembered (PRESENCE-3).
     pub presence_retention: Duration,
 }

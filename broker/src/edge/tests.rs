@@ -45,6 +45,8 @@ fn edge_options() -> EdgeOptions {
         tail_events_max: 64,
         tail_bytes_max: 1 << 20,
         state_bytes_per_s: 1 << 20,
+        state_part_bytes: 1 << 20,
+        active_streams_max: 1_000,
         presence_retention: Duration::from_secs(60),
     }
 }

@@ -33,6 +33,8 @@ pub enum Packet {
         id: u16,
         /// One per filter.
         codes: Vec<u8>,
+        /// Empty at 3.1.1.
+        properties: Properties,
     },
     /// The answer to an UNSUBSCRIBE.
     UnsubAck {
@@ -178,10 +180,11 @@ impl<'a> Body<'a> {
             }
             9 => {
                 let id = self.short()?;
-                self.properties()?;
+                let properties = self.properties()?;
                 Ok(Packet::SubAck {
                     id,
                     codes: self.bytes.to_vec(),
+                    properties,
                 })
             }
             11 => Ok(Packet::UnsubAck { id: self.short()? }),

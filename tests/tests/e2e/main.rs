@@ -5,9 +5,13 @@
 mod answers;
 mod bus;
 mod differential;
+mod epochs;
 mod faults;
+mod follower;
+mod horizon;
 mod inside;
 mod instruments;
+mod parts;
 mod presence;
 mod restart;
 mod running;
@@ -17,3 +21,4 @@ mod state;
 mod stock;
 mod strange;
 mod views;
+mod wildcards;

@@ -204,7 +204,8 @@ fn view_7_view_8_what_is_not_served_is_refused_by_code() {
     let broker = Broker::start();
     let refused = [
         "$share/group/sync/home/events",
-        "$at/3/sync/home/state",
+        "$at/3/sync/+/state",
+        "$at/3/sync/home/events",
         "$since/x/sync/home/events",
         "$since/1-0/sync/+/events",
         "$since/0/$json/sync/home/events",

@@ -6,15 +6,18 @@
 //! The next event of a track is the one after its lowest cursor that may move. All cursors that stand right before
 //! that event share its copies, so each subscription's seq ascends without holes (G3) and overlapping ones get one
 //! copy per encoding (VIEW-6) from where they meet.
+//!
+//! A cursor that cannot go on, because the events after it are gone (VIEW-9) or of another epoch (EPOCH-3), waits for a
+//! state that stands for everything up to its seq: a bridge. One state serves all that wait in a stream.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use syncline_protocol::planted::{Planted, planted};
-use syncline_protocol::{Event, Seq, StreamId, Topic};
+use syncline_protocol::{Epoch, Event, Seq, StreamId, Topic};
 
-use super::super::mailbox::Advance;
+use super::super::mailbox::{Advance, Turn};
 use super::super::session::Tag;
 use super::subscriptions::{Outgoing, Sub, SubId, copies};
 use crate::store::Committed;
@@ -26,6 +29,8 @@ pub(super) enum Place {
     Opening,
     /// It has everything up to here.
     At(Seq),
+    /// It has everything up to here and waits for a state that leads on.
+    Bridging(Seq),
 }
 
 /// One subscription in one stream.
@@ -33,6 +38,8 @@ pub(super) enum Place {
 pub(super) struct Cursor {
     pub(super) sub: Arc<Sub>,
     pub(super) place: Place,
+    /// Of which history it knows itself to be.
+    pub(super) epoch: Option<Epoch>,
     /// Events up to here may be read from the store before the bus has brought them.
     pub(super) replay_to: Seq,
 }
@@ -42,8 +49,13 @@ struct Track {
     topic: Arc<str>,
     /// How far the bus has brought the stream.
     bus: Seq,
+    /// The last epoch that the bus has told of.
+    turn: Option<Turn>,
     cursors: Vec<Cursor>,
+    /// It is among the ready ones.
     queued: bool,
+    /// It is among those that wait for a bridge.
+    bridging: bool,
 }
 
 /// Events of one stream that are being delivered.
@@ -64,6 +76,8 @@ pub(super) struct Cursors {
     tracks: HashMap<Arc<StreamId>, Track>,
     /// Streams with something to deliver, in turn.
     ready: VecDeque<Arc<StreamId>>,
+    /// Streams that wait for a bridge, in turn.
+    bridges: VecDeque<Arc<StreamId>>,
     page: Option<Page>,
 }
 
@@ -79,7 +93,11 @@ impl Cursors {
             return;
         };
         track.bus = track.bus.max(step.to);
-        self.queue(stream);
+        track.turn = step.turn.or(track.turn);
+        if step.turn.is_some() {
+            track.take_turn();
+        }
+        self.look_at(stream);
     }
 
     /// A subscription begins in a stream that the bus has brought up to `bus`.
@@ -99,30 +117,87 @@ impl Cursors {
         {
             track.cursors.push(cursor);
         }
-        self.queue(stream);
-        self.forget_if_level(stream);
+        self.look_at(stream);
     }
 
     /// A subscription with wildcards begins where the bus is.
     pub(super) fn follow(&mut self, sub: &Arc<Sub>) {
         for track in self.tracks.values_mut() {
             if sub.filter.matches_text(&track.topic) {
-                track.cursors.push(Cursor::at(Arc::clone(sub), track.bus));
+                let epoch = track.turn.map(|turn| turn.epoch);
+                let cursor = Cursor::at(Arc::clone(sub), track.bus);
+                track.cursors.push(Cursor { epoch, ..cursor });
             }
         }
     }
 
-    /// The opening state stands for everything up to `seq`.
-    pub(super) fn open(&mut self, stream: &Arc<StreamId>, sub: SubId, seq: Seq) {
+    /// The opening state stands for everything up to `seq` in `epoch`.
+    pub(super) fn open(&mut self, stream: &Arc<StreamId>, sub: SubId, seq: Seq, epoch: Epoch) {
         let Some(track) = self.tracks.get_mut(stream) else {
             return;
         };
         if let Some(cursor) = track.cursors.iter_mut().find(|cursor| cursor.sub.id == sub) {
             let wrong = planted(Planted::WrongSplice).then_some(track.bus);
             cursor.place = Place::At(wrong.unwrap_or(seq).max(seq));
+            cursor.epoch = named(epoch);
         }
-        self.queue(stream);
-        self.forget_if_level(stream);
+        track.take_turn();
+        self.look_at(stream);
+    }
+
+    /// What was to be read after `after` is gone; what is left begins after `kept_after`.
+    pub(super) fn overtaken(&mut self, stream: &Arc<StreamId>, after: Seq, kept_after: Seq) {
+        if let Some(track) = self.tracks.get_mut(stream) {
+            track.bridge(|_, seq| seq < kept_after || seq <= after);
+            self.look_at(stream);
+        }
+    }
+
+    /// The next stream that waits for a bridge.
+    pub(super) fn next_bridge(&mut self) -> Option<Arc<StreamId>> {
+        while let Some(stream) = self.bridges.pop_front() {
+            let Some(track) = self.tracks.get_mut(&stream) else {
+                continue;
+            };
+            track.bridging = false;
+            if track.waits_for_bridge() {
+                return Some(stream);
+            }
+        }
+        None
+    }
+
+    /// The subscriptions that wait for a bridge in a stream.
+    pub(super) fn bridging(&self, stream: &StreamId) -> Vec<Arc<Sub>> {
+        let cursors = self.tracks.get(stream).map(|track| &track.cursors);
+        let waiting = |it: &&Cursor| matches!(it.place, Place::Bridging(_));
+        let cursors = cursors.into_iter().flatten().filter(waiting);
+        cursors.map(|it| Arc::clone(&it.sub)).collect()
+    }
+
+    /// A state stands for everything up to `seq`: those of `subs` that it leads on, who stand there now.
+    pub(super) fn cross(
+        &mut self,
+        stream: &Arc<StreamId>,
+        subs: &[Arc<Sub>],
+        seq: Seq,
+        epoch: Epoch,
+    ) -> Vec<Arc<Sub>> {
+        let Some(track) = self.tracks.get_mut(stream) else {
+            return Vec::new();
+        };
+        let mut crossed = Vec::new();
+        for cursor in &mut track.cursors {
+            let asked = subs.iter().any(|sub| sub.id == cursor.sub.id);
+            if asked && matches!(cursor.place, Place::Bridging(from) if from <= seq) {
+                cursor.place = Place::At(seq);
+                cursor.epoch = named(epoch);
+                crossed.push(Arc::clone(&cursor.sub));
+            }
+        }
+        track.take_turn();
+        self.look_at(stream);
+        crossed
     }
 
     /// Drops a subscription's cursors.
@@ -192,8 +267,7 @@ impl Cursors {
         if copies.is_none() {
             let stream = Arc::clone(&page.stream);
             self.page = None;
-            self.queue(&stream);
-            self.forget_if_level(&stream);
+            self.look_at(&stream);
         }
         copies
     }
@@ -217,6 +291,21 @@ impl Cursors {
         self.tracks.get_mut(stream)
     }
 
+    /// Sees to it that what a stream waits for comes, and forgets it if that is nothing.
+    fn look_at(&mut self, stream: &Arc<StreamId>) {
+        self.queue(stream);
+        let Some(track) = self.tracks.get_mut(stream) else {
+            return;
+        };
+        if !track.bridging && track.waits_for_bridge() {
+            track.bridging = true;
+            self.bridges.push_back(Arc::clone(stream));
+        }
+        if track.is_level() {
+            self.tracks.remove(stream);
+        }
+    }
+
     fn queue(&mut self, stream: &Arc<StreamId>) {
         let paging = self
             .page
@@ -230,12 +319,6 @@ impl Cursors {
             self.ready.push_back(Arc::clone(stream));
         }
     }
-
-    fn forget_if_level(&mut self, stream: &Arc<StreamId>) {
-        if self.tracks.get(stream).is_some_and(Track::is_level) {
-            self.tracks.remove(stream);
-        }
-    }
 }
 
 impl Cursor {
@@ -243,6 +326,7 @@ impl Cursor {
         Self {
             sub,
             place: Place::At(seq),
+            epoch: None,
             replay_to: Seq::ZERO,
         }
     }
@@ -254,9 +338,33 @@ impl Track {
         Self {
             topic,
             bus,
+            turn: None,
             cursors,
             queued: false,
+            bridging: false,
         }
+    }
+
+    /// Those who stand at or below the beginning of an epoch that they do not know need a bridge to it.
+    fn take_turn(&mut self) {
+        if let Some(turn) = self.turn {
+            self.bridge(|cursor, seq| seq <= turn.at && cursor.epoch != Some(turn.epoch));
+        }
+    }
+
+    fn bridge(&mut self, needs: impl Fn(&Cursor, Seq) -> bool) {
+        for cursor in &mut self.cursors {
+            if let Place::At(seq) = cursor.place
+                && needs(cursor, seq)
+            {
+                cursor.place = Place::Bridging(seq);
+            }
+        }
+    }
+
+    fn waits_for_bridge(&self) -> bool {
+        let waits = |it: &Cursor| matches!(it.place, Place::Bridging(_));
+        self.cursors.iter().any(waits)
     }
 
     /// The lowest place of a cursor that may move.
@@ -276,7 +384,7 @@ impl Track {
             .all(|it| it.place == Place::At(bus) && it.replay_to <= bus)
     }
 
-    /// Moves the cursors before the next event over it and makes its copies.
+    /// Moves the cursors before the next event over it and makes its copies. Those of another epoch stay and need a bridge.
     fn deliver(
         &mut self,
         stream: &Arc<StreamId>,
@@ -289,15 +397,7 @@ impl Track {
         let event = events
             .pop_front()
             .filter(|event| event.seq() == after.next())?;
-        let mut subs = Vec::new();
-        for cursor in self
-            .cursors
-            .iter_mut()
-            .filter(|it| it.place == Place::At(after))
-        {
-            cursor.place = Place::At(event.seq());
-            subs.push(Arc::clone(&cursor.sub));
-        }
+        let subs = self.pass(after, &event);
         let tag = Tag {
             stream: Arc::clone(stream),
             seq: event.seq(),
@@ -305,6 +405,26 @@ impl Track {
         let like = Outgoing::on(Arc::clone(&self.topic), false, Some(tag));
         Some(copies(&subs, &like, |json| encoded(&event, json)))
     }
+
+    /// Who gets the event after `after`.
+    fn pass(&mut self, after: Seq, event: &Committed) -> Vec<Arc<Sub>> {
+        let epoch = event.epoch();
+        self.bridge(|cursor, seq| seq == after && cursor.epoch.is_some_and(|it| it != epoch));
+        let before = self.cursors.iter_mut();
+        let before = before.filter(|it| it.place == Place::At(after));
+        before
+            .map(|cursor| {
+                cursor.place = Place::At(event.seq());
+                cursor.epoch = Some(epoch);
+                Arc::clone(&cursor.sub)
+            })
+            .collect()
+    }
+}
+
+/// A stream without events has no history yet.
+pub(super) fn named(epoch: Epoch) -> Option<Epoch> {
+    (epoch != Epoch::NONE).then_some(epoch)
 }
 
 fn encoded(event: &Committed, json: bool) -> Option<Bytes> {

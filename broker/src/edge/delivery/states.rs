@@ -4,8 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use syncline_protocol::{Seq, StreamId};
+use syncline_protocol::{Epoch, Seq, StreamId};
 
+use super::parts::Rendered;
 use super::subscriptions::{Sub, SubId};
 
 /// The shortest interval between two states of one stream.
@@ -27,7 +28,7 @@ struct Sent {
     /// Something has changed since.
     changed: bool,
     /// What each subscription has.
-    seqs: Vec<(SubId, Seq)>,
+    has: Vec<(SubId, Epoch, Seq)>,
 }
 
 impl States {
@@ -44,7 +45,7 @@ impl States {
         let fresh = || Sent {
             next: now,
             changed: false,
-            seqs: Vec::new(),
+            has: Vec::new(),
         };
         let sent = self.streams.entry(Arc::clone(stream)).or_insert_with(fresh);
         sent.changed = true;
@@ -71,20 +72,20 @@ impl States {
         None
     }
 
-    /// Of `subs`, those that lack the state at `seq`; it counts as sent to them, `bytes` in size.
+    /// Of `subs`, those that lack a state; it counts as sent to them.
     pub(super) fn send(
         &mut self,
         stream: &Arc<StreamId>,
         subs: Vec<Arc<Sub>>,
-        seq: Seq,
-        bytes: usize,
+        state: &Rendered,
         now: Instant,
     ) -> Vec<Arc<Sub>> {
-        let next = now + self.interval(bytes);
+        let next = now + self.interval(state.bytes());
+        let (epoch, seq) = (state.epoch, state.seq);
         let fresh = || Sent {
             next,
             changed: false,
-            seqs: Vec::new(),
+            has: Vec::new(),
         };
         let sent = self.streams.entry(Arc::clone(stream)).or_insert_with(fresh);
         self.agenda.remove(&(sent.next, Arc::clone(stream)));
@@ -92,11 +93,12 @@ impl States {
         self.agenda.insert((next, Arc::clone(stream)));
         let lacking: Vec<_> = subs
             .into_iter()
-            .filter(|sub| sent.lacks(sub.id, seq))
+            .filter(|sub| sent.lacks(sub.id, epoch, seq))
             .collect();
-        sent.seqs
-            .retain(|(id, _)| !lacking.iter().any(|sub| sub.id == *id));
-        sent.seqs.extend(lacking.iter().map(|sub| (sub.id, seq)));
+        sent.has
+            .retain(|(id, ..)| !lacking.iter().any(|sub| sub.id == *id));
+        sent.has
+            .extend(lacking.iter().map(|sub| (sub.id, epoch, seq)));
         lacking
     }
 
@@ -104,7 +106,7 @@ impl States {
     pub(super) fn remove(&mut self, sub: SubId) {
         self.streams
             .values_mut()
-            .for_each(|sent| sent.seqs.retain(|(id, _)| *id != sub));
+            .for_each(|sent| sent.has.retain(|(id, ..)| *id != sub));
     }
 
     fn interval(&self, bytes: usize) -> Duration {
@@ -114,7 +116,8 @@ impl States {
 }
 
 impl Sent {
-    fn lacks(&self, sub: SubId, seq: Seq) -> bool {
-        !self.seqs.iter().any(|(id, has)| *id == sub && *has >= seq)
+    fn lacks(&self, sub: SubId, epoch: Epoch, seq: Seq) -> bool {
+        let has = |it: &(SubId, Epoch, Seq)| it.0 == sub && it.1 == epoch && it.2 >= seq;
+        !self.has.iter().any(has)
     }
 }

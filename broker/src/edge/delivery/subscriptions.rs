@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use syncline_protocol::Filter;
+use syncline_protocol::{Filter, Start};
 
 use super::super::session::{Tag, Wanted};
+use super::parts::Insert;
 
 /// Names a subscription of one connection; a replaced one gets a new id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,6 +19,8 @@ pub(super) struct Sub {
     pub(super) id: SubId,
     pub(super) filter: Filter,
     pub(super) json: bool,
+    /// VIEW-7: it has got what it asked for, or will; nothing else matches it.
+    once: bool,
     at_least_once: bool,
     identifier: Option<u32>,
 }
@@ -26,11 +29,13 @@ pub(super) struct Sub {
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
     pub(crate) topic: Arc<str>,
-    pub(crate) payload: Bytes,
+    body: Bytes,
+    /// What this connection alone gets put into the body.
+    pub(super) insert: Option<Insert>,
     pub(crate) at_least_once: bool,
     pub(crate) retain: bool,
-    /// It opens VIEW-4: what follows is worth nothing without it.
-    pub(crate) opens: bool,
+    /// It is a state or a part of one: what follows is worth nothing without it.
+    pub(crate) is_state: bool,
     subs: Vec<Arc<Sub>>,
     pub(crate) tag: Option<Tag>,
 }
@@ -69,6 +74,7 @@ impl Subscriptions {
             id: SubId(self.next),
             filter: wanted.subscription.filter.clone(),
             json: wanted.subscription.json,
+            once: matches!(wanted.subscription.start, Start::At(_)),
             at_least_once: wanted.at_least_once,
             identifier: wanted.identifier,
         });
@@ -94,12 +100,8 @@ impl Subscriptions {
             .wild
             .iter()
             .filter(|sub| sub.filter.matches_text(topic));
-        self.exact
-            .get(topic)
-            .into_iter()
-            .chain(wild)
-            .cloned()
-            .collect()
+        let exact = self.exact.get(topic).filter(|sub| !sub.once);
+        exact.into_iter().chain(wild).cloned().collect()
     }
 }
 
@@ -113,7 +115,7 @@ pub(super) fn copies(
         let mut of = subs.iter().filter(|sub| sub.json == json).peekable();
         of.peek()?;
         let mut copy = Outgoing {
-            payload: payload(json)?,
+            body: payload(json)?,
             ..like.clone()
         };
         copy.subs.extend(of.cloned());
@@ -126,15 +128,23 @@ pub(super) fn copies(
 impl Outgoing {
     /// What copies share.
     pub(super) fn on(topic: Arc<str>, retain: bool, tag: Option<Tag>) -> Self {
-        let payload = Bytes::new();
         Self {
             topic,
-            payload,
+            body: Bytes::new(),
+            insert: None,
             at_least_once: false,
             retain,
-            opens: false,
+            is_state: false,
             subs: Vec::new(),
             tag,
+        }
+    }
+
+    /// What the client gets.
+    pub(crate) fn payload(&self) -> Bytes {
+        match &self.insert {
+            Some(insert) => insert.apply(&self.body),
+            None => self.body.clone(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mqtt_protocol_core::mqtt::packet::{Qos, RetainHandling};
 use mqtt_protocol_core::mqtt::result_code::SubackReasonCode;
-use syncline_protocol::{Filter, Notice, Seq, Start, StreamId, Subscription};
+use syncline_protocol::{Filter, Notice, Seq, StreamId, Subscription};
 
 use super::super::identity::Identity;
 use super::super::submission::Submission;
@@ -67,10 +67,17 @@ pub(crate) enum Retained {
 /// What a filter of a SUBSCRIBE is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    Granted { at_least_once: bool },
+    Granted {
+        at_least_once: bool,
+    },
     BadFilter,
     NotAllowed,
     TooMany,
+    /// VIEW-7: only the states in between are kept.
+    NotKept {
+        from: Seq,
+        to: Seq,
+    },
 }
 
 /// A message for the client.
@@ -94,9 +101,6 @@ pub(crate) struct Tag {
 /// What one filter of a SUBSCRIBE asks for.
 pub(super) fn wanted(entry: &Entry, identifier: Option<u32>) -> Request {
     let subscription: Subscription = entry.filter.parse().map_err(|_| Verdict::BadFilter)?;
-    if let Start::At(_) = subscription.start {
-        return Err(Verdict::BadFilter); // VIEW-7: not served yet
-    }
     if names_foreign_topic(&subscription.filter) {
         return Err(Verdict::NotAllowed);
     }
@@ -132,5 +136,14 @@ pub(super) fn suback_code(verdict: Verdict) -> SubackReasonCode {
         Verdict::BadFilter => SubackReasonCode::TopicFilterInvalid,
         Verdict::NotAllowed => SubackReasonCode::NotAuthorized,
         Verdict::TooMany => SubackReasonCode::QuotaExceeded,
+        Verdict::NotKept { .. } => SubackReasonCode::ImplementationSpecificError,
     }
+}
+
+/// What a client is told about its verdicts, where a code does not say it.
+pub(super) fn suback_reason(verdicts: &[Verdict]) -> Option<String> {
+    verdicts.iter().find_map(|verdict| match verdict {
+        Verdict::NotKept { from, to } => Some(format!("the states of seq {from} to {to} are kept")),
+        _ => None,
+    })
 }

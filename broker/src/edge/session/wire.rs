@@ -83,6 +83,11 @@ impl Wire {
         self.version == Version::V5_0
     }
 
+    /// The largest packet that the client takes.
+    pub(super) fn packet_bytes_max(&self) -> usize {
+        self.packet_bytes_max
+    }
+
     /// Takes what the CONNECT says about the packets that the client wants to see.
     pub(super) fn agree(
         &mut self,
@@ -214,20 +219,31 @@ impl Wire {
         }
     }
 
-    /// Answers a SUBSCRIBE.
-    pub(super) fn suback(&mut self, packet_id: u16, codes: &[SubackReasonCode]) {
-        let packet = if self.is_v5() {
-            let builder = v5_0::Suback::builder().packet_id(packet_id);
-            builder
-                .reason_codes(codes.to_vec())
-                .build()
-                .map(Packet::from)
-        } else {
+    /// Answers a SUBSCRIBE; a v5 client may hear why.
+    pub(super) fn suback(
+        &mut self,
+        packet_id: u16,
+        codes: &[SubackReasonCode],
+        reason: Option<&str>,
+    ) {
+        if !self.is_v5() {
             let codes = codes.iter().map(|code| return_code(*code)).collect();
             let builder = v3_1_1::Suback::builder().packet_id(packet_id);
-            builder.return_codes(codes).build().map(Packet::from)
+            return self.send_built(builder.return_codes(codes).build().map(Packet::from));
+        }
+        let bare = || {
+            v5_0::Suback::builder()
+                .packet_id(packet_id)
+                .reason_codes(codes.to_vec())
         };
-        self.send_built(packet);
+        let props = reason.map(reason_string).unwrap_or_default();
+        let full = bare().props(props).build().map(Packet::from);
+        match full {
+            Ok(packet) if self.problem_information && packet.size() <= self.packet_bytes_max => {
+                self.send_built(Ok(packet));
+            }
+            _ => self.send_built(bare().build().map(Packet::from)),
+        }
     }
 
     /// Answers an UNSUBSCRIBE; `existed` says it for each filter.

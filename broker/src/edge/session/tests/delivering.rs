@@ -9,7 +9,7 @@ fn view_8_filters_are_answered_one_by_one() {
         let filters = [
             "sync/a/events",
             "$share/g/sync/a/events",
-            "$at/1/sync/a/state",
+            "$at/1/sync/+/state",
             "ünsync/#",
         ];
         talk.bytes(&subscribe(version, 3, &filters));
