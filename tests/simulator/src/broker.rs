@@ -22,7 +22,7 @@ pub(crate) const RECEIVE_MAXIMUM: u16 = 16;
 pub(crate) const CLOCK_SKEW_MS_MAX: u64 = 60_000;
 
 /// How long a device is remembered, and a deletion: much shorter than in life, as everything here is.
-const DEVICE_RETENTION_MS: u64 = 200_000;
+pub(crate) const DEVICE_RETENTION_MS: u64 = 200_000;
 const TOMBSTONE_RETENTION_MS: u64 = 60_000;
 
 /// How much of a stream is kept.
@@ -232,6 +232,8 @@ fn edge_options(dice: &mut Dice) -> EdgeOptions {
         tail_events_max: [1, 8, 1_000][dice.below(3) as usize],
         tail_bytes_max: 1 << 20,
         state_bytes_per_s: 1 << 20,
+        state_part_bytes: [1_000, 4_000, 1 << 20][dice.below(3) as usize],
+        active_streams_max: 1 + dice.below(3) as usize,
         presence_retention: Duration::from_secs(60),
     }
 }

@@ -7,7 +7,7 @@ use syncline_client_core::{
     Core, DeviceRow, Input, IntentId, OpenOptions, Output, Rejected, Row, Stored, Write,
 };
 use syncline_protocol::{
-    DeviceId, EventType, Intent, Schema, Snapshot, StreamId, UnixMillis, Value,
+    DeviceId, EventType, Schema, Snapshot, StreamId, UnixMillis, Value,
 };
 
 use crate::link::LinkId;
@@ -17,7 +17,7 @@ use crate::workload;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Storage {
     device: Option<DeviceRow>,
-    intents: BTreeMap<IntentId, Intent>,
+    intents: BTreeMap<IntentId, Row>,
     replica: Option<Snapshot>,
     schema: Option<Arc<Schema>>,
 }
@@ -28,20 +28,16 @@ impl Storage {
             self.intents.remove(&id);
         }
         let rows = write.intents.into_iter();
-        self.intents.extend(rows.map(|row| (row.id, row.intent)));
+        self.intents.extend(rows.map(|row| (row.id, row)));
         self.device = write.device.or(self.device);
         self.replica = write.replica.or(self.replica.take());
         self.schema = write.schema.or(self.schema.take());
     }
 
     fn stored(&self) -> Option<Stored> {
-        let row = |(id, intent): (&IntentId, &Intent)| Row {
-            id: *id,
-            intent: intent.clone(),
-        };
         Some(Stored {
             device: self.device?,
-            intents: self.intents.iter().map(row).collect(),
+            intents: self.intents.values().cloned().collect(),
             replica: self.replica.clone(),
             schema: self.schema.clone(),
         })
@@ -50,7 +46,7 @@ impl Storage {
     /// The intents that it holds, by what makes them one of their kind.
     pub(crate) fn said(&self) -> impl Iterator<Item = u64> {
         let intents = self.intents.values();
-        intents.filter_map(|intent| workload::said(&intent.event_data))
+        intents.filter_map(|row| workload::said(&row.intent.event_data))
     }
 
     /// The replica as it was written last.
@@ -120,7 +116,7 @@ impl Device {
         self.last_now = 0;
         self.alarm = None;
         let intents = self.storage.intents.iter();
-        let said = intents.filter_map(|(id, it)| Some((*id, workload::said(&it.event_data)?)));
+        let said = intents.filter_map(|(id, row)| Some((*id, workload::said(&row.intent.event_data)?)));
         self.said = said.collect();
         let (core, outputs) = Core::open(self.clock(now), options);
         self.core = Some(core);

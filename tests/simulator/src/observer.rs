@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use syncline_protocol::snapshot::Assembler;
 use syncline_protocol::{Event, Schema, Seq, Snapshot, State, StreamId};
 
 use crate::link::LinkId;
@@ -30,6 +31,8 @@ pub(crate) struct Observer {
     pub(crate) states: BTreeMap<StreamId, State>,
     /// The last state that it was shown, per stream.
     pub(crate) shown: BTreeMap<StreamId, Snapshot>,
+    /// Parts of states that are not whole yet.
+    assembling: BTreeMap<StreamId, Assembler>,
     /// Acknowledged everywhere when it subscribed (G8).
     pub(crate) owed: BTreeMap<StreamId, Seq>,
     schema: Arc<Schema>,
@@ -44,6 +47,7 @@ impl Observer {
             receive_maximum: 8,
             states: BTreeMap::new(),
             shown: BTreeMap::new(),
+            assembling: BTreeMap::new(),
             owed: BTreeMap::new(),
             schema,
         }
@@ -71,6 +75,7 @@ impl Observer {
     /// What it forgets when it connects anew.
     pub(crate) fn reset(&mut self) {
         self.shown.clear();
+        self.assembling.clear();
         if !matches!(self.view, View::Since { .. }) {
             self.states.clear();
         }
@@ -84,6 +89,10 @@ impl Observer {
         let schema = &self.schema;
         let state = self.states.entry(event.stream.clone());
         let state = state.or_insert_with(|| State::new(Arc::clone(schema)));
+        if state.seq() > Seq::ZERO && state.seq().next() == event.seq {
+            // A plain client knows of no epochs; a state comes first where they matter.
+            state.begin_epoch(event.epoch);
+        }
         let applied = state.apply(event);
         applied
             .map(drop)
@@ -92,6 +101,11 @@ impl Observer {
 
     /// Takes a state.
     pub(crate) fn take(&mut self, snapshot: Snapshot) -> Result<(), String> {
+        let assembler = self.assembling.entry(snapshot.stream.clone()).or_default();
+        let whole = assembler.push(snapshot);
+        let Some(snapshot) = whole.map_err(|error| format!("SNAP-8: {error}"))? else {
+            return Ok(());
+        };
         let schema = &self.schema;
         let state = self.states.entry(snapshot.stream.clone());
         let state = state.or_insert_with(|| State::new(Arc::clone(schema)));

@@ -28,6 +28,8 @@ pub(crate) struct Fate {
     pub(crate) saved: bool,
     /// Why somebody was told that it will never be.
     pub(crate) set_aside: Option<String>,
+    /// A later one of its device says what it said and more.
+    pub(crate) superseded: bool,
     /// More than one installation may have it.
     pub(crate) shared: bool,
     /// Which installation published it.
@@ -280,7 +282,7 @@ impl Oracle {
 fn verdict(fate: &Fate, times: usize, lost: bool) -> Option<&'static str> {
     let unknown = fate.set_aside.as_deref() == Some("expired");
     match (times, &fate.set_aside) {
-        (0, _) if lost => None,
+        (0, _) if lost || fate.superseded => None,
         (0, None) if fate.stored || fate.saved => Some("G11: a durable intent is lost"),
         (0, _) if fate.saved => Some("G1: an acknowledged intent is lost"),
         (1, Some(_)) if !unknown && !fate.shared => Some("an accepted intent was set aside"),

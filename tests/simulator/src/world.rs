@@ -201,7 +201,7 @@ impl World {
     fn add_device(&mut self, stream: StreamId) {
         let mut device = Device::new(stream);
         device.skew_ms = self.any_skew();
-        device.maximum_packet_size = match self.dice.below(3) + 1 {
+        device.maximum_packet_size = match self.dice.below(3) {
             0 => Some(2_000 + self.dice.below(6_000) as u32),
             _ => None,
         };

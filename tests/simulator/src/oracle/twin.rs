@@ -5,8 +5,9 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use syncline_protocol::state::Digest;
-use syncline_protocol::{DeviceId, DeviceSeq, Event, Schema, Seq, State};
+use syncline_protocol::{DeviceId, DeviceSeq, Event, Schema, Seq, State, UnixMillis};
 
+use crate::broker::DEVICE_RETENTION_MS;
 use crate::workload;
 
 /// See the module.
@@ -15,7 +16,8 @@ pub(crate) struct Twin {
     events: Vec<Event>,
     state: State,
     places: BTreeMap<(DeviceId, DeviceSeq), Seq>,
-    bases: BTreeMap<DeviceId, Seq>,
+    /// The last `base_seq` of each device, and when it came.
+    bases: BTreeMap<DeviceId, (Seq, UnixMillis)>,
     /// Every event that ever was on disk.
     ever: BTreeSet<(Seq, u64)>,
     digests: HashSet<(Seq, Digest)>,
@@ -62,7 +64,8 @@ impl Twin {
         if let Some(number) = event.device_seq {
             self.places.insert((event.device, number), event.seq);
         }
-        self.bases.insert(event.device, event.base_seq);
+        self.bases
+            .insert(event.device, (event.base_seq, event.accepted_at));
         self.events.push(event);
         Ok(())
     }
@@ -79,7 +82,9 @@ impl Twin {
         if before.is_some_and(|before| before.accepted_at > event.accepted_at) {
             return Err(format!("EVENT-5: {seq} was accepted before the one before it"));
         }
-        let previous = self.bases.get(&event.device).copied().unwrap_or_default();
+        let previous = self.bases.get(&event.device);
+        let previous = previous.filter(|(_, at)| event.accepted_at < at.plus(DEVICE_RETENTION_MS));
+        let previous = previous.map_or(Seq::ZERO, |(base_seq, _)| *base_seq);
         if event.base_seq >= seq || event.base_seq < previous.min(seq.previous()) {
             return Err(format!("EVENT-6: {seq} has base_seq {}", event.base_seq));
         }
@@ -87,6 +92,9 @@ impl Twin {
     }
 
     fn apply(&mut self, event: &Event) -> Result<(), String> {
+        if self.state.epoch() != event.epoch {
+            self.state.begin_epoch(event.epoch);
+        }
         let applied = self.state.apply(event);
         applied.map_err(|error| format!("{}: {error}", event.seq))?;
         let digest = self.state.digest();
@@ -105,12 +113,14 @@ impl Twin {
         self.state = State::new(Arc::clone(&self.schema));
         (self.places, self.bases) = Default::default();
         for event in std::mem::take(&mut self.events) {
+            self.state.begin_epoch(event.epoch);
             let applied = self.state.apply(&event);
             debug_assert!(applied.is_ok(), "it was applied before");
             if let Some(number) = event.device_seq {
                 self.places.insert((event.device, number), event.seq);
             }
-            self.bases.insert(event.device, event.base_seq);
+            self.bases
+            .insert(event.device, (event.base_seq, event.accepted_at));
             self.events.push(event);
         }
     }

@@ -125,6 +125,15 @@ impl World {
                     fate.saved = true;
                 }
             }
+            Output::Receipt {
+                id,
+                outcome: Outcome::Superseded(_),
+            } => {
+                self.oracle.tally.count("OUTBOX-10 superseded");
+                if let Some(fate) = self.fate(n, id) {
+                    fate.superseded = true;
+                }
+            }
             Output::SetAside {
                 intent, refusal, ..
             } => self.set_aside(n, &intent, refusal),

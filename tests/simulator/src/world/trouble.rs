@@ -22,7 +22,7 @@ const TROUBLES: &[Trouble] = &[
     ("fault commit fails and is kept", 3, World::commit_fails_and_is_kept),
     ("fault sync fails", 1, World::sync_fails),
     ("fault reads fail", 1, World::reads_fail),
-    ("fault disk rolled back", 0, World::disk_rolled_back),
+    ("fault disk rolled back", 1, World::disk_rolled_back),
     ("fault bus lost", 3, World::bus_lost),
     ("fault observer slow", 2, World::observer_slow),
 ];
