@@ -206,6 +206,19 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn schema_5_one_more_collection_is_another_schema_and_the_others_stay_as_they_are() {
+        let less = Schema::parse(MUSIC).unwrap();
+        let text = "[collections.moods]\nkind = \"counter\"\nkey = \"mood\"\nadd = \"feel\"\n";
+        let more = Schema::parse(&format!("{MUSIC}{text}")).unwrap();
+        assert_ne!(more.hash(), less.hash());
+        assert!(
+            less.collections()
+                .iter()
+                .all(|it| more.collections().get(it.0) == Some(it.1))
+        );
+    }
+
+    #[test]
     fn state_5_a_key_that_no_value_can_hold_is_bad_data() {
         let schema = Schema::parse(MUSIC).unwrap();
         for reserved in ["__proto__", "$bytes"] {

@@ -9,10 +9,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
+use syncline_protocol::state::Position;
 use syncline_protocol::{
-    DeviceId, Event, Filter, Intent, Notice, Presence, Schema, Seq, Snapshot, State, Subscription,
-    Topic, Value,
+    Assembler, DeviceId, Event, Filter, Intent, Notice, Presence, Schema, Seq, Snapshot, State,
+    StreamId, Subscription, Topic, Value,
 };
 
 /// Fills in a file's outputs from its inputs.
@@ -36,12 +37,12 @@ fn check(name: &str, fill: Fill) {
     assert_eq!(computed, pinned, "{name}");
 }
 
-fn each(list: &mut Json, fill: impl Fn(&mut Map<String, Json>)) {
+fn each(list: &mut Json, mut fill: impl FnMut(&mut Map<String, Json>)) {
     let items = list.as_array_mut().unwrap();
     assert!(!items.is_empty());
-    items
-        .iter_mut()
-        .for_each(|item| fill(item.as_object_mut().unwrap()));
+    for item in items {
+        fill(item.as_object_mut().unwrap());
+    }
 }
 
 fn text<'a>(item: &'a Map<String, Json>, name: &str) -> &'a str {
@@ -169,6 +170,10 @@ fn schemas() {
             let error = Schema::parse(text(item, "toml")).unwrap_err();
             item.insert("error".to_owned(), error.to_string().into());
         });
+        each(&mut file["refused_documents"], |item| {
+            let error = Schema::from_document(text(item, "document")).unwrap_err();
+            item.insert("error".to_owned(), error.to_string().into());
+        });
     });
 }
 
@@ -176,27 +181,105 @@ fn schemas() {
 #[test]
 fn states_digests_and_snapshots() {
     check("states.json", |file| {
-        let schema = Arc::new(Schema::parse(file["schema"].as_str().unwrap()).unwrap());
-        let mut state = State::new(schema);
-        let mut stream = None;
-        for item in file["events"].as_array_mut().unwrap() {
-            let event = Event::decode(item["json"].as_str().unwrap().as_bytes()).unwrap();
-            let changed = state.apply(&event).unwrap().is_some();
-            let digests: Map<_, _> = state
-                .digests()
-                .into_iter()
-                .map(|(name, it)| (name, it.to_string().into()))
-                .collect();
-            item["changed"] = changed.into();
-            item["digest"] = state.digest().to_string().into();
-            item["digests"] = digests.into();
-            stream = Some(event.stream);
-        }
-        let stream = stream.unwrap();
+        let (state, stream) = applied(file);
         let snapshots = (0..=state.seq().get()).map(|since| {
-            let snapshot = Snapshot::of(&state, stream.clone(), Seq::new(since).unwrap());
-            json!({ "since": since, "msgpack": hex(&snapshot.encode()), "json": snapshot.to_json() })
+            let mut item = Map::from_iter([("since".to_owned(), since.into())]);
+            fill_snapshot(&mut item, &state, &stream);
+            Json::from(item)
         });
         file["snapshots"] = snapshots.collect();
     });
+}
+
+/// The same for every kind with every policy, and how the lists stand at the end (STATE-4 … STATE-11, LIST-1 … LIST-4).
+#[test]
+fn kinds_and_policies() {
+    check("kinds.json", |file| {
+        let (state, stream) = applied(file);
+        file["document"] = state.schema().document().into();
+        each(&mut file["snapshots"], |item| {
+            fill_snapshot(item, &state, &stream);
+        });
+        each(&mut file["lists"], |item| {
+            let list = state.list(text(item, "collection"), item["list"].as_str());
+            let keys = list.into_iter().map(|(key, _)| key);
+            item.insert("keys".to_owned(), keys.collect());
+        });
+    });
+}
+
+#[test]
+fn positions() {
+    check("positions.json", |file| {
+        each(&mut file["between"], |item| {
+            let (lower, upper) = (position(&item["lower"]), position(&item["upper"]));
+            let between = Position::between(lower.as_ref(), upper.as_ref());
+            item.insert("position".to_owned(), between.elements().collect());
+        });
+    });
+}
+
+/// A snapshot in parts, and what comes of pushing its parts in some order.
+#[test]
+fn parts() {
+    check("parts.json", |file| {
+        let (state, stream) = applied(file);
+        let bytes_max = usize::try_from(file["bytes_max"].as_u64().unwrap()).unwrap();
+        let whole = Snapshot::of(&state, stream, Seq::ZERO);
+        let parts = whole.clone().parts(bytes_max);
+        let json_parts = whole.clone().json_parts(bytes_max);
+        file["document"] = state.schema().document().into();
+        file["whole"] = hex(&whole.encode());
+        file["parts"] = parts.iter().map(|part| hex(&part.encode())).collect();
+        file["json_parts"] = json_parts.iter().map(Snapshot::to_json).collect();
+        each(&mut file["sequences"], |item| {
+            let mut assembler = Assembler::default();
+            let pushed = item["push"].as_array().unwrap().iter();
+            let answers = pushed.map(|part| {
+                let at = usize::try_from(part.as_u64().unwrap()).unwrap();
+                match assembler.push(parts[at - 1].clone()) {
+                    Ok(None) => "pending",
+                    Ok(Some(assembled)) if assembled == whole => "whole",
+                    Ok(Some(_)) => "something else",
+                    Err(_) => "refused",
+                }
+            });
+            let answers: Json = answers.collect();
+            item.insert("answers".to_owned(), answers);
+        });
+    });
+}
+
+/// Applies a file's events, and notes what each did.
+fn applied(file: &mut Json) -> (State, StreamId) {
+    let schema = Arc::new(Schema::parse(file["schema"].as_str().unwrap()).unwrap());
+    let mut state = State::new(schema);
+    let mut stream = None;
+    each(&mut file["events"], |item| {
+        let event = Event::decode(text(item, "json").as_bytes()).unwrap();
+        let changed = state.apply(&event).unwrap().is_some();
+        let digests: Map<_, _> = state
+            .digests()
+            .into_iter()
+            .map(|(name, it)| (name, it.to_string().into()))
+            .collect();
+        item.insert("changed".to_owned(), changed.into());
+        item.insert("digest".to_owned(), state.digest().to_string().into());
+        item.insert("digests".to_owned(), digests.into());
+        stream = Some(event.stream);
+    });
+    (state, stream.unwrap())
+}
+
+fn fill_snapshot(item: &mut Map<String, Json>, state: &State, stream: &StreamId) {
+    let since = Seq::new(item["since"].as_u64().unwrap()).unwrap();
+    let snapshot = Snapshot::of(state, stream.clone(), since);
+    item.insert("msgpack".to_owned(), hex(&snapshot.encode()));
+    item.insert("json".to_owned(), snapshot.to_json().into());
+}
+
+fn position(elements: &Json) -> Option<Position> {
+    let elements = elements.as_array()?.iter();
+    let elements: Vec<i64> = elements.map(|it| it.as_i64().unwrap()).collect();
+    Position::new(&elements)
 }

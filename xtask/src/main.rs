@@ -3,6 +3,7 @@
 mod check_all;
 mod demo;
 mod failure;
+mod fuzz;
 mod project;
 mod proofs;
 mod step;
@@ -37,6 +38,8 @@ enum Chore {
     Kill9(proofs::Kill9),
     /// Fill a small disk under the real broker: refusals, reading, nothing lost, recovery
     Enospc,
+    /// Hand every decoder bytes that nobody meant (nightly compiler, cargo-fuzz)
+    Fuzz(fuzz::Fuzz),
     /// Measure (release build)
     #[command(subcommand)]
     Bench(proofs::Bench),
@@ -60,6 +63,7 @@ fn run(chore: Chore) -> Result<(), Failure> {
         Chore::Tidy => tidy::run(&project),
         Chore::Kill9(options) => proofs::kill9(&project, &options),
         Chore::Enospc => proofs::enospc(&project),
+        Chore::Fuzz(options) => fuzz::run(&project, &options),
         Chore::Bench(bench) => proofs::bench(&project, &bench),
     }
 }

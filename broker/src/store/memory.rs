@@ -253,6 +253,7 @@ impl Image {
         if self.streams.contains_key(&planted.stream) {
             return false;
         }
+        self.position += 1;
         let position = self.position;
         let events = planted.events.iter();
         let entries = planted.entries.into_iter();

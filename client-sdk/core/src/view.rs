@@ -462,3 +462,6 @@ impl Shown {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,8 @@ mod server;
 use std::time::Duration;
 
 use server::Server;
-use syncline_client::{Client, NotSaved, Options, Phase, Store, Value, map};
+use syncline_client::{Client, Content, NotSaved, Options, Phase, Store, Value, map};
+use syncline_protocol::Seq;
 use tokio::time::timeout;
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -226,4 +227,237 @@ async fn retry_1_without_a_broker_it_waits_and_says_why() {
     assert_eq!(waiting.phase, Phase::Offline);
     assert!(waiting.reason.is_some());
     client.close().await;
+}
+
+fn item(key: &str, after: Value) -> Value {
+    map([
+        ("item_id", Value::text(key)),
+        ("playlist_id", Value::text("sunday")),
+        ("track_id", Value::text("t1")),
+        ("after", after),
+    ])
+}
+
+/// A client that knows the schema.
+async fn offline(server: &Server) -> Client {
+    let client = Client::open(options(server)).await.unwrap();
+    until_online(&client).await;
+    client.set_online(false).await.unwrap();
+    client
+}
+
+async fn order(client: &Client) -> Vec<String> {
+    let items = client.list("playlists", Some("sunday")).await.unwrap();
+    items.into_iter().map(|(key, _)| key).collect()
+}
+
+#[tokio::test]
+async fn overlay_4_a_list_is_in_order_before_and_after_it_is_saved() {
+    let server = Server::start().await;
+    let phone = offline(&server).await;
+    let window = Client::open(options(&server)).await.unwrap();
+    until_online(&window).await;
+    let mut changes = window.changes();
+    for (key, after) in [("a", Value::Nil), ("b", "a".into()), ("c", "a".into())] {
+        let put = phone.publish("put_in_playlist", item(key, after)).await;
+        put.unwrap();
+    }
+    phone
+        .publish("play_track", map([("track_id", "t1")]))
+        .await
+        .unwrap();
+    assert_eq!(order(&phone).await, ["a", "c", "b"]);
+    phone.set_online(true).await.unwrap();
+    until_saved(&phone).await;
+    while order(&window).await != ["a", "c", "b"]
+        || window.value("plays", "t1").await.unwrap().is_none()
+    {
+        within(changes.recv()).await.unwrap();
+    }
+    let mut changes = window.changes();
+    phone
+        .publish("put_in_playlist", item("a", "b".into()))
+        .await
+        .unwrap();
+    while order(&window).await != ["c", "b", "a"] {
+        let change = within(changes.recv()).await.unwrap();
+        assert_eq!(
+            (change.collection.as_str(), change.keys),
+            ("playlists", vec!["a".to_owned()])
+        );
+    }
+    phone.close().await;
+    window.close().await;
+}
+
+#[tokio::test]
+async fn overlay_5_a_conflict_shows_and_is_settled_by_writing_again() {
+    let server = Server::start().await;
+    let note = |text: &str| map([("album_id", "a1"), ("text", text)]);
+    let mut clients = Vec::new();
+    for text in ["one", "two"] {
+        let client = Client::open(options(&server)).await.unwrap();
+        until_saved(&client).await;
+        client.set_online(false).await.unwrap();
+        client.publish("write_note", note(text)).await.unwrap();
+        clients.push(client);
+    }
+    for client in &clients {
+        client.set_online(true).await.unwrap();
+        until_saved(client).await;
+    }
+    let mut changes = clients[0].changes();
+    let mut open = clients[0].open_values("notes", "a1").await.unwrap();
+    while open.len() < 2 {
+        within(changes.recv()).await.unwrap();
+        open = clients[0].open_values("notes", "a1").await.unwrap();
+    }
+    let device = clients[1].device().await.unwrap();
+    assert_eq!(open[0].content, Content::Live("two".into()));
+    assert_eq!(open[0].device, device);
+    let receipt = clients[0]
+        .publish("write_note", note("both"))
+        .await
+        .unwrap();
+    assert!(
+        clients[0]
+            .open_values("notes", "a1")
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    within(receipt.saved()).await.unwrap();
+    let mut changes = clients[1].changes();
+    while clients[1].value("notes", "a1").await.unwrap() != Some("both".into()) {
+        within(changes.recv()).await.unwrap();
+    }
+    assert!(
+        clients[1]
+            .open_values("notes", "a1")
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn outbox_10_what_is_superseded_has_the_receipt_of_what_superseded_it() {
+    let server = Server::start().await;
+    let client = offline(&server).await;
+    let mut receipts = Vec::new();
+    for event_type in ["star_album", "unstar_album", "star_album"] {
+        receipts.push(client.publish(event_type, star("a1")).await.unwrap());
+    }
+    // Not durable yet when it is superseded.
+    let (first, second) = tokio::join!(
+        client.publish("star_album", star("a2")),
+        client.publish("unstar_album", star("a2"))
+    );
+    receipts.extend([first.unwrap(), second.unwrap()]);
+    assert_eq!(client.status().borrow().pending, 2);
+    client.set_online(true).await.unwrap();
+    let mut seqs = Vec::new();
+    for receipt in receipts {
+        seqs.push(within(receipt.saved()).await.unwrap().seq.unwrap().get());
+    }
+    assert_eq!((seqs, server.events(None)), (vec![1, 1, 1, 2, 2], 2));
+    client.close().await;
+}
+
+#[tokio::test]
+async fn replica_8_a_state_in_parts_and_a_bridge_in_parts_are_taken() {
+    let server = Server::start().await;
+    let writer = Client::open(options(&server)).await.unwrap();
+    for n in 0..200 {
+        let album = star(&format!("a{n:03}"));
+        writer.publish("star_album", album).await.unwrap();
+    }
+    until_saved(&writer).await;
+    let late = Client::open(options(&server)).await.unwrap();
+    until_online(&late).await;
+    assert_eq!(late.entries("albums").await.unwrap().len(), 200);
+    let mut changes = late.changes();
+    server.ask(|broker| {
+        let head = broker.head();
+        broker.raise_horizon(head);
+        broker.begin_epoch();
+    });
+    server.wake();
+    writer.publish("star_album", star("b")).await.unwrap();
+    until_saved(&writer).await;
+    while late.entries("albums").await.unwrap().len() < 201 {
+        within(changes.recv()).await.unwrap();
+    }
+    writer.close().await;
+    late.close().await;
+}
+
+#[tokio::test]
+async fn refuse_5_long_offline_work_arrives_where_nothing_changed_and_is_set_aside_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start().await;
+    let stored = options(&server).store(Store::Folder(folder.path().join("music")));
+    let phone = Client::open(stored.clone()).await.unwrap();
+    for album in ["a1", "a2"] {
+        phone.publish("star_album", star(album)).await.unwrap();
+    }
+    until_saved(&phone).await;
+    phone.set_online(false).await.unwrap();
+    for album in ["a1", "a2"] {
+        phone.publish("unstar_album", star(album)).await.unwrap();
+    }
+    phone.publish("star_album", star("a3")).await.unwrap();
+    phone.close().await;
+    let window = Client::open(options(&server)).await.unwrap();
+    window.publish("star_album", star("a2")).await.unwrap();
+    until_saved(&window).await;
+    server.ask(|broker| broker.raise_horizon(Seq::new(3).unwrap()));
+    let phone = Client::open(stored).await.unwrap();
+    let mut set_aside = phone.set_aside();
+    until_saved(&phone).await;
+    let aside = within(set_aside.recv()).await.unwrap();
+    assert_eq!(aside.refusal.name, "overtaken");
+    assert_eq!(aside.intent.event_data, star("a2"));
+    let live: Vec<String> = phone.entries("albums").await.unwrap().into_keys().collect();
+    assert_eq!(live, ["a2", "a3"]);
+    assert_eq!(server.albums(), ["a1", "a2", "a2", "a1", "a3"]);
+    phone.close().await;
+    window.close().await;
+}
+
+#[tokio::test]
+async fn channels_of_a_group_share_a_folder_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start().await;
+    let stored = options(&server).store(Store::Folder(folder.path().to_owned()));
+    let library = Client::open(stored.clone()).await.unwrap();
+    let room = library.channel("listening-room").await.unwrap();
+    let twice = library.channel("listening-room").await.unwrap_err();
+    assert!(twice.to_string().contains("in use"), "{twice}");
+    assert!(library.channel("events").await.is_err());
+    let devices = (
+        library.device().await.unwrap(),
+        room.device().await.unwrap(),
+    );
+    assert_ne!(devices.0, devices.1);
+    for n in 0..3 {
+        let album = star(&format!("a{n}"));
+        library.publish("star_album", album.clone()).await.unwrap();
+        room.publish("unstar_album", album).await.unwrap();
+    }
+    until_saved(&library).await;
+    until_saved(&room).await;
+    assert_eq!(
+        (server.events(None), server.events(Some("listening-room"))),
+        (3, 3)
+    );
+    assert_eq!(library.entries("albums").await.unwrap().len(), 3);
+    assert_eq!(room.entries("albums").await.unwrap().len(), 0);
+    library.close().await;
+    room.close().await;
+    let room = Client::open(stored.channel("listening-room").unwrap())
+        .await
+        .unwrap();
+    assert_eq!(room.device().await.unwrap(), devices.1);
+    room.close().await;
 }

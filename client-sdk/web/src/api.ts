@@ -42,10 +42,26 @@ export type Status =
 /** A live entry of a collection, own unconfirmed changes included. */
 export interface Entry {
   readonly key: string;
-  /** `true` for a member of a `set`. */
+  /** `true` for a member of a `set`; an integer for a `counter`. */
   readonly value: Value;
   /** True while an own change of this entry is not confirmed. */
   readonly pending: boolean;
+}
+
+/** An entry of a `keep_both` collection that says several things at once: nobody who saw them all has settled it. */
+export interface Conflict {
+  readonly key: string;
+  /** At least two, the one that is shown first. */
+  readonly values: readonly OpenValue[];
+}
+
+/** One of the values of an open conflict, and whose. */
+export interface OpenValue {
+  /** undefined: this device removed the entry. */
+  readonly value: Value | undefined;
+  readonly deviceUuid: string;
+  /** Unix milliseconds, by that device's clock. */
+  readonly timestamp: number;
 }
 
 /** A device of the group, as the broker tells it (PRESENCE-1). */
@@ -80,7 +96,8 @@ export interface Receipt {
   /** Its number in this device's outbox. */
   readonly deviceSeq: number;
   /**
-   * Resolves when the event is on the broker's disk; `seq` is null where the broker only said that it has it. Rejects
+   * Resolves when the event is on the broker's disk; `seq` is null where the broker only said that it has it. A change
+   * that a later one of this device made pointless before it was ever sent shares that one's fate. Rejects
    * with a {@link RefusedError}, or with another error if this page ends or another tab delivers it.
    */
   readonly saved: Promise<{ readonly seq: number | null }>;
@@ -90,7 +107,7 @@ export interface Receipt {
 export interface SynclineEvents {
   /** The status changed. */
   status: Status;
-  /** Entries of these collections may have changed. */
+  /** Entries, lists or conflicts of these collections may have changed. */
   change: { readonly collections: readonly string[] };
   /** An event arrived in order; `own`: this device's. Not told for what a snapshot brought. */
   event: { readonly event: SyncEvent; readonly own: boolean };
@@ -125,6 +142,18 @@ export interface Syncline {
   entries(collection: string): readonly Entry[];
   /** Whether a collection has a live entry under `key`. */
   has(collection: string, key: string): boolean;
+  /** The live value under `key`; undefined: there is none. */
+  value(collection: string, key: string): Value | undefined;
+  /**
+   * The items of a `list` collection in their order; `list`: which one, where the schema has several in the collection.
+   * Same array until one changes. To move an item, publish its add again with another neighbour.
+   */
+  list(collection: string, list?: string): readonly Entry[];
+  /**
+   * The open conflicts of a `keep_both` collection, ascending by the UTF-8 bytes of their keys. Same array until one
+   * changes. To settle one, publish what shall be: it replaces all values that this device sees.
+   */
+  conflicts(collection: string): readonly Conflict[];
   /** Devices of the group that the broker knows, this one included once it is online. Same array until one changes. */
   devices(): readonly DevicePresence[];
   /** Intents that were refused for ever, oldest first. */

@@ -6,6 +6,7 @@
  */
 import {
   RefusedError,
+  type Conflict,
   type DevicePresence,
   type Entry,
   type Receipt,
@@ -18,11 +19,12 @@ import type { CoreStatus, Receipt as ReceiptOutput } from './core/messages.js';
 import { Courier } from './courier.js';
 import { Devices } from './devices.js';
 import type { StreamId } from './protocol/ids.js';
-import { BadValueError, compareUtf8, toValue, type Value } from './protocol/value.js';
+import { BadValueError, toValue, type Value } from './protocol/value.js';
 import { Runner, type RunnerListener, type Told } from './runner.js';
 import { SlotLostError } from './storage/store.js';
 import type { Tenancy, Tenure } from './tabs/tenancy.js';
 import type { Transport } from './transport/transport.js';
+import { Views } from './views.js';
 
 const EVENT_TYPE_CHARACTERS_MAX = 64;
 /** What `subscribe` listens to. */
@@ -47,7 +49,7 @@ export class Client implements Syncline {
   readonly #devices: Devices;
   readonly #courier: Courier;
   readonly #saved = new Map<number, Saved>();
-  readonly #entries = new Map<string, readonly Entry[]>();
+  readonly #views = new Views(() => this.#runner.core);
   readonly #stopWaking: () => void;
   #tenure: Tenure;
   #runner: Runner;
@@ -116,18 +118,23 @@ export class Client implements Syncline {
   }
 
   entries(collection: string): readonly Entry[] {
-    const cached = this.#entries.get(collection);
-    if (cached !== undefined) return cached;
-    const { core } = this.#runner;
-    const entries = [...core.values(collection)]
-      .map(([key, value]) => ({ key, value, pending: core.isPending(collection, key) }))
-      .sort((a, b) => compareUtf8(a.key, b.key));
-    this.#entries.set(collection, entries);
-    return entries;
+    return this.#views.entries(collection);
   }
 
   has(collection: string, key: string): boolean {
-    return this.#runner.core.values(collection).has(key);
+    return this.value(collection, key) !== undefined;
+  }
+
+  value(collection: string, key: string): Value | undefined {
+    return this.#views.value(collection, key);
+  }
+
+  list(collection: string, list?: string): readonly Entry[] {
+    return this.#views.list(collection, list ?? null);
+  }
+
+  conflicts(collection: string): readonly Conflict[] {
+    return this.#views.conflicts(collection);
   }
 
   devices(): readonly DevicePresence[] {
@@ -243,10 +250,28 @@ export class Client implements Syncline {
   #onReceipt(receipt: ReceiptOutput): void {
     const saved = this.#saved.get(receipt.id);
     this.#saved.delete(receipt.id);
-    if (receipt.outcome === 'saved') saved?.resolve({ seq: receipt.seq ?? null });
-    else saved?.reject(new RefusedError(receipt.name, receipt.reason));
+    switch (receipt.outcome) {
+      case 'saved':
+        saved?.resolve({ seq: receipt.seq ?? null });
+        break;
+      case 'refused':
+        saved?.reject(new RefusedError(receipt.name, receipt.reason));
+        break;
+      case 'superseded':
+        this.#follow(saved, receipt.by);
+    }
     // An entry may wait no more, although its value is the same.
-    this.#onChanged([...this.#entries.keys()]);
+    this.#onChanged(this.#views.collections);
+  }
+
+  /** A superseded intent ends as the one that replaced it (OUTBOX-10). */
+  #follow(saved: Saved | undefined, by: number): void {
+    if (saved === undefined) return;
+    const next = this.#saved.get(by);
+    this.#saved.set(by, {
+      resolve: (seq) => [next, saved].forEach((one) => one?.resolve(seq)),
+      reject: (error) => [next, saved].forEach((one) => one?.reject(error)),
+    });
   }
 
   #onSetAside(intent: SetAside): void {
@@ -256,7 +281,7 @@ export class Client implements Syncline {
 
   #onChanged(collections: readonly string[]): void {
     if (collections.length === 0) return;
-    for (const collection of collections) this.#entries.delete(collection);
+    for (const collection of collections) this.#views.forget(collection);
     this.#tell('change', { collections });
   }
 
@@ -322,7 +347,7 @@ export class Client implements Syncline {
     this.#tenure = await tenancy.settle(left.slot);
     this.#runner = this.#newRunner(this.#tenure);
     this.#runner.start();
-    this.#onChanged([...this.#entries.keys()]);
+    this.#onChanged(this.#views.collections);
   }
 
   #wake(): void {

@@ -4,6 +4,7 @@
  */
 import type { Answer } from '../src/core/messages.js';
 import { encodeCanonical, decodeMap } from '../src/protocol/canonical.js';
+import { isLive } from '../src/protocol/entry.js';
 import { decodeEvent, encodeEvent, type SyncEvent } from '../src/protocol/event.js';
 import { eventsTopic, SCHEMA_TOPIC, stateTopic, streamId, uuidText } from '../src/protocol/ids.js';
 import { encodeSnapshot, snapshotOf } from '../src/protocol/snapshot.js';
@@ -11,7 +12,8 @@ import { State } from '../src/protocol/state.js';
 import type { Refusal } from '../src/protocol/refusal.js';
 import type { Value } from '../src/protocol/value.js';
 import type { Link, LinkListener, Transport } from '../src/transport/transport.js';
-import { golden, musicSchema } from './golden.js';
+import { Schema } from '../src/protocol/schema.js';
+import { MUSIC, schemaDocument } from './golden.js';
 
 const STREAM = streamId('music', null);
 const EPOCH = '00c0ffee00c0ffee';
@@ -22,8 +24,8 @@ export class FakeBroker {
   /** Devices in the order in which they connected. */
   readonly joined: string[] = [];
   readonly #marks = new Map<string, number>();
-  readonly #state = new State(musicSchema());
-  readonly #schema = golden<{ schemas: { document: string }[] }>('schemas').schemas[0]?.document ?? '';
+  readonly #schema = schemaDocument(MUSIC);
+  readonly state = new State(Schema.fromDocument(this.#schema));
   /** Whether connections can be made. */
   reachable = true;
   /** Event types that are refused for ever. */
@@ -64,11 +66,11 @@ export class FakeBroker {
 
   /** A full state, or a delta that names only its entries. */
   #opening(device: string, since: number): Uint8Array {
-    const full = snapshotOf(STREAM, this.#state);
+    const full = snapshotOf(STREAM, this.state);
     const collections = new Map(
       [...full.collections].map(([name, entries]) => [
         name,
-        new Map([...entries].filter(([, { seq }]) => seq > since)),
+        new Map([...entries].filter(([, { changed }]) => changed > since)),
       ]),
     );
     return encodeSnapshot({ ...full, since, collections, mark: this.#marks.get(device) ?? null });
@@ -96,7 +98,7 @@ export class FakeBroker {
   #accept(map: Record<string, Value>): void {
     const event = decodeEvent(encodeCanonical(map));
     this.log.push(event);
-    this.#state.apply(event);
+    this.state.apply(event);
     for (const link of this.links.values())
       if (link.follows) link.deliver(eventsTopic(STREAM), encodeEvent(event));
   }
@@ -112,7 +114,7 @@ export class FakeBroker {
 
   /** Live keys of a collection. */
   live(collection: string): string[] {
-    const entries = [...this.#state.entries(collection)].filter(([, { value }]) => value !== undefined);
+    const entries = [...this.state.entries(collection)].filter(([, { shown }]) => isLive(shown));
     return entries.map(([key]) => key).sort();
   }
 }

@@ -66,6 +66,77 @@ describe('a client', () => {
     expect(here.client.status).toEqual({ state: 'saved', pending: 0 });
   });
 
+  it('overlay_4 shows values, counts and lists at once, and the same everywhere', async () => {
+    const [here, there] = [await open(browser), await open(new Browser(broker, { locks: true }))];
+    await Promise.all([saved(here), saved(there)]);
+    await here.client.publish('rate_track', { track_id: 't1', rating: 4 });
+    await here.client.publish('play_track', { track_id: 't1' });
+    const item = { playlist_id: 'q', track_id: 't1' };
+    for (const item_id of ['a', 'b', 'c']) await here.client.publish('put_in_playlist', { ...item, item_id });
+    await here.client.publish('put_in_playlist', { ...item, item_id: 'c', after: 'a' });
+    const seen = ({ client }: Page): unknown => [
+      client.value('ratings', 't1'),
+      client.value('plays', 't1'),
+      client.list('playlists', 'q').map(({ key }) => key),
+    ];
+    expect(seen(here)).toEqual([4, 1, ['a', 'c', 'b']]);
+    expect(here.client.list('playlists')).toEqual([]);
+    await until(() => there.client.seq === 6);
+    expect(seen(there)).toEqual(seen(here));
+    expect(there.client.list('playlists', 'q')).toBe(there.client.list('playlists', 'q'));
+  });
+
+  it('state_10 plays that were counted offline add up', async () => {
+    const [here, there] = [await open(browser), await open(new Browser(broker, { locks: true }))];
+    await Promise.all([saved(here), saved(there)]);
+    for (const { client } of [here, there]) {
+      client.setOnline(false);
+      await client.publish('play_track', { track_id: 't1' });
+      await client.publish('play_track', { track_id: 't1', times: 2 });
+      expect(client.value('plays', 't1')).toBe(3);
+      client.setOnline(true);
+    }
+    await until(() => [here, there].every(({ client }) => client.value('plays', 't1') === 6));
+  });
+
+  it('overlay_5 shows an open conflict with its authors, and settles it for all', async () => {
+    const [here, there] = [await open(browser), await open(new Browser(broker, { locks: true }))];
+    await Promise.all([saved(here), saved(there)]);
+    for (const [text, { client }] of Object.entries({ one: here, two: there })) {
+      client.setOnline(false);
+      await client.publish('write_note', { album_id: 'a1', text });
+      expect(client.conflicts('notes')).toEqual([]);
+    }
+    for (const { client } of [here, there]) client.setOnline(true);
+    await until(() => [here, there].every(({ client }) => client.conflicts('notes').length === 1));
+    const [conflict] = here.client.conflicts('notes');
+    expect(conflict).toEqual(there.client.conflicts('notes')[0]);
+    expect(new Set(conflict?.values.map(({ value, deviceUuid }) => [value, deviceUuid]))).toEqual(
+      new Set([
+        ['one', here.client.deviceUuid],
+        ['two', there.client.deviceUuid],
+      ]),
+    );
+    await there.client.publish('write_note', { album_id: 'a1', text: 'both' });
+    expect(there.client.conflicts('notes')).toEqual([]);
+    await until(() => here.client.value('notes', 'a1') === 'both');
+    expect(here.client.conflicts('notes')).toEqual([]);
+  });
+
+  it('outbox_10 star, unstar, star is one star, and every receipt is its receipt', async () => {
+    const page = await open(browser);
+    await saved(page);
+    page.client.setOnline(false);
+    const receipts = [await star(page.client, 'a1')];
+    receipts.push(await page.client.publish('unstar_album', { album_id: 'a1' }));
+    receipts.push(await star(page.client, 'a1'));
+    expect(page.client.status.pending).toBe(1);
+    page.client.setOnline(true);
+    const ends = await Promise.all(receipts.map((receipt) => receipt.saved));
+    expect(ends).toEqual([{ seq: 1 }, { seq: 1 }, { seq: 1 }]);
+    expect(order()).toEqual([['a1', 3]]);
+  });
+
   it('replica_6 tells events once, and which are its own', async () => {
     const [here, there] = [await open(browser), await open(new Browser(broker, { locks: true }))];
     await Promise.all([saved(here), saved(there)]);

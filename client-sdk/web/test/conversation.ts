@@ -2,7 +2,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { expect } from 'vitest';
 import { Core } from '../src/core/core.js';
-import type { Input, IntentRow, Output, StoredRows } from '../src/core/messages.js';
+import type { Input, IntentRow, Output, Saw, StoredRows } from '../src/core/messages.js';
+import type { OpenAct } from '../src/protocol/entry.js';
 import { encodeEvent, type Intent } from '../src/protocol/event.js';
 import { SCHEMA_TOPIC, streamId } from '../src/protocol/ids.js';
 import { toJson } from '../src/protocol/json.js';
@@ -20,6 +21,12 @@ interface Step {
   readonly out: readonly Json[];
   readonly timeout?: number | null;
   readonly view?: { readonly [collection: string]: ValueMap };
+  readonly lists?: readonly {
+    readonly collection: string;
+    readonly list?: string;
+    readonly items: readonly (readonly [string, Value])[];
+  }[];
+  readonly open_values?: { readonly [collection: string]: { readonly [key: string]: readonly ValueMap[] } };
 }
 
 export interface Conversation {
@@ -46,10 +53,29 @@ export function play(conversation: Conversation): void {
     const place = `${conversation.file} step ${i + 1} (${String(step.in['type'])})`;
     expect(outputs.map(printOutput), place).toEqual(step.out.map(withoutDetail));
     if (step.timeout !== undefined) expect(core.nextTimeout(), `${place} timeout`).toBe(step.timeout);
-    for (const [collection, values] of Object.entries(step.view ?? {})) {
-      expect(Object.fromEntries(core.values(collection)), `${place} view of ${collection}`).toEqual(values);
-    }
+    compareViews(core, step, place);
   });
+}
+
+function compareViews(core: Core, { view, lists, open_values }: Step, place: string): void {
+  for (const [collection, values] of Object.entries(view ?? {})) {
+    expect(Object.fromEntries(core.values(collection)), `${place} view of ${collection}`).toEqual(values);
+  }
+  for (const { collection, list, items } of lists ?? []) {
+    const found = core.list(collection, list ?? null).map(({ key, value }) => [key, value]);
+    expect(found, `${place} list ${list} of ${collection}`).toEqual(items);
+  }
+  for (const [collection, entries] of Object.entries(open_values ?? {})) {
+    for (const [key, acts] of Object.entries(entries)) {
+      const found = core.openValues(collection, key).map(printAct);
+      expect(found, `${place} open values of ${collection} ${key}`).toEqual(acts);
+    }
+  }
+}
+
+function printAct({ value, deviceUuid, timestamp, counter }: OpenAct): ValueMap {
+  const said: ValueMap = value === undefined ? { removed: true } : { value };
+  return { ...said, device_uuid: deviceUuid, timestamp, counter };
 }
 
 function readOpen(open: Json): ConstructorParameters<typeof Core>[0] {
@@ -91,7 +117,17 @@ function readRow(row: ValueMap): IntentRow {
     clock: { timestamp: row['timestamp'] as number, counter: row['counter'] as number },
     baseSeq: row['base_seq'] as number,
     epoch: (row['epoch'] ?? null) as string | null,
+    ...(row['saw'] === undefined ? {} : { saw: readSaw(row['saw'] as ValueMap) }),
+    ...(row['overtaken'] === true ? { overtaken: true } : {}),
   };
+}
+
+function readSaw({ device_uuid, ...rest }: ValueMap): Saw {
+  return { ...rest, ...(device_uuid === undefined ? {} : { deviceUuid: device_uuid as string }) };
+}
+
+function printSaw({ deviceUuid, ...rest }: Saw): ValueMap {
+  return { ...(rest as ValueMap), ...(deviceUuid === undefined ? {} : { device_uuid: deviceUuid }) };
 }
 
 function readInput(input: Json): Input {
@@ -156,12 +192,18 @@ function printOutput(output: Output): unknown {
 function printPut({ device, intents, replica, schema }: Extract<Output, { type: 'write' }>['put']): Json {
   return {
     ...(device === undefined ? {} : { device: printDevice(device) }),
-    ...(intents === undefined
-      ? {}
-      : { intents: intents.map(({ id, ...intent }) => ({ id, ...printIntent(intent) })) }),
+    ...(intents === undefined ? {} : { intents: intents.map(printRow) }),
     ...(replica === undefined ? {} : { replica: decodeMessage(replica) }),
     ...(schema === undefined ? {} : { schema }),
   };
+}
+
+function printRow({ id, saw, overtaken, ...intent }: IntentRow): Json {
+  const judged = {
+    ...(saw === undefined ? {} : { saw: printSaw(saw) }),
+    ...(overtaken ? { overtaken } : {}),
+  };
+  return { id, ...printIntent(intent), ...judged };
 }
 
 function printDevice({ deviceUuid, nextDeviceSeq, offered, timestamp, counter }: StoredRows['device']): Json {

@@ -9,8 +9,15 @@ export function golden<T>(name: string): T {
   return JSON.parse(readFileSync(new URL(`${name}.json`, FOLDER), 'utf8')) as T;
 }
 
-/** The music library's schema. */
-export function musicSchema(): Schema {
-  const { schemas } = golden<{ schemas: { document: string }[] }>('schemas');
-  return Schema.fromDocument(schemas[0]?.document ?? '');
+/** The schema of the golden states: starred albums and tracks. */
+export function starSchema(): Schema {
+  return Schema.fromDocument(schemaDocument(0));
 }
+
+/** The document of a golden schema. */
+export function schemaDocument(which: number): string {
+  return golden<{ schemas: { document: string }[] }>('schemas').schemas[which]?.document ?? '';
+}
+
+/** Which golden schema is the shipped music library's, with every kind. */
+export const MUSIC = 2;

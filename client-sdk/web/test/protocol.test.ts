@@ -23,7 +23,7 @@ import {
 } from '../src/protocol/snapshot.js';
 import { State } from '../src/protocol/state.js';
 import { compareUtf8, isMap, toValue, type Value, type ValueMap } from '../src/protocol/value.js';
-import { golden, musicSchema } from './golden.js';
+import { golden, starSchema } from './golden.js';
 import { decodeMessage, encodeMessage, hex, unhex } from './wire.js';
 
 interface Json {
@@ -160,10 +160,21 @@ describe('presence and errors', () => {
 });
 
 describe('schemas', () => {
-  const { schemas } = golden<{ schemas: { document: string; hash: string }[] }>('schemas');
+  const { schemas, refused_documents } = golden<{
+    schemas: { document: string; hash: string }[];
+    refused_documents: { document: string; error: string }[];
+  }>('schemas');
 
   it.each(schemas)('schema_2 hashes $document', ({ document, hash }) => {
     expect(Schema.fromDocument(document).hash).toBe(hash);
+  });
+
+  it.each(refused_documents)('schema_1 refuses: $error', ({ document }) => {
+    expect(() => Schema.fromDocument(document)).toThrow(expect.objectContaining({ name: 'MalformedError' }));
+    const schema = /"schema"/.test(document) ? (JSON.parse(document) as ValueMap)['schema'] : undefined;
+    // Not only because of the hash.
+    if (isMap(schema))
+      expect(() => Schema.fromMap(schema)).toThrow(expect.objectContaining({ name: 'MalformedError' }));
   });
 
   it.each([
@@ -185,7 +196,7 @@ describe('state', () => {
   const log = events.map(({ json }) => decodeEvent(encodeMessage(fromJson(json))));
 
   it('g5_state_4 agrees with the golden digests after each event', () => {
-    const state = new State(musicSchema());
+    const state = new State(starSchema());
     events.forEach(({ changed, digest, digests }, i) => {
       const place = state.apply(log[i] ?? expect.fail());
       expect(place !== undefined, `event ${i + 1}`).toBe(changed);
@@ -202,7 +213,7 @@ describe('state', () => {
 
   it('g5_snap_2 makes one state of every split into a prefix and a delta', () => {
     for (const { since, msgpack } of snapshots) {
-      const state = new State(musicSchema());
+      const state = new State(starSchema());
       for (const event of log.slice(0, since)) state.apply(event);
       const delta = decodeSnapshot(unhex(msgpack));
       applySnapshot(state, delta);
@@ -212,20 +223,20 @@ describe('state', () => {
   });
 
   it('g5_snap_2 goes on from a stored snapshot as from the events', () => {
-    const whole = new State(musicSchema());
+    const whole = new State(starSchema());
     for (const event of log) whole.apply(event);
     for (let split = 0; split <= log.length; split++) {
-      const first = new State(musicSchema());
+      const first = new State(starSchema());
       for (const event of log.slice(0, split)) first.apply(event);
       const stored = encodeSnapshot(snapshotOf(streamId('demo', null), first));
-      const second = stateOf(musicSchema(), decodeSnapshot(stored));
+      const second = stateOf(starSchema(), decodeSnapshot(stored));
       for (const event of log.slice(split)) second.apply(event);
       expect(second.digest(), `split at ${split}`).toBe(whole.digest());
     }
   });
 
   it('digest_1 leaves tombstones out and counts live entries', () => {
-    const state = new State(musicSchema());
+    const state = new State(starSchema());
     const [first] = log;
     if (first === undefined) return expect.fail();
     state.apply(first);

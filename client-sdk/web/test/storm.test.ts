@@ -1,4 +1,7 @@
 import { expect, it, vi } from 'vitest';
+import type { Client } from '../src/client.js';
+import { isLive } from '../src/protocol/entry.js';
+import type { State } from '../src/protocol/state.js';
 import { FakeBroker } from './broker.js';
 import { Browser, type Page } from './tab.js';
 
@@ -20,8 +23,9 @@ class Storm {
   readonly broker = new FakeBroker();
   readonly browsers = [0, 1, 2].map((i) => new Browser(this.broker, { locks: i !== 1 }));
   readonly pages: Page[] = [];
-  /** Every intent whose `publish` has resolved, by a name of its own. */
+  /** Every intent whose `publish` has resolved, by a name of its own; those that a later one may supersede apart. */
   readonly promised: string[] = [];
+  readonly superseded: string[] = [];
 
   constructor(private readonly random: (below: number) => number) {}
 
@@ -46,10 +50,31 @@ class Storm {
   }
 
   async #publish(which: number, step: number): Promise<void> {
-    const eventType = this.random(3) === 0 ? 'unstar_album' : 'star_album';
     const name = `step ${step}`;
-    await this.pages[which]?.client.publish(eventType, { album_id: `a${this.random(5)}`, name });
-    this.promised.push(name);
+    const [eventType, data] = this.#intent();
+    await this.pages[which]?.client.publish(eventType, { ...data, name });
+    (eventType.endsWith('star_album') ? this.superseded : this.promised).push(name);
+  }
+
+  #intent(): [string, Record<string, string | null>] {
+    const [album_id, item_id] = [`a${this.random(5)}`, `i${this.random(6)}`];
+    const item = { item_id, playlist_id: 'queue', track_id: `t${this.random(3)}` };
+    switch (this.random(8)) {
+      case 0:
+        return ['unstar_album', { album_id }];
+      case 1:
+        return ['play_track', { track_id: item.track_id }];
+      case 2:
+        return ['write_note', { album_id, text: `by ${item_id}` }];
+      case 3:
+        return ['take_from_playlist', { item_id }];
+      case 4:
+        return ['put_in_playlist', item];
+      case 5:
+        return ['put_in_playlist', { ...item, after: this.random(2) === 0 ? null : `i${this.random(6)}` }];
+      default:
+        return ['star_album', { album_id }];
+    }
   }
 
   async #reopen(which: number, sameTab: boolean): Promise<void> {
@@ -65,20 +90,23 @@ it.each([1, 2, 3, 4, 5, 6])(
   async (seed) => {
     const storm = new Storm(randomOf(seed));
     await storm.run();
-    const { broker, pages, promised } = storm;
-    await vi.waitFor(() => expect(broker.log.length).toBe(promised.length), { timeout: 5_000, interval: 5 });
-    const arrived = broker.log.map(({ eventData }) => (eventData as { name: string }).name);
-    expect([...arrived].sort(), 'each exactly once').toEqual([...promised].sort());
+    const { broker, pages, promised, superseded } = storm;
     await vi.waitFor(
       () => expect(pages.map(({ client }) => client.status.state)).toEqual(Array(3).fill('saved')),
       5_000,
     );
+    const arrived = (): string[] => broker.log.map(({ eventData }) => (eventData as { name: string }).name);
+    await vi.waitFor(() => expect(arrived()).toEqual(expect.arrayContaining(promised)), {
+      timeout: 5_000,
+      interval: 5,
+    });
     await vi.waitFor(
-      () => expect(pages.map(({ client }) => client.seq)).toEqual(Array(3).fill(promised.length)),
+      () => expect(pages.map(({ client }) => client.seq)).toEqual(Array(3).fill(broker.log.length)),
       5_000,
     );
-    for (const { client } of pages)
-      expect(client.entries('albums').map(({ key }) => key)).toEqual(broker.live('albums'));
+    expect(new Set(arrived()).size, 'nothing twice').toBe(broker.log.length);
+    expect([...promised, ...superseded], 'nothing else').toEqual(expect.arrayContaining(arrived()));
+    for (const { client } of pages) agrees(client, broker.state);
     const devices = new Set(broker.log.map(({ deviceUuid }) => deviceUuid));
     for (const device of devices) {
       const seqs = broker.log
@@ -90,3 +118,18 @@ it.each([1, 2, 3, 4, 5, 6])(
   },
   30_000,
 );
+
+/** What a page shows is what the broker has: entries, the queue in its order, open conflicts. */
+function agrees(client: Client, state: State): void {
+  for (const name of state.schema.collections) {
+    const live = [...state.entries(name)].filter(([, { shown }]) => isLive(shown));
+    const expected = live.map(([key, { shown }]) => [key, shown.value] as const);
+    expect(new Map(client.entries(name).map(({ key, value }) => [key, value])), name).toEqual(
+      new Map(expected),
+    );
+  }
+  const keys = (items: readonly { readonly key: string }[]): string[] => items.map(({ key }) => key);
+  expect(keys(client.list('playlists', 'queue'))).toEqual(keys(state.list('playlists', 'queue')));
+  const open = [...state.entries('notes')].filter(([, { conflicts }]) => conflicts.length > 0);
+  expect(new Set(keys(client.conflicts('notes')))).toEqual(new Set(open.map(([key]) => key)));
+}

@@ -28,14 +28,31 @@ export function decodeMessage(payload: Uint8Array): ValueMap {
   return message as ValueMap;
 }
 
-/** Changes `device_uuid` of the message itself and of the entries of its `collections`. */
+/** Changes `device_uuid` of the message itself, of the entries of its `collections` and of their `conflicts`. */
 function mapUuids(message: Value, change: (uuid: Value) => Value): Value {
   if (!isMap(message)) return message;
-  const own = 'device_uuid' in message ? { device_uuid: change(message['device_uuid'] ?? null) } : {};
   const collections = message['collections'];
-  if (!isMap(collections)) return { ...message, ...own };
-  const inner = mapMembers(collections, (entries) => mapMembers(entries, (entry) => mapUuids(entry, change)));
-  return { ...message, ...own, collections: inner };
+  const inner = isMap(collections)
+    ? {
+        collections: mapMembers(collections, (entries) =>
+          mapMembers(entries, (one) => mapEntry(one, change)),
+        ),
+      }
+    : {};
+  return { ...message, ...mapOwn(message, change), ...inner };
+}
+
+function mapEntry(entry: Value, change: (uuid: Value) => Value): Value {
+  if (!isMap(entry)) return entry;
+  const conflicts = entry['conflicts'];
+  const inner = Array.isArray(conflicts)
+    ? { conflicts: (conflicts as readonly Value[]).map((act) => mapEntry(act, change)) }
+    : {};
+  return { ...entry, ...mapOwn(entry, change), ...inner };
+}
+
+function mapOwn(map: ValueMap, change: (uuid: Value) => Value): ValueMap {
+  return 'device_uuid' in map ? { device_uuid: change(map['device_uuid'] ?? null) } : {};
 }
 
 function mapMembers(map: Value, change: (member: Value) => Value): Value {

@@ -7,6 +7,7 @@ mod bus;
 mod differential;
 mod epochs;
 mod faults;
+mod history;
 mod follower;
 mod horizon;
 mod inside;

@@ -291,8 +291,14 @@ pub(crate) fn a_stream_is_planted_once_and_goes_on(harness: &mut dyn Harness) {
         marks: marks.clone(),
         events: batch(&copy, 4, 5).records,
     };
+    let before = store.position().unwrap();
     assert!(store.plant(planted.clone()).unwrap());
+    let position = store.position().unwrap();
+    assert!(position > before);
+    assert_eq!(store.seq_at(&copy, before).unwrap(), Seq::ZERO);
+    assert_eq!(store.seq_at(&copy, position).unwrap(), at(5));
     assert!(!store.plant(planted).unwrap());
+    assert_eq!(store.position().unwrap(), position);
     for _ in 0..2 {
         let store = harness.store();
         let head = store.head(&copy).unwrap();

@@ -101,6 +101,11 @@ impl Applier {
         ask(&self.shared.lag().tail)
     }
 
+    /// The tables took positions up to this one for themselves.
+    pub(super) fn skip_to(&self, position: u64) {
+        self.shared.lag().tail.skip_to(position);
+    }
+
     pub(super) fn trimmer(&self) -> &Trimmer {
         &self.shared.trimmer
     }

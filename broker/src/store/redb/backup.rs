@@ -213,7 +213,7 @@ fn not_a_backup(file: &Path) -> StoreError {
     }
 }
 
-/// As if each stream's next record had begun an epoch.
+/// As if each stream's next record had begun an epoch (EPOCH-2).
 fn begin_epochs(
     tables: &Tables,
     mut epochs: impl FnMut() -> Epoch,
@@ -233,7 +233,7 @@ fn begin_epochs(
             let control = Control {
                 stream,
                 epoch,
-                horizon: head.seq,
+                horizon: head.horizon,
             };
             match epoch == Epoch::NONE || epoch == head.epoch {
                 true => Err(StoreError::BadAppend("an epoch that is none, or not new")),

@@ -33,6 +33,8 @@ pub(super) struct Journal {
     next: u64,
     /// The last append failed: what it should have written may be there.
     in_doubt: bool,
+    /// The tables may have taken a position that was never here.
+    doubts_tables: bool,
 }
 
 /// The beginning of the journal, in the applier's hands.
@@ -56,6 +58,7 @@ impl Journal {
             holds: Arc::default(),
             next: 1,
             in_doubt: false,
+            doubts_tables: false,
         })
     }
 
@@ -112,6 +115,22 @@ impl Journal {
     pub(super) fn settle(&mut self, found: usize) {
         self.next += found as u64;
         self.in_doubt = false;
+    }
+
+    /// Before the tables take the next position for themselves, with nothing unapplied here. Nothing is appended before
+    /// [`Journal::go_on_behind`].
+    pub(super) fn doubt_tables(&mut self) {
+        self.doubts_tables = true;
+    }
+
+    pub(super) fn doubts_tables(&self) -> bool {
+        self.doubts_tables
+    }
+
+    /// Goes on behind what the tables have.
+    pub(super) fn go_on_behind(&mut self, applied_to: u64) {
+        self.next = self.next.max(applied_to + 1);
+        self.doubts_tables = false;
     }
 
     /// As if the last append had failed after its commit.

@@ -158,6 +158,11 @@ impl RedbStore {
 
     /// Takes what a failed append has left in the journal after all.
     fn settle_doubt(&self, journal: &mut Journal) -> Result<(), StoreError> {
+        if journal.doubts_tables() {
+            let applied_to = self.tables.applied_to()?;
+            journal.go_on_behind(applied_to);
+            self.applier.skip_to(applied_to);
+        }
         let found: Vec<_> = journal.in_doubt()?.into_iter().map(Arc::new).collect();
         let mut heads = BTreeMap::new();
         for record in &found {
@@ -371,7 +376,10 @@ impl EventStore for RedbStore {
         let mut journal = self.journal();
         self.settle_doubt(&mut journal)?;
         self.applier.drain()?;
-        self.tables.plant(&planted)
+        journal.doubt_tables();
+        let is_planted = self.tables.plant(&planted)?;
+        self.settle_doubt(&mut journal)?;
+        Ok(is_planted)
     }
 
     fn note(&self, name: &str) -> Result<Option<Bytes>, StoreError> {

@@ -50,6 +50,11 @@ impl Tail {
         self.position
     }
 
+    /// Nothing up to this position comes any more.
+    pub(super) fn skip_to(&mut self, position: u64) {
+        self.position = self.position.max(position);
+    }
+
     /// Takes journaled records and the heads that they lead to.
     pub(super) fn push(
         &mut self,

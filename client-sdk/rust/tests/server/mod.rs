@@ -10,18 +10,39 @@ use rumqttc::v5::mqttbytes::v5::{
 };
 use rumqttc::v5::mqttbytes::{Error, QoS};
 use syncline_client_core::Answer;
-use syncline_protocol::{DeviceId, Seq, Start, StreamId, Subscription, Topic, UnixMillis};
+use syncline_protocol::{
+    DeviceId, Epoch, Seq, Snapshot, Start, StreamId, Subscription, Topic, UnixMillis,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::model::Broker;
+use crate::model::{Broker, How, Next};
+
+/// Small, so that states come in parts.
+const PART_BYTES: usize = 2_500;
+
+/// Each stream has a broker of its own.
+type Streams = Arc<Mutex<HashMap<StreamId, Broker>>>;
+
+pub(crate) fn stream(channel: Option<&str>) -> StreamId {
+    StreamId {
+        sync_id: "music".parse().unwrap(),
+        channel: channel.map(|channel| channel.parse().unwrap()),
+    }
+}
+
+fn broker<T>(streams: &Streams, stream: &StreamId, ask: impl FnOnce(&mut Broker) -> T) -> T {
+    let mut streams = streams.lock().unwrap();
+    let new = || Broker::new(stream.clone());
+    ask(streams.entry(stream.clone()).or_insert_with(new))
+}
 
 pub(crate) struct Server {
     address: String,
-    broker: Arc<Mutex<Broker>>,
+    streams: Streams,
     /// Goes up with every event.
-    head: watch::Sender<Seq>,
+    head: watch::Sender<u64>,
     /// Goes up to end all connections.
     cuts: watch::Sender<u32>,
 }
@@ -29,24 +50,20 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = StreamId {
-            sync_id: "music".parse().unwrap(),
-            channel: None,
-        };
         let server = Self {
             address: listener.local_addr().unwrap().to_string(),
-            broker: Arc::new(Mutex::new(Broker::new(stream))),
-            head: watch::Sender::new(Seq::ZERO),
+            streams: Streams::default(),
+            head: watch::Sender::new(0),
             cuts: watch::Sender::new(0),
         };
-        let (broker, head, cuts) = (
-            server.broker.clone(),
+        let (streams, head, cuts) = (
+            server.streams.clone(),
             server.head.clone(),
             server.cuts.clone(),
         );
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                let connection = Connection::new(socket, broker.clone(), head.clone());
+                let connection = Connection::new(socket, streams.clone(), head.clone());
                 let mut cut = cuts.subscribe();
                 tokio::spawn(async move {
                     tokio::select! {
@@ -69,53 +86,62 @@ impl Server {
 
     /// A restart on a disk that forgot everything after `head`.
     pub(crate) fn roll_back(&self, head: usize) {
-        self.broker.lock().unwrap().roll_back(head);
+        self.ask(|broker| broker.roll_back(head));
         self.cut();
+    }
+
+    /// The default stream's broker.
+    pub(crate) fn ask<T>(&self, ask: impl FnOnce(&mut Broker) -> T) -> T {
+        broker(&self.streams, &stream(None), ask)
+    }
+
+    /// How many events a stream has.
+    pub(crate) fn events(&self, channel: Option<&str>) -> usize {
+        broker(&self.streams, &stream(channel), |broker| broker.log.len())
+    }
+
+    /// What the broker does by itself reaches whoever is connected.
+    pub(crate) fn wake(&self) {
+        self.head.send_modify(|n| *n += 1);
     }
 
     /// How many albums are starred.
     pub(crate) fn live_albums(&self) -> usize {
-        let broker = self.broker.lock().unwrap();
-        broker
-            .state()
-            .entries("albums")
-            .filter(|(_, entry)| entry.value().is_some())
-            .count()
+        self.ask(|broker| {
+            let albums = broker.state().entries("albums");
+            albums.filter(|(_, entry)| entry.is_live()).count()
+        })
     }
 
     /// The albums that the events name, in their order.
     pub(crate) fn albums(&self) -> Vec<String> {
-        let broker = self.broker.lock().unwrap();
         let album = |data: &syncline_protocol::Value| {
-            data.as_map().unwrap()["album_id"]
-                .as_text()
-                .unwrap()
-                .to_owned()
+            let id = &data.as_map().unwrap()["album_id"];
+            id.as_text().unwrap().to_owned()
         };
-        broker
-            .log
-            .iter()
-            .map(|event| album(&event.event_data))
-            .collect()
+        self.ask(|broker| {
+            let log = broker.log.iter();
+            log.map(|event| album(&event.event_data)).collect()
+        })
     }
 }
 
 struct Connection {
     socket: TcpStream,
     read: BytesMut,
-    broker: Arc<Mutex<Broker>>,
-    head: watch::Sender<Seq>,
+    streams: Streams,
+    head: watch::Sender<u64>,
     device: Option<DeviceId>,
-    cursor: Option<Seq>,
+    cursor: Option<(StreamId, (Seq, Epoch))>,
     packet: u16,
 }
 
 impl Connection {
-    fn new(socket: TcpStream, broker: Arc<Mutex<Broker>>, head: watch::Sender<Seq>) -> Self {
+    fn new(socket: TcpStream, streams: Streams, head: watch::Sender<u64>) -> Self {
         Self {
             socket,
             read: BytesMut::new(),
-            broker,
+            streams,
             head,
             device: None,
             cursor: None,
@@ -163,27 +189,45 @@ impl Connection {
 
     async fn subscribe(&mut self, filter: &str) -> std::io::Result<()> {
         let subscription: Subscription = filter.parse().unwrap();
-        let (topic, payload) = match (subscription.filter.exact(), subscription.start) {
+        match (subscription.filter.exact(), subscription.start) {
             (Some(Topic::Schema), _) => {
-                let document = self.broker.lock().unwrap().schema.document();
-                (Topic::Schema, document.into_bytes())
+                let schema = |broker: &mut Broker| broker.schema.document();
+                let document = broker(&self.streams, &stream(None), schema);
+                self.message(&Topic::Schema, document.into_bytes()).await
             }
             (Some(Topic::Events(stream)), Start::Resume { seq, epoch }) => {
                 let device = self.device.unwrap();
-                let opening = self.broker.lock().unwrap().opening(device, seq, epoch);
-                self.cursor = Some(opening.seq);
-                (Topic::State(stream), opening.encode())
+                let opening = broker(&self.streams, &stream, |broker| {
+                    broker.opening(device, (seq, epoch), How::Delta)
+                });
+                self.cursor = Some((stream, (opening.seq, opening.epoch)));
+                self.state(opening).await
             }
-            _ => return Ok(()),
-        };
-        self.message(&topic, payload).await
+            _ => Ok(()),
+        }
+    }
+
+    async fn state(&mut self, snapshot: Snapshot) -> std::io::Result<()> {
+        let topic = Topic::State(snapshot.stream.clone());
+        for part in snapshot.parts(PART_BYTES) {
+            self.message(&topic, part.encode()).await?;
+        }
+        Ok(())
     }
 
     async fn accept(&mut self, publish: Publish) -> std::io::Result<()> {
         let now = UnixMillis::new(1_700_000_000_000);
-        let answer = self.broker.lock().unwrap().submit(now, &publish.payload);
-        let head = self.broker.lock().unwrap().head();
-        self.head.send_replace(head);
+        let topic: Topic = std::str::from_utf8(&publish.topic)
+            .unwrap()
+            .parse()
+            .unwrap();
+        let Topic::Events(stream) = topic else {
+            panic!("{topic} takes no events")
+        };
+        let answer = broker(&self.streams, &stream, |broker| {
+            broker.submit(now, &publish.payload)
+        });
+        self.head.send_modify(|n| *n += 1);
         let mut puback = PubAck::new(publish.pkid, None);
         let mut properties = PubAckProperties {
             reason_string: None,
@@ -208,12 +252,19 @@ impl Connection {
     }
 
     async fn deliver(&mut self) -> std::io::Result<()> {
-        while let Some(cursor) = self.cursor {
-            let event = self.broker.lock().unwrap().event_after(cursor).cloned();
-            let Some(event) = event else { return Ok(()) };
-            self.cursor = Some(event.seq);
-            self.message(&Topic::Events(event.stream.clone()), event.encode())
-                .await?;
+        while let Some((stream, cursor)) = self.cursor.clone() {
+            match broker(&self.streams, &stream, |broker| broker.next_after(cursor)) {
+                Next::Nothing => return Ok(()),
+                Next::Event(event) => {
+                    let topic = Topic::Events(stream.clone());
+                    self.cursor = Some((stream, (event.seq, event.epoch)));
+                    self.message(&topic, event.encode()).await?;
+                }
+                Next::Bridge(bridge) => {
+                    self.cursor = Some((stream, (bridge.seq, bridge.epoch)));
+                    self.state(*bridge).await?;
+                }
+            }
         }
         Ok(())
     }

@@ -45,6 +45,13 @@ export function titleOf(kind: Kind, id: string): string | undefined {
   return titles.get(`${kind} ${id}`);
 }
 
+const tracksById = new Map(tracks.map((track) => [track.id, track]));
+
+/** The track behind an id, if this library has it. */
+export function trackOf(id: string): Track | undefined {
+  return tracksById.get(id);
+}
+
 function album([title, artist, year, design, palette, names]: Row): Album {
   const id = slug(title);
   const random = new Seeded(`lengths of ${id}`);

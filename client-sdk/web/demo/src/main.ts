@@ -3,6 +3,7 @@ import { startApp } from './app.js';
 import { deviceName } from './devicename.js';
 import { brokerUrl, joinGroup } from './group.js';
 import { decorateHero } from './view/hero.js';
+import { listenerName, ROOM_CHANNEL } from './room.js';
 import { Notices } from './view/notices.js';
 import { managePanel } from './view/panel.js';
 import { showSharing } from './view/sharing.js';
@@ -18,7 +19,10 @@ if (group.rejected !== null)
   notices.tell(`“${group.rejected.slice(0, 64)}” cannot name a group. This is a new one.`);
 
 try {
-  startApp(await openSyncline({ url: brokerUrl(), syncId: group.syncId, name: deviceName() }), notices);
+  const [name, shared] = [deviceName(), { url: brokerUrl(), syncId: group.syncId }];
+  const openRoom = (): ReturnType<typeof openSyncline> =>
+    openSyncline({ ...shared, channel: ROOM_CHANNEL, name: listenerName(name) });
+  startApp(await openSyncline({ ...shared, name }), openRoom, notices);
 } catch (problem) {
   notices.tell(
     `The shelf could not be opened: ${problem instanceof Error ? problem.message : String(problem)}`,

@@ -45,7 +45,8 @@ export function starChange(event: SyncEvent): StarChange | null {
   return null;
 }
 
-function textUnder(data: unknown, key: string): string | null {
+/** A text of a map that anybody may have sent. */
+export function textUnder(data: unknown, key: string): string | null {
   if (typeof data !== 'object' || data === null || !Object.hasOwn(data, key)) return null;
   const value: unknown = Reflect.get(data, key);
   return typeof value === 'string' ? value : null;

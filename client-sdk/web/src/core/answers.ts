@@ -29,6 +29,7 @@ export function onErrorMessage(parts: Parts, turn: Turn, payload: Uint8Array): v
 export function acknowledge(parts: Parts, turn: Turn, pending: Pending, seq: number | undefined): void {
   pending.ackedUnder = parts.replica.epoch;
   parts.outbox.stand(pending, 'acked');
+  pending.seq = seq;
   parts.outbox.forgetIfDone(pending);
   turn.emit({ type: 'receipt', id: pending.id, outcome: 'saved', ...(seq === undefined ? {} : { seq }) });
 }
@@ -45,6 +46,7 @@ export function setAside(parts: Parts, turn: Turn, pending: Pending, refusal: Re
 function onRefused(parts: Parts, turn: Turn, pending: Pending, refusal: Refusal): void {
   if (refusal.name === 'wrong_epoch') onWrongEpoch(parts, turn, pending);
   else if (refusal.name === 'device_forked') onForked(parts, pending);
+  else if (refusal.name === 'overtaken') onOvertaken(parts, turn, pending);
   else setAside(parts, turn, pending, refusal);
 }
 
@@ -54,6 +56,13 @@ function onWrongEpoch(parts: Parts, turn: Turn, pending: Pending): void {
   parts.holding = true;
   pending.doubted = pending.sentEpoch === pending.intent.epoch;
   if (pending.doubted) resubscribe(parts, turn);
+}
+
+/** REFUSE-5: what happened on its entry shows at the next opening. */
+function onOvertaken(parts: Parts, turn: Turn, pending: Pending): void {
+  parts.outbox.stand(pending, 'overtaken');
+  turn.putIntent(pending);
+  resubscribe(parts, turn);
 }
 
 /** Subscribes the `$since` of the cursor again, unless something is awaited already. */
@@ -101,7 +110,6 @@ function renumber(parts: Parts, turn: Turn, pending: Pending): void {
   const { device, view } = parts;
   if (pending.shown) view.hide(pending);
   pending.intent = { ...pending.intent, deviceUuid: device.uuid, deviceSeq: device.takeSeq() };
-  pending.sendableBy = null;
   pending.seq = undefined;
   pending.shown = true;
   view.show(pending);

@@ -5,11 +5,13 @@
  * `new_device` follows `mint_device`. After `disconnect` nothing is reported of that connection. After each input the
  * driver arranges a `timeout` at `nextTimeout()`.
  */
+import type { OpenAct } from '../protocol/entry.js';
+import type { Entries, Item } from '../protocol/list.js';
 import type { Value } from '../protocol/value.js';
 import { mintWhenQuiet, onAcked, onNewDevice } from './answers.js';
 import { Device } from './device.js';
-import type { CoreOptions, CoreStatus, Input, Output, StoredRows } from './messages.js';
-import { connect, connectionEnded, drop, fault, Parts } from './parts.js';
+import type { CoreOptions, CoreStatus, Input, IntentRow, Output, StoredRows } from './messages.js';
+import { connect, connectionEnded, drop, fault, Parts, seeClocks } from './parts.js';
 import { onPersisted, publish, sendWhatMayGo } from './publishing.js';
 import { onConnected, onMessage } from './resuming.js';
 import { Turn } from './turn.js';
@@ -50,6 +52,21 @@ export class Core {
   /** The live values of a collection, own changes included. */
   values(collection: string): ReadonlyMap<string, Value> {
     return this.#parts.view.values(collection);
+  }
+
+  /** The entries of a collection, own changes included, removed ones too. */
+  entries(collection: string): Entries {
+    return this.#parts.view.entries(collection);
+  }
+
+  /** The items of one list in their order, own changes included; null: of a collection that has only one. */
+  list(collection: string, list: string | null): Item[] {
+    return this.#parts.view.list(collection, list);
+  }
+
+  /** The open acts of an entry that is in open conflict, the shown one first; else none (OVERLAY-5). */
+  openValues(collection: string, key: string): readonly OpenAct[] {
+    return this.#parts.view.openValues(collection, key);
   }
 
   /** Whether an own change of an entry waits for the broker. */
@@ -112,12 +129,13 @@ export class Core {
     saves.schemaIsStored = stored.schema !== undefined;
     if (!replica.restore(stored.schema, stored.replica))
       fault(turn, 'storage', 'the stored replica is not usable');
-    for (const row of stored.intents ?? []) {
-      const pending = outbox.restore(row, row.deviceSeq <= device.offered);
+    for (const row of inOrder(stored.intents ?? [], device.uuid)) {
+      const pending = outbox.restore(row);
       // A fork changes all others, so this was acknowledged before one.
       if (row.deviceUuid !== device.uuid) outbox.stand(pending, 'acked');
     }
-    this.#parts.seeClocks();
+    for (const name of replica.schema?.collections ?? [])
+      seeClocks(device, replica.state?.entries(name) ?? []);
     view.reset(outbox.all());
     // There was no view before, so nothing of it has changed.
     view.settle();
@@ -191,6 +209,12 @@ export class Core {
     this.#status = status;
     return turn.finish();
   }
+}
+
+/** By `device_seq`, those of an earlier device first. */
+function inOrder(rows: readonly IntentRow[], deviceUuid: string): IntentRow[] {
+  const rank = (row: IntentRow): number => (row.deviceUuid === deviceUuid ? row.deviceSeq : 0);
+  return [...rows].sort((a, b) => rank(a) - rank(b));
 }
 
 function sameStatus(a: CoreStatus, b: CoreStatus | undefined): boolean {

@@ -31,6 +31,15 @@ export interface Connection {
   progressed: boolean;
   /** Whether the whole state was asked for because of REPLICA-2. */
   restarted: boolean;
+  /** The opening that was taken, until the cursor is at its head (OVERLAY-2). */
+  opening: Opening | undefined;
+}
+
+/** What an opening says that counts once it is reached. */
+export interface Opening {
+  readonly head: number;
+  /** Up to which `device_seq` the broker has this device's intents; 0: of none. */
+  readonly known: number;
 }
 
 /** Off, waiting, connecting or connected. */
@@ -90,6 +99,7 @@ export class Link {
       open: false,
       progressed: true,
       restarted: false,
+      opening: undefined,
     };
     this.#phase = { name: 'connected', connection };
     return connection;
@@ -101,8 +111,14 @@ export class Link {
     this.#deadline = now + OPENING_MS_MAX;
   }
 
+  /** A part of an opening has come, so the rest has its time again (LINK-4). */
+  partCame(now: number): void {
+    this.#deadline = now + OPENING_MS_MAX;
+  }
+
   /** An opening was taken. */
-  opened(connection: Connection): void {
+  opened(connection: Connection, opening: Opening): void {
+    connection.opening = opening;
     connection.awaiting = null;
     connection.open = true;
     this.#attempt = 0;

@@ -39,6 +39,19 @@ export interface DeviceRow {
 /** An intent under its name in the store (STORE-2). */
 export interface IntentRow extends Intent {
   readonly id: number;
+  /** What the replica had at its entry when the user acted (STORE-5); absent: not known. */
+  readonly saw?: Saw;
+  /** Refused as `overtaken`, and not judged yet (REFUSE-5). */
+  readonly overtaken?: true;
+}
+
+/** An entry by what tells it from a later one; empty: there was none. */
+export interface Saw {
+  readonly changed?: number;
+  readonly deviceUuid?: string;
+  readonly timestamp?: number;
+  readonly counter?: number;
+  readonly removed?: true;
 }
 
 /** The broker's answer to one publish. */
@@ -72,6 +85,8 @@ export interface Write {
 /** How an intent ended. */
 export type Receipt =
   | { readonly type: 'receipt'; readonly id: number; readonly outcome: 'saved'; readonly seq?: number }
+  /** It ends as the intent `by` does (OUTBOX-10). */
+  | { readonly type: 'receipt'; readonly id: number; readonly outcome: 'superseded'; readonly by: number }
   | ({ readonly type: 'receipt'; readonly id: number; readonly outcome: 'refused' } & Refusal);
 
 /** Who broke a rule. */

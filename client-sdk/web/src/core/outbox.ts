@@ -1,6 +1,6 @@
 /** The outbox: this device's intents until the broker has them, and a little longer while they are shown. */
 import { encodeIntent, type Intent } from '../protocol/event.js';
-import type { IntentRow } from './messages.js';
+import type { IntentRow, Saw } from './messages.js';
 
 /** Where an intent stands with the broker. */
 export type Standing =
@@ -8,6 +8,8 @@ export type Standing =
   | 'queued'
   /** Sent on this connection and not answered. */
   | 'sent'
+  /** Refused as `overtaken`; the next opening decides (REFUSE-5). */
+  | 'overtaken'
   /** On the broker's disk. */
   | 'acked';
 
@@ -15,13 +17,15 @@ export type Standing =
 export interface Pending {
   readonly id: number;
   intent: Intent;
+  /** STORE-5; undefined: not known. */
+  readonly saw: Saw | undefined;
+  /** Its place among all: later ones are higher. */
+  order: number;
   standing: Standing;
   /** Whether the overlay holds it (OVERLAY-2). */
   shown: boolean;
-  /** The write that first makes its row durable; its publisher waits for that one. */
-  readonly storedBy: number;
-  /** The write that must be durable before it is sent (OUTBOX-4, OUTBOX-5); null: the link has not opened since. */
-  sendableBy: number | null;
+  /** The write that must be durable before it is sent (OUTBOX-4, OUTBOX-5). */
+  needs: number;
   /** Its seq, once answered or seen as an event. */
   seq: number | undefined;
   /** The epoch that it was last sent with; differs from the intent's once REPLICA-7 changed that. */
@@ -34,7 +38,13 @@ export interface Pending {
 
 /** The row that is stored for an intent. */
 export function rowOf(pending: Pending): IntentRow {
-  return { id: pending.id, ...pending.intent };
+  const { id, intent, saw, standing } = pending;
+  return {
+    id,
+    ...intent,
+    ...(saw === undefined ? {} : { saw }),
+    ...(standing === 'overtaken' ? { overtaken: true } : {}),
+  };
 }
 
 /** The payload that is sent for an intent. */
@@ -42,35 +52,41 @@ export function payloadOf(pending: Pending): Uint8Array {
   return encodeIntent(pending.intent);
 }
 
-/** Intents in the order in which they were made, which is `device_seq` order. */
+/** Intents in `device_seq` order, those of an earlier device first. */
 export class Outbox {
   readonly #all = new Map<number, Pending>();
   readonly #deletable: number[] = [];
   /** Queued ones that the broker may have (OUTBOX-9). */
   readonly #doubtful = new Set<Pending>();
+  /** Ids of intents whose publishers wait, and the write that makes each durable. */
+  readonly #unstored = new Map<number, number>();
   #nextId = 1;
+  #nextOrder = 1;
   #unacked = 0;
   #sent = 0;
 
   /** Puts a new intent at the end. */
-  add(intent: Intent, storedBy: number, sendableBy: number | null): Pending {
-    return this.#insert(this.#nextId, intent, storedBy, sendableBy);
+  add(intent: Intent, saw: Saw | undefined, storedBy: number): Pending {
+    this.#unstored.set(this.#nextId, storedBy);
+    return this.#insert(this.#nextId, intent, saw);
   }
 
-  /** Puts a stored intent back, in order of ids. */
-  restore(row: IntentRow, sendable: boolean): Pending {
-    const { id, ...intent } = row;
-    return this.#insert(id, intent, 0, sendable ? 0 : null);
+  /** Puts a stored intent back, behind those that are here. */
+  restore({ id, saw, overtaken, ...intent }: IntentRow): Pending {
+    const pending = this.#insert(id, intent, saw);
+    if (overtaken === true) this.stand(pending, 'overtaken');
+    return pending;
   }
 
-  #insert(id: number, intent: Intent, storedBy: number, sendableBy: number | null): Pending {
+  #insert(id: number, intent: Intent, saw: Saw | undefined): Pending {
     const pending: Pending = {
       id,
       intent,
+      saw,
+      order: this.#nextOrder++,
       standing: 'queued',
       shown: true,
-      storedBy,
-      sendableBy,
+      needs: 0,
       seq: undefined,
       sentEpoch: null,
       doubted: false,
@@ -80,6 +96,20 @@ export class Outbox {
     this.#nextId = Math.max(this.#nextId, id + 1);
     this.#unacked += 1;
     return pending;
+  }
+
+  /** Moves an intent behind all others: its `device_seq` is the last one now. */
+  moveToEnd(pending: Pending): void {
+    this.#all.delete(pending.id);
+    this.#all.set(pending.id, pending);
+    pending.order = this.#nextOrder++;
+  }
+
+  /** Ids of the intents that a write has made durable, in the order in which they were made. */
+  takeStored(write: number): number[] {
+    const stored = [...this.#unstored].filter(([, storedBy]) => storedBy <= write).map(([id]) => id);
+    for (const id of stored) this.#unstored.delete(id);
+    return stored;
   }
 
   get(id: number): Pending | undefined {

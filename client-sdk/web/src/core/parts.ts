@@ -1,5 +1,7 @@
 /** The parts of a core, which the chapters of its rules share. */
+import type { StateEntry } from '../protocol/entry.js';
 import type { StreamId } from '../protocol/ids.js';
+import { Assembler } from '../protocol/snapshot.js';
 import type { Device } from './device.js';
 import { Link } from './link.js';
 import type { FaultKind } from './messages.js';
@@ -17,6 +19,8 @@ export class Parts {
   readonly outbox = new Outbox();
   readonly link = new Link();
   readonly saves = new Saves();
+  /** A `state` that travels in parts (REPLICA-8). */
+  readonly assembler = new Assembler();
   readonly replica: Replica;
   readonly view: View;
   /** All writes up to this one are durable. */
@@ -33,12 +37,13 @@ export class Parts {
     this.replica = new Replica(stream);
     this.view = new View(this.replica);
   }
+}
 
-  /** Moves the clock to the highest of the replica's entries (OUTBOX-2). */
-  seeClocks(): void {
-    for (const collection of this.replica.schema?.collections ?? []) {
-      for (const entry of this.replica.state?.entries(collection).values() ?? []) this.device.see(entry);
-    }
+/** Moves the clock to the highest of some entries (OUTBOX-2). */
+export function seeClocks(device: Device, entries: Iterable<readonly [string, StateEntry]>): void {
+  for (const [, { shown, conflicts }] of entries) {
+    device.see(shown);
+    for (const act of conflicts) device.see(act);
   }
 }
 
@@ -58,6 +63,7 @@ export function connect(parts: Parts, turn: Turn): void {
 /** OUTBOX-7; and whether there is a fork shows again at the next opening (FORK-2). */
 export function connectionEnded(parts: Parts): void {
   parts.outbox.requeueSent();
+  parts.assembler.clear();
   if (parts.fork === 'known') parts.fork = 'none';
 }
 

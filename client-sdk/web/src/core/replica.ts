@@ -1,4 +1,5 @@
 /** The replica: the confirmed state up to the cursor (client SPEC, "Replica"). */
+import type { StateEntry } from '../protocol/entry.js';
 import type { SyncEvent } from '../protocol/event.js';
 import { EPOCH_NONE, type StreamId } from '../protocol/ids.js';
 import { Schema } from '../protocol/schema.js';
@@ -9,14 +10,14 @@ import {
   snapshotOf,
   type Snapshot,
 } from '../protocol/snapshot.js';
-import { State, type Place } from '../protocol/state.js';
+import { State, type Target } from '../protocol/state.js';
 import type { ValueMap } from '../protocol/value.js';
 
 /** What became of a `state` message: taken, older than what is here, or not usable (REPLICA-1, REPLICA-2). */
 export type Taken = 'taken' | 'stale' | 'delta' | 'digest';
 
 /** What became of an event (REPLICA-3, REPLICA-4). */
-export type Applied = { readonly place: Place | undefined } | 'known' | 'gap';
+export type Applied = { readonly target: Target | undefined } | 'known' | 'gap';
 
 /** Schema and state; neither is there before the broker gave a schema. */
 export class Replica {
@@ -64,6 +65,11 @@ export class Replica {
     return this.#state?.epoch ?? EPOCH_NONE;
   }
 
+  /** What is confirmed of one entry. */
+  entry({ collection, key }: Target): StateEntry | undefined {
+    return this.#state?.entry(collection, key);
+  }
+
   /** Starts over under a schema (SCHEMA-11). */
   adopt(schema: Schema): void {
     this.#schema = schema;
@@ -93,7 +99,7 @@ export class Replica {
     const sameEpoch = event.epoch === state.epoch || state.seq === 0;
     if (!sameEpoch) return 'gap';
     if (event.seq <= state.seq) return 'known';
-    return event.seq === state.seq + 1 ? { place: state.apply(event) } : 'gap';
+    return event.seq === state.seq + 1 ? { target: state.apply(event) } : 'gap';
   }
 
   /** The row that is stored (STORE-1); undefined before the broker gave a state. */

@@ -27,7 +27,9 @@ export class Turn {
     this.#device = true;
   }
 
+  /** Stores an intent's row; it is not sent before that is durable. */
   putIntent(pending: Pending): void {
+    pending.needs = this.write;
     this.#intents.add(pending);
   }
 

@@ -7,6 +7,11 @@ const UUID_TEXT = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const NAME_TEXT = /^[A-Za-z0-9._-]{1,64}$/;
 const RESERVED_CHANNELS: readonly string[] = ['events', 'state', 'presence', 'errors', '__proto__'];
 
+/** Whether a text is a name of TOPIC-1 that an object can have. */
+export function isName(text: string): boolean {
+  return NAME_TEXT.test(text) && text !== '__proto__';
+}
+
 /** One stream: a group and a channel, null for the default one. */
 export interface StreamId {
   readonly syncId: string;

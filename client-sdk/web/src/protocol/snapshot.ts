@@ -1,21 +1,11 @@
 /** Snapshots: a state, or the entries of it that changed, as one message (SPEC "Snapshots"). */
-import { decodeMap, encodeCanonical } from './canonical.js';
-import {
-  array,
-  boolean,
-  bytes,
-  hex,
-  integer,
-  integerOrNull,
-  map,
-  MalformedError,
-  text,
-  textOrNull,
-} from './fields.js';
-import { uuidText, type StreamId } from './ids.js';
+import { decodeMap, encodeCanonical, sameBytes } from './canonical.js';
+import { entryMap, readEntry, type StateEntry } from './entry.js';
+import { hex, integer, integerOrNull, map, MalformedError, text, textOrNull } from './fields.js';
+import type { StreamId } from './ids.js';
 import type { Schema } from './schema.js';
-import { entryMap, State, type StateEntry } from './state.js';
-import { DEPTH_MAX, type Value, type ValueMap } from './value.js';
+import { State } from './state.js';
+import { DEPTH_MAX, type ValueMap } from './value.js';
 
 /** A decoded `state` message. */
 export interface Snapshot {
@@ -37,8 +27,8 @@ export interface Snapshot {
   readonly mark: number | null | undefined;
 }
 
-/** An entry lies below the message, its collections, a collection and its key. */
-const SNAPSHOT_DEPTH_MAX = DEPTH_MAX + 5;
+/** A value lies below the message, its collections, a collection, an entry, its conflicts and one of them. */
+const SNAPSHOT_DEPTH_MAX = DEPTH_MAX + 6;
 
 /** Reads a `state` message. Throws `BadValueError` or `MalformedError`. */
 export function decodeSnapshot(payload: Uint8Array): Snapshot {
@@ -64,19 +54,9 @@ export function decodeSnapshot(payload: Uint8Array): Snapshot {
 /** The canonical MessagePack of a `state` message. */
 export function encodeSnapshot(snapshot: Snapshot): Uint8Array {
   return encodeCanonical({
-    sync_id: snapshot.syncId,
-    channel: snapshot.channel,
-    epoch: snapshot.epoch,
-    seq: snapshot.seq,
-    since: snapshot.since,
-    head: snapshot.head,
-    digest: snapshot.digest,
-    digests: snapshot.digests,
-    schema: snapshot.schema,
+    ...headOf(snapshot),
     part: snapshot.part,
-    parts: snapshot.parts,
     collections: writeCollections(snapshot.collections),
-    ...(snapshot.mark === undefined ? {} : { mark: snapshot.mark }),
   });
 }
 
@@ -113,6 +93,64 @@ export function applySnapshot(state: State, snapshot: Snapshot): void {
   state.at(snapshot.epoch, snapshot.seq);
 }
 
+/** Puts the parts of one message together (SNAP-8). */
+export class Assembler {
+  #parts: readonly Snapshot[] = [];
+
+  /** Takes the next part; gives the whole message with the last one. Throws `MalformedError`. */
+  push(part: Snapshot): Snapshot | undefined {
+    const before = part.part === 1 ? [] : this.#parts;
+    this.#parts = [];
+    if (part.part !== before.length + 1 || part.part > part.parts)
+      throw new MalformedError(`part ${part.part} of ${part.parts} after ${before.length}`);
+    if (before[0] !== undefined && !sameHead(before[0], part))
+      throw new MalformedError(`part ${part.part} is not of the message that part 1 began`);
+    const parts = [...before, part];
+    if (part.part === part.parts) return whole(part, parts);
+    this.#parts = parts;
+    return undefined;
+  }
+
+  /** Forgets an unfinished message. */
+  clear(): void {
+    this.#parts = [];
+  }
+}
+
+function sameHead(a: Snapshot, b: Snapshot): boolean {
+  return sameBytes(encodeCanonical(headOf(a)), encodeCanonical(headOf(b)));
+}
+
+function whole(last: Snapshot, parts: readonly Snapshot[]): Snapshot {
+  const collections = new Map<string, Map<string, StateEntry>>();
+  for (const [name, entries] of parts.flatMap((part) => [...part.collections])) {
+    const into = collections.get(name) ?? new Map<string, StateEntry>();
+    collections.set(name, into);
+    for (const [key, entry] of entries) {
+      if (into.has(key)) throw new MalformedError(`${name} has ${key} in two parts`);
+      into.set(key, entry);
+    }
+  }
+  return { ...last, part: 1, parts: 1, collections };
+}
+
+/** All names but `part` and `collections`. */
+function headOf(snapshot: Snapshot): ValueMap {
+  return {
+    sync_id: snapshot.syncId,
+    channel: snapshot.channel,
+    epoch: snapshot.epoch,
+    seq: snapshot.seq,
+    since: snapshot.since,
+    head: snapshot.head,
+    digest: snapshot.digest,
+    digests: snapshot.digests,
+    schema: snapshot.schema,
+    parts: snapshot.parts,
+    ...(snapshot.mark === undefined ? {} : { mark: snapshot.mark }),
+  };
+}
+
 function readCollections(collections: ValueMap): Map<string, Map<string, StateEntry>> {
   const names = Object.keys(collections);
   return new Map(names.map((name) => [name, readEntries(map(collections, name))]));
@@ -120,23 +158,6 @@ function readCollections(collections: ValueMap): Map<string, Map<string, StateEn
 
 function readEntries(entries: ValueMap): Map<string, StateEntry> {
   return new Map(Object.keys(entries).map((key) => [key, readEntry(map(entries, key))]));
-}
-
-function readEntry(entry: ValueMap): StateEntry {
-  return {
-    value: readEntryValue(entry),
-    seq: integer(entry, 'seq', 1),
-    deviceUuid: uuidText(bytes(entry, 'device_uuid', 16)),
-    timestamp: integer(entry, 'timestamp'),
-    counter: integer(entry, 'counter'),
-    conflicts: array(entry, 'conflicts'),
-  };
-}
-
-function readEntryValue(entry: ValueMap): Value | undefined {
-  if (!('removed' in entry)) return entry['value'] ?? null;
-  if (!boolean(entry, 'removed')) throw new MalformedError('removed is not true');
-  return undefined;
 }
 
 function writeCollections(collections: Snapshot['collections']): ValueMap {

@@ -37,7 +37,9 @@ impl Tables {
                 return Ok(false);
             }
             let number = meta_of(txn, LAST_NUMBER)?.unwrap_or(0) + 1;
-            let position = meta_of(txn, APPLIED_TO)?.unwrap_or(0);
+            // One of its own: nobody who had everything before has this.
+            let position = meta_of(txn, APPLIED_TO)?.unwrap_or(0) + 1;
+            set_meta(txn, APPLIED_TO, position)?;
             plant_in(txn, planted, number, position)?;
             set_meta(txn, LAST_NUMBER, number)?;
             Ok(true)

@@ -1,9 +1,10 @@
-import type { Status, Syncline } from '../../../src/index.js';
+import type { Status } from '../../../src/index.js';
 import { byId } from '../dom.js';
+import type { Lines } from '../lines.js';
 
 /** The pill in the header, its longer words in the panel, and the switch that cuts the line on purpose. */
 export class ConnectionView {
-  readonly #sync: Syncline;
+  readonly #lines: Lines;
   readonly #pill = byId('pill', HTMLButtonElement);
   readonly #label = byId('pill-label', HTMLElement);
   readonly #sentence = byId('connection', HTMLElement);
@@ -12,16 +13,16 @@ export class ConnectionView {
   #isDown = false;
   #ticking: ReturnType<typeof setInterval> | null = null;
 
-  constructor(sync: Syncline) {
-    this.#sync = sync;
+  constructor(lines: Lines) {
+    this.#lines = lines;
     this.#offline.addEventListener('click', () => {
-      this.#sync.setOnline(this.#offline.getAttribute('aria-checked') === 'true');
+      this.#lines.setOnline(this.#offline.getAttribute('aria-checked') === 'true');
       this.show();
     });
   }
 
   show(): void {
-    const { status } = this.#sync;
+    const { status } = this.#lines;
     if (status.state !== 'connecting') this.#isDown = status.state === 'offline';
     this.#pill.dataset['state'] = this.#isDown ? 'offline' : status.state;
     this.#label.textContent = pillText(status, this.#isDown);

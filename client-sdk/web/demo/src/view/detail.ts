@@ -1,6 +1,7 @@
 import { cover, inksOf } from '../cover/cover.js';
 import { h } from '../dom.js';
 import type { Album } from '../library.js';
+import { note } from './note.js';
 import { starButton } from './star.js';
 import { trackRow } from './tracklist.js';
 
@@ -25,7 +26,7 @@ export function detail(album: Album, close: () => void): HTMLLIElement {
     'section',
     { class: 'opened', 'aria-labelledby': titleId },
     front,
-    h('div', { class: 'body' }, head, list),
+    h('div', { class: 'body' }, head, list, note(album)),
     closing,
   );
   inksOf(album.art).forEach((ink, index) => panel.style.setProperty(`--ink${index}`, ink));

@@ -1,14 +1,15 @@
 import type { DevicePresence } from '../../../src/index.js';
 import { byId, h } from '../dom.js';
+import { isListener, plainName } from '../room.js';
 
-/** The devices of the group, this one first, then those online. */
+/** The devices of the group, this one first, then those online. Who is in the room is told there. */
 export class DevicesView {
   readonly #list = byId('devices', HTMLElement);
   readonly #count = byId('device-count', HTMLElement);
 
   show(devices: readonly DevicePresence[]): void {
-    const sorted = [...devices].sort(byRank);
-    this.#count.textContent = String(devices.filter((device) => device.online).length);
+    const sorted = devices.filter((device) => !isListener(device)).sort(byRank);
+    this.#count.textContent = String(sorted.filter((device) => device.online).length);
     const rows =
       sorted.length > 0 ? sorted.map(deviceRow) : [h('li', { class: 'hint' }, 'Known while connected.')];
     this.#list.replaceChildren(...rows);
@@ -18,7 +19,7 @@ export class DevicesView {
 /** What to call a device: its name, else the start of its UUID. */
 export function deviceLabel(devices: readonly DevicePresence[], uuid: string): string {
   const name = devices.find((device) => device.deviceUuid === uuid)?.name?.trim();
-  return name ? name.slice(0, 40) : uuid.slice(0, 8);
+  return name ? plainName(name).slice(0, 40) : uuid.slice(0, 8);
 }
 
 function deviceRow(device: DevicePresence): HTMLLIElement {

@@ -11,7 +11,7 @@ export function keepingFocus(render: () => void): void {
     if (document.activeElement !== focused) focused.focus({ preventScroll: true });
     return;
   }
-  neighbours.find(isShown)?.querySelector<HTMLElement>('.star')?.focus();
+  neighbours.find(isShown)?.querySelector<HTMLElement>('.star, .take')?.focus();
 }
 
 /** The items after it, then those before it, the nearest first. */

@@ -2,64 +2,85 @@ import { byId, h } from '../dom.js';
 import { find, type Found, type Wish } from '../find.js';
 import { kinds } from '../library.js';
 import type { Stars } from '../stars.js';
+import { showExtras } from './extras.js';
 import { keepingFocus } from './focus.js';
+import { showNotes, type NoteContext } from './note.js';
 import { Shelf } from './shelf.js';
 import { showStars } from './star.js';
 import { LooseTracks } from './tracklist.js';
 
 const TRACKS_MAX = 60;
 
-/** The main part of the page: what the person looks for, found on the shelf. */
+/** What the main part of the page shows. */
+type View = 'all' | 'starred' | 'room';
+
+/** The main part of the page: what the person looks for, found on the shelf; or the room in its place. */
 export class LibraryView {
   readonly #stars: Stars;
+  readonly #notes: NoteContext;
   readonly #root = byId('shelf', HTMLElement);
   readonly #search = byId('search', HTMLInputElement);
-  readonly #all = byId('view-all', HTMLButtonElement);
-  readonly #starred = byId('view-starred', HTMLButtonElement);
+  readonly #views: Readonly<Record<View, HTMLButtonElement>> = {
+    all: byId('view-all', HTMLButtonElement),
+    starred: byId('view-starred', HTMLButtonElement),
+    room: byId('view-room', HTMLButtonElement),
+  };
   readonly #shelf: Shelf;
   readonly #loose = new LooseTracks(byId('tracks', HTMLElement));
-  #starredOnly = false;
+  #view: View = 'all';
 
-  constructor(stars: Stars) {
+  /** `enterRoom` is called when the person wants to see the room. */
+  constructor(stars: Stars, notes: NoteContext, enterRoom: () => void) {
     this.#stars = stars;
-    this.#shelf = new Shelf(byId('grid', HTMLElement), () => showStars(this.#root, stars));
-    this.#search.addEventListener('input', () => this.show());
-    this.#all.addEventListener('click', () => this.#choose(false));
-    this.#starred.addEventListener('click', () => this.#choose(true));
+    this.#notes = notes;
+    this.#shelf = new Shelf(byId('grid', HTMLElement), () => this.#showMarks());
+    this.#search.addEventListener('input', () => (this.#view === 'room' ? this.#choose('all') : this.show()));
+    for (const view of ['all', 'starred', 'room'] as const) {
+      this.#views[view].addEventListener('click', () => this.#choose(view));
+    }
+    this.#views.room.addEventListener('click', enterRoom);
     document.addEventListener('keydown', (event) => this.#slash(event));
   }
 
-  /** Brings everything up to date with the stars and the search. */
+  /** Brings everything up to date with the stream and the search. */
   show(): void {
     keepingFocus(() => {
-      const wish: Wish = { text: this.#search.value, starredOnly: this.#starredOnly };
+      const wish: Wish = { text: this.#search.value, starredOnly: this.#view === 'starred' };
       const found = find(wish, this.#stars);
       this.#shelf.show(found.albums);
       this.#loose.show(found.tracks.slice(0, TRACKS_MAX));
       this.#showFrame(wish, found);
-      showStars(this.#root, this.#stars);
+      this.#showMarks();
     });
     this.#showCount();
   }
 
-  #choose(starredOnly: boolean): void {
-    this.#starredOnly = starredOnly;
-    this.#all.setAttribute('aria-pressed', String(!starredOnly));
-    this.#starred.setAttribute('aria-pressed', String(starredOnly));
+  #showMarks(): void {
+    showStars(this.#root, this.#stars);
+    showExtras(this.#root, this.#notes.music);
+    showNotes(this.#root, this.#notes);
+  }
+
+  #choose(view: View): void {
+    this.#view = view;
+    for (const [name, button] of Object.entries(this.#views))
+      button.setAttribute('aria-pressed', String(name === view));
     this.show();
     scrollTo({ top: 0 });
   }
 
   #showFrame(wish: Wish, found: Found): void {
+    const inRoom = this.#view === 'room';
     const nothing = found.albums.length + found.tracks.length === 0;
     const searching = wish.text.trim() !== '';
-    byId('hero', HTMLElement).hidden = searching || wish.starredOnly;
-    byId('albums-section', HTMLElement).hidden = found.albums.length === 0;
-    byId('tracks-section', HTMLElement).hidden = found.tracks.length === 0;
+    byId('room', HTMLElement).hidden = !inRoom;
+    byId('hero', HTMLElement).hidden = inRoom || searching || wish.starredOnly;
+    byId('albums-section', HTMLElement).hidden = inRoom || found.albums.length === 0;
+    byId('tracks-section', HTMLElement).hidden = inRoom || found.tracks.length === 0;
     const empty = byId('empty', HTMLElement);
-    empty.hidden = !nothing;
+    empty.hidden = inRoom || !nothing;
     empty.replaceChildren(...(nothing ? emptyWords(searching) : []));
-    byId('summary', HTMLElement).textContent = searching && !nothing ? summary(found) : '';
+    byId('summary', HTMLElement).textContent = searching && !nothing && !inRoom ? summary(found) : '';
   }
 
   #showCount(): void {
@@ -78,7 +99,10 @@ export class LibraryView {
 }
 
 /** Which collections the library shows. */
-export const shown: ReadonlySet<string> = new Set(Object.values(kinds).map((kind) => kind.collection));
+export const shown: ReadonlySet<string> = new Set([
+  ...Object.values(kinds).map((kind) => kind.collection),
+  ...['ratings', 'plays', 'notes'],
+]);
 
 function emptyWords(searching: boolean): readonly HTMLElement[] {
   const words: readonly [string, string] = searching

@@ -1,6 +1,7 @@
 import type { SyncEvent } from '../../../src/index.js';
 import { byId, h } from '../dom.js';
 import { titleOf } from '../library.js';
+import { musicChange } from '../music.js';
 import { starChange } from '../stars.js';
 
 const KEPT = 100;
@@ -12,7 +13,7 @@ export interface Logged {
   readonly who: string;
 }
 
-/** The last events of the stream, the newest on top. */
+/** The last events of the streams, the newest on top; those of the room have a note before their number. */
 export class LogView {
   readonly #list = byId('log', HTMLElement);
   readonly #empty = byId('log-empty', HTMLElement);
@@ -30,7 +31,7 @@ function logRow({ event, own, who }: Logged): HTMLLIElement {
   return h(
     'li',
     { class: own ? 'own' : 'other', 'data-seq': event.seq, title: `${event.deviceUuid}\n${time}` },
-    h('span', { class: 'seq' }, `#${event.seq}`),
+    h('span', { class: 'seq' }, event.channel === null ? `#${event.seq}` : `♪${event.seq}`),
     h('span', { class: 'what' }, h('span', { class: 'mark', 'aria-hidden': 'true' }, mark), subject),
     h('span', { class: 'type' }, event.eventType),
     h('span', { class: 'who' }, own ? 'this window' : who),
@@ -38,7 +39,12 @@ function logRow({ event, own, who }: Logged): HTMLLIElement {
 }
 
 function described(event: SyncEvent): { readonly mark: string; readonly subject: string } {
-  const change = starChange(event);
-  if (!change) return { mark: '·', subject: 'touches no star' };
-  return { mark: change.starred ? '★' : '☆', subject: titleOf(change.kind, change.id) ?? change.id };
+  const star = starChange(event);
+  if (star) return { mark: star.starred ? '★' : '☆', subject: titleOf(star.kind, star.id) ?? star.id };
+  const music = musicChange(event);
+  if (music) return { mark: music.mark, subject: titleOf(music.kind, music.about) ?? music.about };
+  return {
+    mark: '·',
+    subject: event.eventType === 'take_from_playlist' ? 'taken from the queue' : 'touches no star',
+  };
 }

@@ -1,14 +1,15 @@
 import { cover } from '../cover/cover.js';
 import { h } from '../dom.js';
 import type { Track } from '../library.js';
+import { extras } from './extras.js';
 import { starButton } from './star.js';
 
-/** A track below its album: number, title, length, star. */
+/** A track below its album: number, title, what can be done with it, length, star. */
 export function trackRow(track: Track): HTMLLIElement {
   return row(
     track,
     h('span', { class: 'number', 'aria-hidden': 'true' }, String(track.number)),
-    h('span', { class: 'name' }, track.title),
+    h('span', { class: 'name' }, track.title, extras(track)),
   );
 }
 

@@ -1,0 +1,89 @@
+/** What an app reads of a core: each view is the same array until something of its collection changes. */
+import type { Conflict, Entry } from './api.js';
+import type { Core } from './core/core.js';
+import { isLive, type OpenAct } from './protocol/entry.js';
+import { compareUtf8, type Value } from './protocol/value.js';
+
+interface Cached {
+  entries?: readonly Entry[];
+  conflicts?: readonly Conflict[];
+  readonly lists: Map<string | null, readonly Entry[]>;
+}
+
+/** The views of the core at hand, which may be another one later. */
+export class Views {
+  readonly #cached = new Map<string, Cached>();
+
+  constructor(private readonly core: () => Core) {}
+
+  value(collection: string, key: string): Value | undefined {
+    return this.core().entries(collection).get(key)?.shown.value;
+  }
+
+  entries(collection: string): readonly Entry[] {
+    const cached = this.#of(collection);
+    return (cached.entries ??= this.#entries(collection));
+  }
+
+  list(collection: string, list: string | null): readonly Entry[] {
+    const { lists } = this.#of(collection);
+    const items = lists.get(list) ?? this.#list(collection, list);
+    lists.set(list, items);
+    return items;
+  }
+
+  conflicts(collection: string): readonly Conflict[] {
+    const cached = this.#of(collection);
+    return (cached.conflicts ??= this.#conflicts(collection));
+  }
+
+  /** The collections of which somebody has read something. */
+  get collections(): readonly string[] {
+    return [...this.#cached.keys()];
+  }
+
+  /** Something of a collection changed. */
+  forget(collection: string): void {
+    this.#cached.delete(collection);
+  }
+
+  #of(collection: string): Cached {
+    const cached = this.#cached.get(collection) ?? { lists: new Map<string | null, readonly Entry[]>() };
+    this.#cached.set(collection, cached);
+    return cached;
+  }
+
+  #entries(collection: string): Entry[] {
+    const entries: Entry[] = [];
+    for (const [key, { shown }] of this.core().entries(collection)) {
+      if (isLive(shown)) entries.push(this.#entry(collection, key, shown.value));
+    }
+    return entries.sort(byKey);
+  }
+
+  #list(collection: string, list: string | null): Entry[] {
+    const items = this.core().list(collection, list);
+    return items.map(({ key, value }) => this.#entry(collection, key, value));
+  }
+
+  #entry(collection: string, key: string, value: Value): Entry {
+    return { key, value, pending: this.core().isPending(collection, key) };
+  }
+
+  #conflicts(collection: string): Conflict[] {
+    const conflicts: Conflict[] = [];
+    for (const [key] of this.core().entries(collection)) {
+      const open = this.core().openValues(collection, key);
+      if (open.length > 0) conflicts.push({ key, values: open.map(openValue) });
+    }
+    return conflicts.sort(byKey);
+  }
+}
+
+function openValue({ value, deviceUuid, timestamp }: OpenAct): Conflict['values'][number] {
+  return { value, deviceUuid, timestamp };
+}
+
+function byKey(a: { readonly key: string }, b: { readonly key: string }): number {
+  return compareUtf8(a.key, b.key);
+}

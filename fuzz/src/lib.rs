@@ -1,0 +1,7 @@
+//! Fuzzing of every decoder: what is promised for any bytes, and what to begin with.
+
+mod seeds;
+mod targets;
+
+pub use seeds::seeds;
+pub use targets::*;
