@@ -57,8 +57,16 @@ impl Core {
                 self.let_go_of_acknowledged();
             }
             self.let_go_of_bridged();
-            self.reach();
             self.rebase();
+            self.go_on_if_reached();
+        }
+    }
+
+    /// OVERLAY-2, REFUSE-5.
+    pub(crate) fn go_on_if_reached(&mut self) {
+        if self.reach() {
+            self.judge_overtaken();
+            self.offer();
         }
     }
 
@@ -113,13 +121,15 @@ impl Core {
         if forked {
             self.forked();
         }
-        self.reach();
+        let reached = self.reach();
         self.set_aside_doubted();
         self.rebase();
         if mark.is_none() && self.device.offered.is_none() {
             self.renew_never_seen();
         }
-        self.judge_overtaken();
+        if reached {
+            self.judge_overtaken();
+        }
         self.offer();
     }
 
@@ -134,19 +144,19 @@ impl Core {
     fn use_mark(&mut self, known: Option<DeviceSeq>) {
         let mut queued = self.outbox.queued_to(known);
         let doubtful = queued.split_off(queued.len().saturating_sub(WINDOW_MAX));
-        self.outbox.set_doubtful(&doubtful);
+        self.outbox.doubt(&doubtful);
         for id in queued {
             let seen = self.outbox.get(id).and_then(|entry| entry.seen);
             self.acknowledge(id, seen);
         }
     }
 
-    /// OVERLAY-2: what an opening says holds once the cursor is at its head.
-    pub(crate) fn reach(&mut self) {
+    /// OVERLAY-2: what an opening says holds once the cursor is at its head. Whether it came there just now.
+    fn reach(&mut self) -> bool {
         let cursor = self.view.seq();
-        let Some(up) = self.link.up_mut() else { return };
-        let Some(reached) = up.unreached.take_if(|it| it.head <= cursor) else {
-            return;
+        let up = self.link.up_mut();
+        let Some(reached) = up.and_then(|up| up.unreached.take_if(|it| it.head <= cursor)) else {
+            return false;
         };
         let device = Some(self.device.device);
         self.hide_where(|it| {
@@ -154,6 +164,7 @@ impl Core {
             covered && it.stage != Stage::Overtaken
         });
         self.let_go_of_acknowledged();
+        true
     }
 
     /// OVERLAY-2: by G8 the opening has what was acknowledged before it was asked for.

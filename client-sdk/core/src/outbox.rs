@@ -219,11 +219,11 @@ impl Outbox {
         Some((id, self.entries.get(&id)?))
     }
 
-    pub(crate) fn set_doubtful(&mut self, ids: &[IntentId]) {
-        let entries = ids
-            .iter()
-            .filter_map(|id| Some((id, self.entries.get(id)?)));
-        self.doubtful = entries.map(|(id, entry)| entry.turn(*id)).collect();
+    /// These, too, until they are sent or the connection ends.
+    pub(crate) fn doubt(&mut self, ids: &[IntentId]) {
+        let entries = ids.iter().filter_map(|id| self.entries.get_key_value(id));
+        let turns = entries.map(|(id, entry)| entry.turn(*id));
+        self.doubtful.extend(turns);
     }
 
     /// Whether the broker has said of everything that may be there whether it is.

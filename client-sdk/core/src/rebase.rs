@@ -34,6 +34,10 @@ impl Core {
     /// OUTBOX-11: nothing of this device was ever accepted.
     pub(crate) fn renew_never_seen(&mut self) {
         let seq = self.view.seq();
+        let pending = self.outbox.iter().filter(|(_, it)| it.is_pending());
+        if pending.map(|(_, it)| it.intent.base_seq).max() > Some(Some(seq)) {
+            return; // A crash has set the replica back; what is renewed may not have seen less than what goes before it.
+        }
         let (mut renewed, mut passed_over) = (Vec::new(), BTreeSet::new());
         for id in self.outbox.pending_in_order().into_iter().rev() {
             let Some(entry) = self.outbox.get(id) else {

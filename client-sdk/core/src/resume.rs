@@ -100,7 +100,7 @@ impl Core {
             self.hide(id);
         }
         self.out.push(Output::Event { event, own });
-        self.reach();
+        self.go_on_if_reached();
     }
 
     /// SCHEMA-11.

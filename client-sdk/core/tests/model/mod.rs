@@ -244,10 +244,11 @@ impl Broker {
         self.removed_floor = changed.max().unwrap_or_default().max(self.removed_floor);
     }
 
-    /// Forgets the marks of devices whose last event is at or below the horizon (HORIZON-3).
-    pub(crate) fn forget_marks(&mut self) {
+    /// Forgets the marks of devices whose last event is at or below the horizon (HORIZON-3), but not these.
+    pub(crate) fn forget_marks(&mut self, but: &[DeviceId]) {
         let horizon = self.horizon;
-        self.marks.retain(|_, mark| mark.last > horizon);
+        self.marks
+            .retain(|device, mark| mark.last > horizon || but.contains(device));
     }
 
     /// EPOCH-2.

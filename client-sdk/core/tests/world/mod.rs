@@ -38,7 +38,7 @@ pub(crate) struct Client {
     pub(crate) set_aside: BTreeSet<String>,
     /// What stands for another since.
     superseded: BTreeMap<String, String>,
-    /// The highest cursor at which somebody acted here.
+    /// The highest cursor that an intent from here says to have seen.
     seen: Seq,
 }
 
@@ -165,7 +165,11 @@ impl World {
                 Output::Subscribe(_) | Output::Send { .. } => {
                     client.wire.as_mut().unwrap().up.push_back(output);
                 }
-                Output::Write(write) => client.unwritten.push_back(*write),
+                Output::Write(write) => {
+                    let claimed = write.intents.iter().filter_map(|row| row.intent.base_seq);
+                    client.seen = claimed.max().unwrap_or_default().max(client.seen);
+                    client.unwritten.push_back(*write);
+                }
                 Output::Stored(id) => {
                     let said = client.published[&id].clone();
                     client.stored.insert(said);
@@ -209,8 +213,8 @@ impl World {
         });
         let base_seq = base_seq.unwrap().intent.base_seq.unwrap();
         // After a crash a replica may be older than it was; who acts has seen the newer one nevertheless.
-        client.seen = client.seen.max(base_seq);
-        self.acted.insert(said.clone(), (n, client.seen));
+        let seen = client.seen.max(base_seq);
+        self.acted.insert(said.clone(), (n, seen));
         client.published.insert(id, said);
         self.carry_out(n, outputs);
     }
@@ -375,7 +379,13 @@ impl World {
     fn move_history(&mut self) {
         match self.chance.below(12) {
             0 => self.broker.begin_epoch(),
-            1 | 2 => self.broker.forget_marks(),
+            1 | 2 => {
+                // A device that waits for an answer for as long as marks are kept is beyond FORK-4.
+                let waits = |it: &&Client| !it.disk.is_settled() || it.core.status().pending > 0;
+                let waiting = self.clients.iter().filter(waits);
+                let waiting: Vec<DeviceId> = waiting.map(|it| it.core.device()).collect();
+                self.broker.forget_marks(&waiting);
+            }
             _ => {
                 let to = self.chance.below(self.broker.log.len() + 1);
                 self.broker.raise_horizon(seq(to));

@@ -44,6 +44,11 @@ impl Disk {
         self.schema = write.schema.or(self.schema.take());
     }
 
+    /// Whether no intent is in it.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.intents.is_empty()
+    }
+
     pub(crate) fn stored(&self) -> Option<Stored> {
         Some(Stored {
             device: self.device?,
