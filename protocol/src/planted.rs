@@ -35,6 +35,10 @@ pub enum Planted {
     DigestNotUpdatedOnRemoval,
     /// A publish is told stored before it is (STORE-1).
     StoredBeforeDurable,
+    /// What the horizon overtook is sent anew although its entry has changed (REFUSE-5).
+    RenewedUnseen,
+    /// What the horizon overtook is sent anew under the number that it had (OUTBOX-12).
+    RenewedUnderItsNumber,
     /// What was on its way when a connection ended is not sent again (OUTBOX-7).
     SentForgotten,
 }
@@ -57,6 +61,8 @@ impl Planted {
         Planted::DigestNotUpdatedOnRemoval,
         Planted::StoredBeforeDurable,
         Planted::SentForgotten,
+        Planted::RenewedUnseen,
+        Planted::RenewedUnderItsNumber,
     ];
 }
 

@@ -82,7 +82,12 @@ impl Prepared {
 
     /// Begins to serve. Inside a tokio runtime.
     pub fn start(self, sequencer: Arc<Sequencer>, states: Arc<States>, now: WallClock) -> Edge {
-        let shared = Arc::new(self.share(sequencer, states, now, fetch::on_blocking_threads()));
+        let shared = Arc::new(self.share(
+            sequencer,
+            states,
+            now,
+            (fetch::on_blocking_threads(), Arc::new(|| ())),
+        ));
         let ticker = tokio::spawn(tick(Arc::clone(&shared)));
         Edge {
             shared,
@@ -95,7 +100,7 @@ impl Prepared {
         sequencer: Arc<Sequencer>,
         states: Arc<States>,
         now: WallClock,
-        reader: fetch::Reader,
+        (reader, before_waiting): (fetch::Reader, shared::BeforeWaiting),
     ) -> Shared {
         Shared::new(Parts {
             options: self.options,
@@ -105,6 +110,7 @@ impl Prepared {
             sequencer,
             now,
             reader,
+            before_waiting,
         })
     }
 }

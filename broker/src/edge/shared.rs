@@ -21,6 +21,9 @@ use crate::store::EventStore;
 /// The wall clock.
 pub type WallClock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
 
+/// Lets a simulator take the steps that a waiting thread waits for; nothing in life.
+pub(crate) type BeforeWaiting = Arc<dyn Fn() + Send + Sync>;
+
 /// How edges behave: every limit on clients.
 #[derive(Debug, Clone)]
 pub struct EdgeOptions {
@@ -64,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) clients: Clients,
     pub(crate) now: WallClock,
     pub(crate) reader: Reader,
+    /// Called before a thread waits for the sequencer.
+    pub(crate) before_waiting: BeforeWaiting,
     attendance: Mutex<Attendance>,
     places: Arc<Semaphore>,
     draining: AtomicBool,
@@ -78,6 +83,7 @@ pub(crate) struct Parts {
     pub(crate) sequencer: Arc<Sequencer>,
     pub(crate) now: WallClock,
     pub(crate) reader: Reader,
+    pub(crate) before_waiting: BeforeWaiting,
 }
 
 impl Shared {
@@ -90,6 +96,7 @@ impl Shared {
             sequencer,
             now,
             reader,
+            before_waiting,
         } = parts;
         let retention_ms = u64::try_from(options.presence_retention.as_millis());
         Self {
@@ -102,6 +109,7 @@ impl Shared {
             clients: Clients::default(),
             now,
             reader,
+            before_waiting,
             attendance: Mutex::new(Attendance::new(retention_ms.unwrap_or(u64::MAX))),
             places: Arc::new(Semaphore::new(options.connections_max)),
             draining: AtomicBool::new(false),

@@ -20,17 +20,19 @@ use crate::sequencer::Sequencer;
 type Read = Box<dyn FnOnce() + Send>;
 
 impl Prepared {
-    /// Begins to serve whoever the simulator connects.
+    /// Begins to serve whoever the simulator connects. `before_waiting`: a read waits for the sequencer now, which has to
+    /// take its steps in there.
     pub fn simulated(
         self,
         sequencer: Arc<Sequencer>,
         states: Arc<States>,
         now: WallClock,
+        before_waiting: Arc<dyn Fn() + Send + Sync>,
     ) -> SimulatedEdge {
         let reads = Arc::new(Mutex::new(VecDeque::new()));
         let queue = Arc::clone(&reads);
         let reader = Arc::new(move |read| lock(&queue).push_back(read));
-        let shared = Arc::new(self.share(sequencer, states, now, reader));
+        let shared = Arc::new(self.share(sequencer, states, now, (reader, before_waiting)));
         SimulatedEdge { shared, reads }
     }
 }

@@ -41,7 +41,7 @@ type Bus = Arc<Mutex<VecDeque<Committed>>>;
 /// A running process.
 pub(crate) struct Broker {
     pub(crate) edge: SimulatedEdge,
-    stepper: Stepper,
+    stepper: Arc<Mutex<Stepper>>,
     consumer: Consumer,
     bus: Bus,
     dead: Arc<AtomicBool>,
@@ -74,6 +74,9 @@ impl Broker {
         let sequencer = Sequencer::by_hand(&options, Arc::clone(&store), Arc::clone(&schema), hooks);
         let (sequencer, stepper) = sequencer.map_err(|error| error.to_string())?;
         let (sequencer, promised) = (Arc::new(sequencer), Promised::default());
+        let stepper = Arc::new(Mutex::new(stepper));
+        let by_waiting = Arc::clone(&stepper);
+        let before_waiting = Arc::new(move || while lock(&by_waiting).step() > 0 {});
         let fatal = Arc::clone(&dead);
         let compactor = Compactor::new(
             compactor_options(),
@@ -88,7 +91,7 @@ impl Broker {
         let mut consumer = prepared.consumer();
         consumer(BusMessage::Resync);
         Ok(Self {
-            edge: prepared.simulated(sequencer, states, now),
+            edge: prepared.simulated(sequencer, states, now, before_waiting),
             stepper,
             consumer,
             bus,
@@ -100,7 +103,12 @@ impl Broker {
 
     /// One batch of the sequencer. Whether there was one.
     pub(crate) fn sequence(&mut self) -> bool {
-        self.stepper.step() > 0
+        lock(&self.stepper).step() > 0
+    }
+
+    /// Whether something waits for its moment.
+    pub(crate) fn has_work(&self) -> bool {
+        self.edge.reads() > 0 || self.in_bus() > 0
     }
 
     /// One bounded piece of compacting.

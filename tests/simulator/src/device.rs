@@ -1,13 +1,13 @@
 //! A device: the real client core, a storage that keeps only what was written to its end, and a clock of its own.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use syncline_client_core::{
     Core, DeviceRow, Input, IntentId, OpenOptions, Output, Rejected, Row, Stored, Write,
 };
 use syncline_protocol::{
-    DeviceId, EventType, Schema, Snapshot, StreamId, UnixMillis, Value,
+    DeviceId, DeviceSeq, EventType, Schema, Snapshot, StreamId, UnixMillis, Value,
 };
 
 use crate::link::LinkId;
@@ -78,6 +78,10 @@ pub(crate) struct Device {
     /// How slowly it makes things durable.
     pub(crate) write_ms: u64,
     pub(crate) alarm: Option<u64>,
+    /// The broker has refused something of it, and perhaps more than it knows.
+    pub(crate) was_refused: bool,
+    /// What it was told that the horizon overtook, since it runs.
+    pub(crate) overtaken: BTreeSet<(DeviceId, DeviceSeq)>,
 }
 
 impl Device {
@@ -97,6 +101,8 @@ impl Device {
             maximum_packet_size: None,
             write_ms: 5,
             alarm: None,
+            was_refused: false,
+            overtaken: BTreeSet::new(),
         }
     }
 
@@ -115,6 +121,7 @@ impl Device {
         options.online = !self.offline;
         self.last_now = 0;
         self.alarm = None;
+        self.overtaken.clear();
         let intents = self.storage.intents.iter();
         let said = intents.filter_map(|(id, row)| Some((*id, workload::said(&row.intent.event_data)?)));
         self.said = said.collect();

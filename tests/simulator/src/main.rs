@@ -1,6 +1,8 @@
 //! `cargo xtask simulate` runs this.
 
+use std::ops::Range;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
@@ -25,6 +27,9 @@ struct Arguments {
     /// Plant every known mistake in turn, and fail unless each is found within 200 seeds
     #[arg(long)]
     planted: bool,
+    /// Seeds that run side by side
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
 }
 
 /// Within how many seeds a planted mistake has to be found.
@@ -36,27 +41,45 @@ fn main() -> ExitCode {
         return find_planted();
     }
     let first = arguments.seed.unwrap_or(1);
-    let seeds = first..first + if arguments.seed.is_some() { 1 } else { arguments.seeds };
+    let count = if arguments.seed.is_some() { 1 } else { arguments.seeds };
     let began = Instant::now();
-    let (mut total, mut failed) = (Tally::default(), None);
-    let mut count = 0;
-    for seed in seeds {
-        let run = simulate(seed, &Size::default(), arguments.trace);
-        count += 1;
-        total.take(&run.tally);
-        if run.violation.is_some() {
-            failed = Some(run);
-            break;
-        }
-    }
-    report(&arguments, &total, count, began.elapsed().as_secs_f64());
-    match failed {
+    let runs = run_all(first..first + count, arguments.jobs, arguments.trace);
+    let mut total = Tally::default();
+    runs.iter().for_each(|run| total.take(&run.tally));
+    report(&arguments, &total, runs.len(), began.elapsed().as_secs_f64());
+    let failed = runs.iter().filter(|run| run.violation.is_some());
+    match failed.min_by_key(|run| run.seed) {
         None => ExitCode::SUCCESS,
         Some(run) => {
-            complain(&run);
+            complain(run);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs seeds side by side until one fails. Each run is on one thread alone.
+fn run_all(seeds: Range<u64>, jobs: usize, trace: bool) -> Vec<Run> {
+    let next = AtomicU64::new(seeds.start);
+    let failed = AtomicBool::new(false);
+    let work = || {
+        let mut runs = Vec::new();
+        while !failed.load(Ordering::Relaxed) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                break;
+            }
+            let run = simulate(seed, &Size::default(), trace);
+            failed.fetch_or(run.violation.is_some(), Ordering::Relaxed);
+            runs.push(run);
+        }
+        runs
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(work)).collect();
+        let done = workers.into_iter().map(|worker| worker.join());
+        done.flat_map(|runs| runs.expect("a run's panic is caught in it"))
+            .collect()
+    })
 }
 
 fn find_planted() -> ExitCode {
@@ -75,8 +98,9 @@ fn find_planted() -> ExitCode {
 
 fn is_found(mistake: Planted) -> bool {
     plant(Some(mistake));
-    let mut runs = (1..=PLANTED_SEEDS_MAX).map(|seed| simulate(seed, &Size::default(), false));
-    let found = runs.find(|run| run.violation.is_some());
+    let runs = run_all(1..PLANTED_SEEDS_MAX + 1, 2, false);
+    let found = runs.iter().filter(|run| run.violation.is_some());
+    let found = found.min_by_key(|run| run.seed);
     plant(None);
     match &found {
         Some(run) => {
@@ -88,7 +112,7 @@ fn is_found(mistake: Planted) -> bool {
     found.is_some()
 }
 
-fn report(arguments: &Arguments, total: &Tally, count: u64, seconds: f64) {
+fn report(arguments: &Arguments, total: &Tally, count: usize, seconds: f64) {
     let rate = count as f64 / seconds;
     let (events, faults) = (total.of("events"), total.sum("fault "));
     println!("{count} seeds in {seconds:.1} s ({rate:.1} seeds/s): {events} events, {faults} faults");

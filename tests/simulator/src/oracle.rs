@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use syncline_broker::store::{EventStore, ReadLimit, StoreError};
-use syncline_protocol::{DeviceId, DeviceSeq, Event, Schema, Seq, Snapshot, StreamId};
+use syncline_protocol::{
+    DeviceId, DeviceSeq, Epoch, Event, Intent, Schema, Seq, Snapshot, StreamId,
+};
 
 use crate::tally::Tally;
 use crate::workload;
@@ -34,8 +36,16 @@ pub(crate) struct Fate {
     pub(crate) shared: bool,
     /// Which installation published it.
     pub(crate) author: Option<usize>,
-    /// It was refused once, and may have been sent anew behind later ones.
-    pub(crate) refused: bool,
+    /// As whose event it was made, and on which `base_seq` of which history.
+    pub(crate) made: Option<Made>,
+}
+
+/// How an intent was when it was written first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Made {
+    pub(crate) place: (DeviceId, DeviceSeq),
+    pub(crate) epoch: Option<Epoch>,
+    pub(crate) base_seq: Seq,
 }
 
 /// The truth about one run.
@@ -180,11 +190,11 @@ impl Oracle {
     }
 
     /// Somebody was shown an event (G2).
-    pub(crate) fn shown(&mut self, event: &Event) {
+    pub(crate) fn shown(&mut self, event: &Event, payload: &[u8]) {
         let known = self
             .streams
             .get(&event.stream)
-            .is_some_and(|twin| twin.ever_had(event));
+            .is_some_and(|twin| twin.ever_had(event, payload));
         if !known {
             self.fail(format!(
                 "G2: {}: somebody was shown an event {} that is not on disk",
@@ -231,6 +241,26 @@ impl Oracle {
         }
     }
 
+    /// G7: an intent that now says to have seen more than its author had must be about an entry that did not change.
+    pub(crate) fn sent(&mut self, stream: &StreamId, intent: &Intent) {
+        let said = workload::said(&intent.event_data);
+        let made = said.and_then(|said| self.intents.get(&said)?.made);
+        let (Some(made), Some(base_seq), Some(twin)) = (made, intent.base_seq, self.streams.get(stream)) else {
+            return;
+        };
+        if made.epoch != intent.epoch || base_seq <= made.base_seq || twin.rollbacks > 0 {
+            return;
+        }
+        self.tally.count("OUTBOX-12 renewed");
+        let own = intent.device;
+        if let Some(seq) = twin.changed(intent, (made.base_seq, base_seq), own) {
+            let from = made.base_seq;
+            self.fail(format!(
+                "G7: {stream}: an intent made on {from} says to have seen {base_seq}, and its entry changed at {seq}: {intent:?}"
+            ));
+        }
+    }
+
     /// How often the disk was rolled back under a stream.
     pub(crate) fn rollbacks(&self, stream: &StreamId) -> u32 {
         self.streams.get(stream).map_or(0, |twin| twin.rollbacks)
@@ -263,10 +293,13 @@ impl Oracle {
         if twin.rollbacks > 0 {
             return None;
         }
-        for said in twin.events().filter_map(|it| workload::said(&it.event_data)) {
+        for event in twin.events() {
+            let said = workload::said(&event.event_data)?;
             let fate = self.intents.get(&said)?;
             let author = fate.author?;
-            if fate.refused || fate.shared {
+            // What was made anew may stand behind later ones.
+            let as_made = fate.made.map(|made| made.place) == event.device_seq.map(|n| (event.device, n));
+            if !as_made || fate.shared {
                 continue;
             }
             let before = last.insert(author, said).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The steps of a run, for whoever looks into a failing seed.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::fmt::Debug;
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 /// Takes lines: keeps them, or only what they amount to.
 #[derive(Debug, Default)]
@@ -17,14 +18,20 @@ impl Trace {
         }
     }
 
-    pub(crate) fn line(&mut self, now: u64, what: impl Fn() -> String) {
-        let text = what();
-        if self.print {
-            eprintln!("{:>9} {text}", now - crate::agenda::START_MS);
-        }
+    /// A step.
+    pub(crate) fn step(&mut self, now: u64, what: &(impl Hash + Debug)) {
+        self.line(now, || format!("{what:?}"));
         let mut hasher = DefaultHasher::new();
-        (self.fingerprint, now, text).hash(&mut hasher);
+        (self.fingerprint, now).hash(&mut hasher);
+        what.hash(&mut hasher);
         self.fingerprint = hasher.finish();
+    }
+
+    /// What a step consists of.
+    pub(crate) fn line(&self, now: u64, what: impl Fn() -> String) {
+        if self.print {
+            eprintln!("{:>9} {}", now - crate::agenda::START_MS, what());
+        }
     }
 
     /// Equal for equal runs.

@@ -52,7 +52,7 @@ impl Default for Size {
 }
 
 /// What happens.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Hash)]
 enum Happening {
     /// Bytes reach the broker's end of a connection.
     ArriveUp(LinkId),
@@ -147,7 +147,7 @@ impl World {
             dice: Dice::new(seed),
             agenda: Agenda::new(),
             size,
-            disk: Disk::new(),
+            disk: Disk::new(seed),
             store: None,
             broker: None,
             broker_skew_ms: 0,
@@ -230,7 +230,7 @@ impl World {
                 break;
             };
             self.wall.store(self.broker_now(), Ordering::Relaxed);
-            self.trace.line(self.agenda.now(), || format!("{happening:?}"));
+            self.trace.step(self.agenda.now(), &happening);
             self.happen(happening);
         }
         if self.oracle.violation().is_none() {
@@ -313,7 +313,7 @@ impl World {
             (0..burst).for_each(|_| self.publish(device));
         }
         if !self.is_healed() {
-            let delay = self.dice.below(1_000);
+            let delay = self.dice.below(1_800);
             self.agenda.after(delay, Happening::Act);
         }
     }

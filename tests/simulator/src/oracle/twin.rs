@@ -5,10 +5,10 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use syncline_protocol::state::Digest;
-use syncline_protocol::{DeviceId, DeviceSeq, Event, Schema, Seq, State, UnixMillis};
+use syncline_protocol::{DeviceId, DeviceSeq, Event, Intent, Schema, Seq, State, UnixMillis};
 
 use crate::broker::DEVICE_RETENTION_MS;
-use crate::workload;
+use crate::workload::{self, Policy};
 
 /// See the module.
 pub(crate) struct Twin {
@@ -21,6 +21,8 @@ pub(crate) struct Twin {
     /// Every event that ever was on disk.
     ever: BTreeSet<(Seq, u64)>,
     digests: HashSet<(Seq, Digest)>,
+    /// Which events changed an entry, and whose they are.
+    changes: BTreeMap<(String, String), Vec<(Seq, DeviceId)>>,
     pub(crate) acknowledged: Seq,
     pub(crate) rollbacks: u32,
     /// Intents whose events a rolled-back disk took away.
@@ -37,6 +39,7 @@ impl Twin {
             bases: BTreeMap::new(),
             ever: BTreeSet::new(),
             digests: HashSet::new(),
+            changes: BTreeMap::new(),
             acknowledged: Seq::ZERO,
             rollbacks: 0,
             lost: BTreeSet::new(),
@@ -96,7 +99,11 @@ impl Twin {
             self.state.begin_epoch(event.epoch);
         }
         let applied = self.state.apply(event);
-        applied.map_err(|error| format!("{}: {error}", event.seq))?;
+        let operation = applied.map_err(|error| format!("{}: {error}", event.seq))?;
+        if let Some(operation) = operation {
+            let changes = self.changes.entry((operation.collection, operation.key));
+            changes.or_default().push((event.seq, event.device));
+        }
         let digest = self.state.digest();
         self.digests.insert((event.seq, digest));
         Ok(())
@@ -131,8 +138,28 @@ impl Twin {
     }
 
     /// Whether this event was on disk once.
-    pub(crate) fn ever_had(&self, event: &Event) -> bool {
-        self.ever.contains(&(event.seq, hash(&event.encode())))
+    pub(crate) fn ever_had(&self, event: &Event, payload: &[u8]) -> bool {
+        let had = |bytes: &[u8]| self.ever.contains(&(event.seq, hash(bytes)));
+        had(payload) || (payload.starts_with(b"{") && had(&event.encode()))
+    }
+
+    /// Where somebody else changed the entry of an intent, after one seq and up to another.
+    pub(crate) fn changed(
+        &self,
+        intent: &Intent,
+        (after, to): (Seq, Seq),
+        but: Option<DeviceId>,
+    ) -> Option<Seq> {
+        let deed = workload::deed(&intent.event_type, &intent.event_data)?;
+        if deed.collection.policy == Policy::Sum {
+            return None;
+        }
+        let name = (deed.collection.name.to_owned(), deed.key.to_owned());
+        let changes = self.changes.get(&name)?;
+        let others = changes
+            .iter()
+            .filter(|(seq, device)| *seq > after && *seq <= to && Some(*device) != but);
+        others.map(|(seq, _)| *seq).next()
     }
 
     /// Whether the state at this seq had this digest once.

@@ -1,10 +1,13 @@
 //! What a device's driver does: carries out what its core says, and tells it what happens.
 
-use syncline_client_core::{Answer, FaultKind, Input, IntentId, Outcome, Output, Refusal};
-use syncline_protocol::{DeviceId, Event, Intent, Seq, Snapshot, StreamId, Topic};
+use syncline_client_core::{
+    Answer, FaultKind, Input, IntentId, Outcome, Output, Refusal, Write,
+};
+use syncline_protocol::{DeviceId, DeviceSeq, Event, Intent, Seq, Snapshot, StreamId, Topic};
 
 use super::{Happening, World};
 use crate::link::{LinkId, Owner, Sent};
+use crate::oracle::Made;
 use crate::watch::Came;
 use crate::wire::{self, Connect, Packet, Properties, Publish};
 use crate::workload;
@@ -91,6 +94,7 @@ impl World {
                 Output::Subscribe(filter) => self.subscribe(n, &filter),
                 Output::Send { id, topic, payload } => self.send(n, id, &topic, &payload),
                 Output::Write(write) => {
+                    self.made(&write);
                     let delay = 1 + self.dice.below(self.devices[n].write_ms);
                     self.devices[n].begin_write(*write);
                     self.agenda.after(delay, Happening::Written(n));
@@ -106,6 +110,28 @@ impl World {
             self.oracle.tally.count("FORK-2 a device took another UUID");
             let device = self.mint();
             self.input(n, Input::NewDevice(device));
+        }
+    }
+
+    /// Notes how intents are made.
+    fn made(&mut self, write: &Write) {
+        for row in &write.intents {
+            let Intent {
+                device,
+                device_seq,
+                base_seq,
+                epoch,
+                ..
+            } = row.intent;
+            let (Some(said), Some(place)) = (workload::said(&row.intent.event_data), device.zip(device_seq)) else {
+                continue;
+            };
+            let made = Made {
+                place,
+                epoch,
+                base_seq: base_seq.unwrap_or_default(),
+            };
+            self.oracle.intent(said).made.get_or_insert(made);
         }
     }
 
@@ -211,7 +237,12 @@ impl World {
             return;
         };
         let sent = Intent::decode(payload).ok();
-        let place = sent.and_then(|it| Some((it.device?, it.device_seq?)));
+        let place = sent.as_ref().and_then(|it| Some((it.device?, it.device_seq?)));
+        let stream = self.devices[n].stream.clone();
+        sent.iter().for_each(|it| self.oracle.sent(&stream, it));
+        if place.is_some_and(|place| self.devices[n].overtaken.contains(&place)) {
+            self.oracle.fail(format!("OUTBOX-12: device {n} sends {place:?} again, which the horizon overtook"));
+        }
         let rollbacks = self.oracle.rollbacks(&self.devices[n].stream);
         let Some(link) = self.links.get_mut(&id) else {
             return;
@@ -264,6 +295,18 @@ impl World {
         }
     }
 
+    /// A device that nobody copied forks only if a refusal was lost on its way; and what the horizon overtook does not
+    /// come again under its number.
+    fn refused(&mut self, n: usize, name: &str, place: Option<(DeviceId, DeviceSeq)>) {
+        let device = &mut self.devices[n];
+        if name != "device_forked" {
+            device.was_refused = true;
+            device.overtaken.extend(place.filter(|_| name == "overtaken"));
+        } else if !device.has_twin && !device.was_refused {
+            self.oracle.fail(format!("FORK-1: device {n} forks, and nobody copied it"));
+        }
+    }
+
     fn connected(&mut self, n: usize, properties: &Properties) {
         let receive_maximum = properties.number(0x21).unwrap_or(u32::from(u16::MAX));
         self.input(
@@ -301,7 +344,7 @@ impl World {
             Ok(Topic::Events(_)) => {
                 let event = Event::decode(payload).map_err(|error| error.to_string())?;
                 link.watch.event(&event)?;
-                self.oracle.shown(&event);
+                self.oracle.shown(&event, payload);
             }
             Ok(Topic::State(stream)) => {
                 let snapshot = Snapshot::decode(payload).map_err(|error| error.to_string())?;
@@ -365,10 +408,7 @@ impl World {
             }
             (Answer::Refused(refusal), _) => {
                 self.oracle.tally.count(format!("ANSWER-3 refused: {}", refusal.name));
-                let own = refusal.name != "device_forked";
-                if let Some(fate) = self.fate(n, sent.intent).filter(|_| own) {
-                    fate.refused = true;
-                }
+                self.refused(n, &refusal.name, sent.place);
             }
             _ => {}
         }

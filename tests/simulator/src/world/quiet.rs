@@ -82,7 +82,10 @@ impl World {
     pub(super) fn last_checks(&mut self) {
         self.oracle.settle_intents();
         self.crash_broker();
-        let (store, rolled_back) = self.disk.open();
+        let (store, rolled_back) = match self.disk.open() {
+            Ok(opened) => opened,
+            Err(error) => return self.oracle.fail(format!("G12: the disk does not open: {error}")),
+        };
         if rolled_back {
             return self.oracle.fail("the disk was rolled back behind the trouble's back");
         }

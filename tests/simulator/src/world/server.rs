@@ -15,7 +15,10 @@ impl World {
         }
         self.wall
             .store(self.broker_now(), std::sync::atomic::Ordering::Relaxed);
-        let (store, rolled_back) = self.disk.open();
+        let (store, rolled_back) = match self.disk.open() {
+            Ok(opened) => opened,
+            Err(error) => return self.oracle.fail(format!("G12: the disk does not open: {error}")),
+        };
         self.oracle.reopened(&*store, rolled_back);
         if rolled_back {
             self.observers.iter_mut().for_each(|it| it.states.clear());
@@ -31,6 +34,7 @@ impl World {
     /// The process is gone with everything that it had in memory.
     pub(super) fn crash_broker(&mut self) {
         // What it wrote counts as far as a new process would find it.
+        self.disk.freeze();
         self.broker = None;
         self.store = None;
         let ids: Vec<LinkId> = self.links.keys().copied().collect();
@@ -48,6 +52,8 @@ impl World {
             self.agenda.after(after, Happening::ClientNotices(id));
             self.forget_if_over(id);
         }
+        let survival = self.dice.next_u64();
+        self.disk.crash(survival);
         let delay = 10 + self.dice.below(20_000);
         self.agenda.after(delay, Happening::Start);
     }
@@ -189,7 +195,8 @@ impl World {
             let which = self.dice.below(waiting);
             broker.edge.read(which as usize);
         }
-        self.schedule_server();
+        // It may have waited for the sequencer.
+        self.settled(false);
     }
 
     pub(super) fn sequence(&mut self) {
@@ -198,6 +205,14 @@ impl World {
             return;
         };
         let found = broker.sequence();
+        self.settled(found);
+    }
+
+    /// The sequencer has taken steps.
+    fn settled(&mut self, found: bool) {
+        let Some(broker) = self.broker.as_mut() else {
+            return;
+        };
         let dead = broker.is_dead();
         let promised = broker.promised();
         if let Some(store) = self.store.as_ref().map(Arc::clone) {
@@ -208,7 +223,7 @@ impl World {
             self.oracle.tally.count("process ended itself");
             return self.crash_broker();
         }
-        if found {
+        if found || self.broker.as_ref().is_some_and(Broker::has_work) {
             self.schedule_server();
         }
     }
@@ -224,6 +239,11 @@ impl World {
     }
 
     pub(super) fn compact(&mut self) {
+        if self.dice.below(4) > 0
+            && let Err(error) = self.disk.apply()
+        {
+            self.oracle.fail(format!("the tables are not filled: {error}"));
+        }
         let (now, delay) = (self.broker_now(), self.dice.below(100));
         let idle = self.broker.as_mut().is_none_or(|it| it.compact(now) == Progress::Idle);
         self.agenda.after(if idle { 500 } else { 1 + delay }, Happening::Compact);
