@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use syncline_protocol::state::Digest;
-use syncline_protocol::{DeviceId, DeviceSeq, Event, Intent, Schema, Seq, State, UnixMillis};
+use syncline_protocol::{DeviceId, DeviceSeq, Entry, Event, Intent, Schema, Seq, State, UnixMillis};
 
 use crate::broker::DEVICE_RETENTION_MS;
 use crate::workload::{self, Policy};
@@ -156,10 +156,25 @@ impl Twin {
         }
         let name = (deed.collection.name.to_owned(), deed.key.to_owned());
         let changes = self.changes.get(&name)?;
-        let others = changes
+        let mut others = changes
             .iter()
             .filter(|(seq, device)| *seq > after && *seq <= to && Some(*device) != but);
-        others.map(|(seq, _)| *seq).next()
+        let (first, _) = others.next()?;
+        let (before, now) = (self.entry_at(after, &name), self.entry_at(to, &name));
+        let absent = |entry: &Option<Entry>| entry.as_ref().is_none_or(|it| !it.is_live());
+        let own = now.as_ref().map(|it| it.shown.device) == but;
+        let same = before == now || own || (absent(&before) && absent(&now));
+        (!same).then_some(*first)
+    }
+
+    /// An entry as it was at a seq.
+    fn entry_at(&self, seq: Seq, (collection, key): &(String, String)) -> Option<Entry> {
+        let mut state = State::new(Arc::clone(&self.schema));
+        for event in self.events.iter().take_while(|event| event.seq <= seq) {
+            state.begin_epoch(event.epoch);
+            state.apply(event).ok()?;
+        }
+        state.entry(collection, key).cloned()
     }
 
     /// Whether the state at this seq had this digest once.

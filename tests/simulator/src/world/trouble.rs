@@ -29,6 +29,7 @@ const TROUBLES: &[Trouble] = &[
 
 /// What a slow network is no more once the trouble is over.
 const LATENCY_MS_MAX: u64 = 120;
+const WINDOW_MIN: usize = 4_096;
 
 impl World {
     pub(super) fn trouble(&mut self) {
@@ -69,6 +70,7 @@ impl World {
         for link in self.links.values_mut() {
             link.blocked_until = link.blocked_until.min(now);
             link.latency_ms = link.latency_ms.min(LATENCY_MS_MAX);
+            link.window = link.window.max(WINDOW_MIN);
         }
         if self.disk.lies() && self.broker.is_some() {
             self.crash_broker();
