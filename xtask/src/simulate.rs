@@ -31,7 +31,11 @@ pub(crate) struct Simulate {
 impl Simulate {
     fn profile(&self) -> Profile {
         let much = self.planted || (self.seed.is_none() && self.seeds > DEBUG_SEEDS_MAX);
-        if much { Profile::Release } else { Profile::Debug }
+        if much {
+            Profile::Release
+        } else {
+            Profile::Debug
+        }
     }
 
     fn arguments(&self) -> Vec<String> {

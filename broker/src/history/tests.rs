@@ -11,9 +11,7 @@ use syncline_protocol::{
 use super::export::ExportRequest;
 use super::*;
 use crate::compactor::States;
-use crate::store::{
-    Append, Base, Fold, Folded, Record, RedbOptions, RedbStore, StoredEntry,
-};
+use crate::store::{Append, Base, Fold, Folded, Record, RedbOptions, RedbStore, StoredEntry};
 
 const MUSIC: &str = include_str!("../../../config/schemas/music.toml");
 /// The first event's, in Unix milliseconds; one second apart.

@@ -98,7 +98,9 @@ impl Lineup {
             expected_head: self.expected_head,
             epoch: first.map_or(self.epoch, |first| first.event().epoch),
             begins: self.begins,
-            horizon: self.horizon.filter(|_| !planted(Planted::HorizonNotJournaled)),
+            horizon: self
+                .horizon
+                .filter(|_| !planted(Planted::HorizonNotJournaled)),
             records: sequenced.into_iter().map(Sequenced::into_record).collect(),
         })
     }

@@ -241,7 +241,9 @@ impl Worker {
             Wish::Begin => !head.is_empty(),
             Wish::Doubt { seq, epoch } => {
                 let is_founded = epoch == head.epoch && seq > head.seq && !head.is_empty();
-                is_founded && !planted(Planted::EpochKept) && self.doubts.may_begin(&order.stream, batch.now)
+                is_founded
+                    && !planted(Planted::EpochKept)
+                    && self.doubts.may_begin(&order.stream, batch.now)
             }
         };
         if begins {

@@ -99,7 +99,10 @@ impl Core {
             return;
         };
         self.view.hide(id, &entry.intent);
-        let same = entry.intent.device_seq.filter(|_| planted(Planted::RenewedUnderItsNumber));
+        let same = entry
+            .intent
+            .device_seq
+            .filter(|_| planted(Planted::RenewedUnderItsNumber));
         let device_seq = same.unwrap_or(self.device.next_device_seq);
         self.device.next_device_seq = self.device.next_device_seq.max(device_seq.next());
         let seen = (self.known_epoch(), self.view.seq());

@@ -71,7 +71,8 @@ impl Broker {
         };
         let options = sequencer_options(dice);
         let (store, schema) = (Arc::clone(store), Arc::clone(schema));
-        let sequencer = Sequencer::by_hand(&options, Arc::clone(&store), Arc::clone(&schema), hooks);
+        let sequencer =
+            Sequencer::by_hand(&options, Arc::clone(&store), Arc::clone(&schema), hooks);
         let (sequencer, stepper) = sequencer.map_err(|error| error.to_string())?;
         let (sequencer, promised) = (Arc::new(sequencer), Promised::default());
         let stepper = Arc::new(Mutex::new(stepper));

@@ -123,7 +123,8 @@ impl Device {
         self.alarm = None;
         self.overtaken.clear();
         let intents = self.storage.intents.iter();
-        let said = intents.filter_map(|(id, row)| Some((*id, workload::said(&row.intent.event_data)?)));
+        let said =
+            intents.filter_map(|(id, row)| Some((*id, workload::said(&row.intent.event_data)?)));
         self.said = said.collect();
         let (core, outputs) = Core::open(self.clock(now), options);
         self.core = Some(core);
@@ -204,6 +205,9 @@ impl Device {
             let name = name.to_owned();
             entries.map(move |(key, value)| ((name.clone(), key), value))
         };
-        workload::COLLECTIONS.iter().flat_map(|it| of(it.name)).collect()
+        workload::COLLECTIONS
+            .iter()
+            .flat_map(|it| of(it.name))
+            .collect()
     }
 }

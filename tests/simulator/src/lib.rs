@@ -81,6 +81,9 @@ mod tests {
         let size = Size::default();
         let (one, other) = (simulate(7, &size, false), simulate(7, &size, false));
         assert_eq!(one.violation, None);
-        assert_eq!((one.fingerprint, one.tally), (other.fingerprint, other.tally));
+        assert_eq!(
+            (one.fingerprint, one.tally),
+            (other.fingerprint, other.tally)
+        );
     }
 }

@@ -161,7 +161,11 @@ mod tests {
             act(3, 1, 3, 20, put(3)),
         ];
         let three = Value::integer(3);
-        assert_eq!(last_write_wins(&acts), None, "the removal's clock is higher");
+        assert_eq!(
+            last_write_wins(&acts),
+            None,
+            "the removal's clock is higher"
+        );
         assert_eq!(add_wins(&acts), three);
         assert_eq!(remove_wins(&acts), None);
         assert_eq!(keep_both(&acts), three);

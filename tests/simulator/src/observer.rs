@@ -67,7 +67,10 @@ impl Observer {
                 "$since/0/sync/+/events".to_owned(),
                 "$since/0/sync/+/+/events".to_owned(),
             ],
-            View::Live => vec![format!("sync/{group}/events"), format!("sync/{group}/+/events")],
+            View::Live => vec![
+                format!("sync/{group}/events"),
+                format!("sync/{group}/+/events"),
+            ],
             View::States => vec!["sync/+/state".to_owned(), "sync/+/+/state".to_owned()],
         }
     }
@@ -106,6 +109,9 @@ impl Observer {
         let Some(snapshot) = whole.map_err(|error| format!("SNAP-8: {error}"))? else {
             return Ok(());
         };
+        if self.view == View::Live {
+            return Ok(());
+        }
         let schema = &self.schema;
         let state = self.states.entry(snapshot.stream.clone());
         let state = state.or_insert_with(|| State::new(Arc::clone(schema)));

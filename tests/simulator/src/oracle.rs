@@ -140,11 +140,17 @@ impl Oracle {
     }
 
     /// HORIZON-1: a horizon that is in force is on disk.
-    pub(crate) fn keeps_horizons(&mut self, store: &dyn EventStore, promised: Vec<(StreamId, Seq)>) {
+    pub(crate) fn keeps_horizons(
+        &mut self,
+        store: &dyn EventStore,
+        promised: Vec<(StreamId, Seq)>,
+    ) {
         for (stream, horizon) in promised {
             let kept = store.head(&stream).map_or(horizon, |head| head.horizon);
             if kept < horizon {
-                self.fail(format!("HORIZON-1: {stream}: {horizon} is in force, {kept} is on disk"));
+                self.fail(format!(
+                    "HORIZON-1: {stream}: {horizon} is in force, {kept} is on disk"
+                ));
             }
             self.tally.count("HORIZON-1 horizons raised");
         }
@@ -172,16 +178,22 @@ impl Oracle {
             if head.seq < twin.head() {
                 if !rolled_back {
                     let (now, before) = (head.seq, twin.head());
-                    self.fail(format!("G1: {stream}: the head was {before} and is {now} after a restart"));
+                    self.fail(format!(
+                        "G1: {stream}: the head was {before} and is {now} after a restart"
+                    ));
                     return Ok(());
                 }
-                self.tally.add("events rolled back", twin.head().get() - head.seq.get());
+                self.tally
+                    .add("events rolled back", twin.head().get() - head.seq.get());
                 twin.roll_back(head.seq);
             }
             let kept = store.read(&stream, store.base(&stream)?.seq, PIECE)?;
             for event in kept {
                 if twin.is_other(event.seq(), event.payload()) {
-                    self.fail(format!("G12: {stream}: {} is another event after a restart", event.seq()));
+                    self.fail(format!(
+                        "G12: {stream}: {} is another event after a restart",
+                        event.seq()
+                    ));
                     return Ok(());
                 }
             }
@@ -229,7 +241,9 @@ impl Oracle {
         rollbacks: u32,
     ) {
         let Some(twin) = self.streams.get_mut(stream) else {
-            return self.fail(format!("G1: {stream}: {seq} is acknowledged and nothing is on disk"));
+            return self.fail(format!(
+                "G1: {stream}: {seq} is acknowledged and nothing is on disk"
+            ));
         };
         if twin.place_at(seq) == Some(place) {
             twin.acknowledged = twin.acknowledged.max(seq);
@@ -245,7 +259,9 @@ impl Oracle {
     pub(crate) fn sent(&mut self, stream: &StreamId, intent: &Intent) {
         let said = workload::said(&intent.event_data);
         let made = said.and_then(|said| self.intents.get(&said)?.made);
-        let (Some(made), Some(base_seq), Some(twin)) = (made, intent.base_seq, self.streams.get(stream)) else {
+        let (Some(made), Some(base_seq), Some(twin)) =
+            (made, intent.base_seq, self.streams.get(stream))
+        else {
             return;
         };
         if made.epoch != intent.epoch || base_seq <= made.base_seq || twin.rollbacks > 0 {
@@ -270,13 +286,16 @@ impl Oracle {
     pub(crate) fn settle_intents(&mut self) {
         let mut found: BTreeMap<u64, usize> = BTreeMap::new();
         for twin in self.streams.values() {
-            let said = twin.events().filter_map(|it| workload::said(&it.event_data));
+            let said = twin
+                .events()
+                .filter_map(|it| workload::said(&it.event_data));
             said.for_each(|said| *found.entry(said).or_default() += 1);
         }
         let verdicts = self.intents.iter().filter_map(|(said, fate)| {
             let times = found.get(said).copied().unwrap_or_default();
             let lost = self.streams.values().any(|twin| twin.lost.contains(said));
-            verdict(fate, times, lost).map(|what| format!("{what}: intent {said}, {times} times in the log, {fate:?}"))
+            verdict(fate, times, lost)
+                .map(|what| format!("{what}: intent {said}, {times} times in the log, {fate:?}"))
         });
         if let Some(what) = verdicts.collect::<Vec<_>>().into_iter().next() {
             self.fail(what);
@@ -298,13 +317,16 @@ impl Oracle {
             let fate = self.intents.get(&said)?;
             let author = fate.author?;
             // What was made anew may stand behind later ones.
-            let as_made = fate.made.map(|made| made.place) == event.device_seq.map(|n| (event.device, n));
+            let as_made =
+                fate.made.map(|made| made.place) == event.device_seq.map(|n| (event.device, n));
             if !as_made || fate.shared {
                 continue;
             }
             let before = last.insert(author, said).unwrap_or_default();
             if before > said {
-                return Some(format!("G3: device {author} said {said} before {before}, and the log has it behind"));
+                return Some(format!(
+                    "G3: device {author} said {said} before {before}, and the log has it behind"
+                ));
             }
         }
         None

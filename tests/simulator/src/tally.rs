@@ -22,7 +22,9 @@ impl Tally {
     /// All of another one.
     pub fn take(&mut self, other: &Tally) {
         let counts = &other.counts;
-        counts.iter().for_each(|(name, n)| self.add(name.as_str(), *n));
+        counts
+            .iter()
+            .for_each(|(name, n)| self.add(name.as_str(), *n));
     }
 
     /// How often.

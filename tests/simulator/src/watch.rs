@@ -109,7 +109,12 @@ impl Watch {
                 epoch: Epoch::NONE,
                 seq: Seq::ZERO,
             },
-            None => return Err(format!("G3: {stream}: event {} before any state", event.seq)),
+            None => {
+                return Err(format!(
+                    "G3: {stream}: event {} before any state",
+                    event.seq
+                ));
+            }
         };
         if event.seq != before.seq.next() {
             return Err(format!(

@@ -54,17 +54,77 @@ const UNNAMED: &str = "looked_at";
 
 /// All collections.
 pub(crate) const COLLECTIONS: &[Collection] = &[
-    of("albums", Kind::Set, Policy::LastWriteWins, "star_album", Some("unstar_album")),
-    of("tags", Kind::Set, Policy::AddWins, "add_tag", Some("remove_tag")),
-    of("bans", Kind::Set, Policy::RemoveWins, "lift_ban", Some("ban")),
-    of("ratings", Kind::Map, Policy::LastWriteWins, "rate_track", Some("unrate_track")),
-    of("covers", Kind::Map, Policy::AddWins, "set_cover", Some("drop_cover")),
-    of("colors", Kind::Map, Policy::RemoveWins, "set_color", Some("drop_color")),
-    of("notes", Kind::Map, Policy::KeepBoth, "write_note", Some("delete_note")),
+    of(
+        "albums",
+        Kind::Set,
+        Policy::LastWriteWins,
+        "star_album",
+        Some("unstar_album"),
+    ),
+    of(
+        "tags",
+        Kind::Set,
+        Policy::AddWins,
+        "add_tag",
+        Some("remove_tag"),
+    ),
+    of(
+        "bans",
+        Kind::Set,
+        Policy::RemoveWins,
+        "lift_ban",
+        Some("ban"),
+    ),
+    of(
+        "ratings",
+        Kind::Map,
+        Policy::LastWriteWins,
+        "rate_track",
+        Some("unrate_track"),
+    ),
+    of(
+        "covers",
+        Kind::Map,
+        Policy::AddWins,
+        "set_cover",
+        Some("drop_cover"),
+    ),
+    of(
+        "colors",
+        Kind::Map,
+        Policy::RemoveWins,
+        "set_color",
+        Some("drop_color"),
+    ),
+    of(
+        "notes",
+        Kind::Map,
+        Policy::KeepBoth,
+        "write_note",
+        Some("delete_note"),
+    ),
     of("plays", Kind::Counter, Policy::Sum, "play_track", None),
-    of("queue", Kind::List, Policy::LastWriteWins, "put_in_queue", Some("take_from_queue")),
-    of("mix", Kind::List, Policy::AddWins, "put_in_mix", Some("take_from_mix")),
-    of("party", Kind::List, Policy::RemoveWins, "put_in_party", Some("take_from_party")),
+    of(
+        "queue",
+        Kind::List,
+        Policy::LastWriteWins,
+        "put_in_queue",
+        Some("take_from_queue"),
+    ),
+    of(
+        "mix",
+        Kind::List,
+        Policy::AddWins,
+        "put_in_mix",
+        Some("take_from_mix"),
+    ),
+    of(
+        "party",
+        Kind::List,
+        Policy::RemoveWins,
+        "put_in_party",
+        Some("take_from_party"),
+    ),
 ];
 
 const fn of(
@@ -144,7 +204,10 @@ impl Collection {
 pub(crate) fn act(dice: &mut Dice, said: u64) -> (EventType, Value) {
     let mut data = BTreeMap::from([(SAID.to_owned(), number(said))]);
     let which = dice.below(COLLECTIONS.len() as u64 * 8 + 3) as usize;
-    let Some(it) = COLLECTIONS.get(which % (COLLECTIONS.len() + 1)).filter(|_| which > 2) else {
+    let Some(it) = COLLECTIONS
+        .get(which % (COLLECTIONS.len() + 1))
+        .filter(|_| which > 2)
+    else {
         return (event_type(UNNAMED), Value::Map(data));
     };
     data.insert(KEY.to_owned(), Value::text(key(dice)));

@@ -186,7 +186,8 @@ impl World {
         ];
         for view in views {
             let schema = Arc::clone(&self.schema);
-            self.observers.push(Observer::new(view, stream(None), schema));
+            self.observers
+                .push(Observer::new(view, stream(None), schema));
             let delay = self.dice.below(5_000);
             let observe = Happening::Observe(self.observers.len() - 1);
             self.agenda.after(delay, observe);

@@ -5,7 +5,9 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use syncline_protocol::state::Digest;
-use syncline_protocol::{DeviceId, DeviceSeq, Entry, Event, Intent, Schema, Seq, State, UnixMillis};
+use syncline_protocol::{
+    DeviceId, DeviceSeq, Entry, Event, Intent, Schema, Seq, State, UnixMillis,
+};
 
 use crate::broker::DEVICE_RETENTION_MS;
 use crate::workload::{self, Policy};
@@ -79,11 +81,16 @@ impl Twin {
         if seq != self.head().next() {
             return Err(format!("G3: {seq} follows {} in the log", self.head()));
         }
-        if let Some(first) = event.device_seq.and_then(|n| self.places.get(&(event.device, n))) {
+        if let Some(first) = event
+            .device_seq
+            .and_then(|n| self.places.get(&(event.device, n)))
+        {
             return Err(format!("G4: {seq} is the event that {first} is"));
         }
         if before.is_some_and(|before| before.accepted_at > event.accepted_at) {
-            return Err(format!("EVENT-5: {seq} was accepted before the one before it"));
+            return Err(format!(
+                "EVENT-5: {seq} was accepted before the one before it"
+            ));
         }
         let previous = self.bases.get(&event.device);
         let previous = previous.filter(|(_, at)| event.accepted_at < at.plus(DEVICE_RETENTION_MS));
@@ -127,7 +134,7 @@ impl Twin {
                 self.places.insert((event.device, number), event.seq);
             }
             self.bases
-            .insert(event.device, (event.base_seq, event.accepted_at));
+                .insert(event.device, (event.base_seq, event.accepted_at));
             self.events.push(event);
         }
     }

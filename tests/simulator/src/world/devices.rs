@@ -1,8 +1,6 @@
 //! What a device's driver does: carries out what its core says, and tells it what happens.
 
-use syncline_client_core::{
-    Answer, FaultKind, Input, IntentId, Outcome, Output, Refusal, Write,
-};
+use syncline_client_core::{Answer, FaultKind, Input, IntentId, Outcome, Output, Refusal, Write};
 use syncline_protocol::{DeviceId, DeviceSeq, Event, Intent, Seq, Snapshot, StreamId, Topic};
 
 use super::{Happening, World};
@@ -63,7 +61,9 @@ impl World {
         let said = self.said;
         let (event_type, data) = workload::act(&mut self.dice, said);
         let now = self.now();
-        self.trace.line(now, || format!("device {n}: {event_type} {}", data.to_json()));
+        self.trace.line(now, || {
+            format!("device {n}: {event_type} {}", data.to_json())
+        });
         match self.devices[n].publish(now, event_type, data) {
             None => {}
             Some(Err(rejected)) => self.oracle.fail(format!("device {n}: {rejected}")),
@@ -123,7 +123,10 @@ impl World {
                 epoch,
                 ..
             } = row.intent;
-            let (Some(said), Some(place)) = (workload::said(&row.intent.event_data), device.zip(device_seq)) else {
+            let (Some(said), Some(place)) = (
+                workload::said(&row.intent.event_data),
+                device.zip(device_seq),
+            ) else {
                 continue;
             };
             let made = Made {
@@ -178,7 +181,9 @@ impl World {
         let Refusal { name, reason } = refusal;
         self.oracle.tally.count(format!("set aside: {name}"));
         if !matches!(name.as_str(), "overtaken" | "expired") {
-            self.oracle.fail(format!("device {n}: an intent was set aside: {name}: {reason}"));
+            self.oracle.fail(format!(
+                "device {n}: an intent was set aside: {name}: {reason}"
+            ));
         }
         if let Some(said) = workload::said(&intent.event_data) {
             self.oracle.intent(said).set_aside = Some(name);
@@ -191,7 +196,8 @@ impl World {
         self.oracle.tally.count(format!("REPLICA-2 fault {kind}"));
         let explained = matches!(kind, FaultKind::Digest | FaultKind::Delta | FaultKind::Gap);
         if !(rolled_back && explained) {
-            self.oracle.fail(format!("device {n} finds fault: {kind}: {detail}"));
+            self.oracle
+                .fail(format!("device {n} finds fault: {kind}: {detail}"));
         }
     }
 
@@ -206,7 +212,8 @@ impl World {
         };
         let link = self.open_link(Owner::Device(n), &connect);
         let now = self.now();
-        self.trace.line(now, || format!("device {n} is {device} on link {link}"));
+        self.trace
+            .line(now, || format!("device {n} is {device} on link {link}"));
         self.devices[n].link = Some(link);
     }
 
@@ -222,7 +229,8 @@ impl World {
         };
         let owed = self.oracle.acknowledged(&self.devices[n].stream);
         let now = self.now();
-        self.trace.line(now, || format!("device {n} subscribes {filter}"));
+        self.trace
+            .line(now, || format!("device {n} subscribes {filter}"));
         if let Some(link) = self.links.get_mut(&id) {
             let packet = link.next_packet_id();
             if filter.starts_with("$since") {
@@ -237,11 +245,15 @@ impl World {
             return;
         };
         let sent = Intent::decode(payload).ok();
-        let place = sent.as_ref().and_then(|it| Some((it.device?, it.device_seq?)));
+        let place = sent
+            .as_ref()
+            .and_then(|it| Some((it.device?, it.device_seq?)));
         let stream = self.devices[n].stream.clone();
         sent.iter().for_each(|it| self.oracle.sent(&stream, it));
         if place.is_some_and(|place| self.devices[n].overtaken.contains(&place)) {
-            self.oracle.fail(format!("OUTBOX-12: device {n} sends {place:?} again, which the horizon overtook"));
+            self.oracle.fail(format!(
+                "OUTBOX-12: device {n} sends {place:?} again, which the horizon overtook"
+            ));
         }
         let rollbacks = self.oracle.rollbacks(&self.devices[n].stream);
         let Some(link) = self.links.get_mut(&id) else {
@@ -303,9 +315,12 @@ impl World {
         let device = &mut self.devices[n];
         if name != "device_forked" {
             device.was_refused = true;
-            device.overtaken.extend(place.filter(|_| name == "overtaken"));
+            device
+                .overtaken
+                .extend(place.filter(|_| name == "overtaken"));
         } else if !device.has_twin && !device.was_refused && !horizon {
-            self.oracle.fail(format!("FORK-1: device {n} forks, and nobody copied it"));
+            self.oracle
+                .fail(format!("FORK-1: device {n} forks, and nobody copied it"));
         }
     }
 
@@ -328,7 +343,9 @@ impl World {
             ..
         } = publish;
         let now = self.now();
-        self.trace.line(now, || format!("device {n} gets {topic}, {} bytes", payload.len()));
+        self.trace.line(now, || {
+            format!("device {n} gets {topic}, {} bytes", payload.len())
+        });
         let seen = self.see(id, &topic, &payload);
         self.oracle.check(seen);
         if let Some(packet) = packet {
@@ -375,12 +392,7 @@ impl World {
     }
 
     /// G8: what opens a subscription knows of all that was acknowledged before it was asked for.
-    fn fresh(
-        &mut self,
-        stream: &StreamId,
-        snapshot: &Snapshot,
-        owed: Seq,
-    ) -> Result<(), String> {
+    fn fresh(&mut self, stream: &StreamId, snapshot: &Snapshot, owed: Seq) -> Result<(), String> {
         let rolled_back = self.oracle.rollbacks(stream) > 0;
         if snapshot.head < owed && !rolled_back {
             return Err(format!(
@@ -392,24 +404,39 @@ impl World {
     }
 
     fn answered(&mut self, n: usize, id: LinkId, packet: u16, code: u8, properties: &Properties) {
-        let Some(sent) = self.links.get_mut(&id).and_then(|link| link.sent.remove(&packet)) else {
-            return self.oracle.fail(format!("device {n}: a PUBACK for nothing"));
+        let Some(sent) = self
+            .links
+            .get_mut(&id)
+            .and_then(|link| link.sent.remove(&packet))
+        else {
+            return self
+                .oracle
+                .fail(format!("device {n}: a PUBACK for nothing"));
         };
         let Some(answer) = answer(code, properties) else {
-            return self.oracle.fail(format!("device {n}: a PUBACK says nothing"));
+            return self
+                .oracle
+                .fail(format!("device {n}: a PUBACK says nothing"));
         };
         let stream = self.devices[n].stream.clone();
         let now = self.now();
-        self.trace.line(now, || format!("device {n}: {:?}: {answer:?}", sent.place));
+        self.trace
+            .line(now, || format!("device {n}: {:?}: {answer:?}", sent.place));
         match (&answer, sent.place) {
             (Answer::Saved(seq) | Answer::Repeat(seq), Some(place)) => {
                 self.oracle.told_saved(&stream, place, *seq, sent.rollbacks);
                 let repeat = matches!(answer, Answer::Repeat(_));
-                let name = if repeat { "EVENT-10 repeats" } else { "ANSWER-1 saved" };
+                let name = if repeat {
+                    "EVENT-10 repeats"
+                } else {
+                    "ANSWER-1 saved"
+                };
                 self.oracle.tally.count(name);
             }
             (Answer::Refused(refusal), _) => {
-                self.oracle.tally.count(format!("ANSWER-3 refused: {}", refusal.name));
+                self.oracle
+                    .tally
+                    .count(format!("ANSWER-3 refused: {}", refusal.name));
                 self.refused(n, &refusal.name, sent.place);
             }
             _ => {}

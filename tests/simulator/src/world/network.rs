@@ -69,7 +69,11 @@ impl World {
             return self.agenda.at(until, Happening::ArriveUp(id));
         }
         // Whoever does not read now is asked again when it has had a turn.
-        if link.server.as_mut().is_some_and(|server| !server.wants_input()) {
+        if link
+            .server
+            .as_mut()
+            .is_some_and(|server| !server.wants_input())
+        {
             return self.agenda.after(20, Happening::ArriveUp(id));
         }
         match link.up.pop(now) {
@@ -148,8 +152,10 @@ impl World {
         if kept > 0 {
             self.oracle.tally.count("late packets of a lost connection");
         }
-        self.agenda.after(client_after, Happening::ClientNotices(id));
-        self.agenda.after(server_after, Happening::ServerNotices(id));
+        self.agenda
+            .after(client_after, Happening::ClientNotices(id));
+        self.agenda
+            .after(server_after, Happening::ServerNotices(id));
     }
 
     pub(super) fn forget_if_over(&mut self, id: LinkId) {

@@ -32,6 +32,11 @@ impl World {
 
     pub(super) fn observer_receives(&mut self, n: usize, id: LinkId, packets: Vec<Packet>) {
         for packet in packets {
+            let now = self.now();
+            if !matches!(packet, Packet::Publish(_)) {
+                self.trace
+                    .line(now, || format!("observer {n} on {id}: {packet:?}"));
+            }
             match packet {
                 Packet::ConnAck { code: 0, .. } => self.observer_subscribes(n, id),
                 Packet::Publish(publish) => self.observed(n, id, publish),
@@ -45,12 +50,18 @@ impl World {
     }
 
     fn observer_subscribes(&mut self, n: usize, id: LinkId) {
-        let acknowledged = self.oracle.twins().map(|(stream, twin)| (stream.clone(), twin.acknowledged));
+        let acknowledged = self
+            .oracle
+            .twins()
+            .map(|(stream, twin)| (stream.clone(), twin.acknowledged));
         let observer = &mut self.observers[n];
         observer.owed = acknowledged.collect();
         observer.reset();
         let filters = observer.filters();
-        let seq = observer.states.get(&observer.stream).map_or(Seq::ZERO, State::seq);
+        let seq = observer
+            .states
+            .get(&observer.stream)
+            .map_or(Seq::ZERO, State::seq);
         let (view, stream) = (observer.view, observer.stream.clone());
         let Some(link) = self.links.get_mut(&id) else {
             return;
@@ -62,7 +73,11 @@ impl World {
             View::States => link.watch.only_states = true,
         }
         for filter in filters {
-            let Some(packet) = self.links.get_mut(&id).map(crate::link::Link::next_packet_id) else {
+            let Some(packet) = self
+                .links
+                .get_mut(&id)
+                .map(crate::link::Link::next_packet_id)
+            else {
                 return;
             };
             self.send_up(id, wire::subscribe(packet, &filter));
@@ -77,6 +92,14 @@ impl World {
             retain,
             ..
         } = publish;
+        let now = self.now();
+        self.trace.line(now, || {
+            let link = self.links.get(&id).map(|link| link.watch.only_states);
+            format!(
+                "observer {n} gets {topic}, {} bytes, {link:?}",
+                payload.len()
+            )
+        });
         let seen = self.see(id, &topic, &payload);
         self.oracle.check(seen);
         if let Some(packet) = packet {
@@ -102,7 +125,9 @@ impl World {
         let rolled_back = self.oracle.rollbacks(&snapshot.stream) > 0;
         if observer.view == View::States && retain && snapshot.seq < owed && !rolled_back {
             let (stream, seq) = (&snapshot.stream, snapshot.seq);
-            return Err(format!("G8: {stream}: a retained state at {seq}, and {owed} was acknowledged before"));
+            return Err(format!(
+                "G8: {stream}: a retained state at {seq}, and {owed} was acknowledged before"
+            ));
         }
         observer.take(snapshot)
     }

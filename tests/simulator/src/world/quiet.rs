@@ -72,7 +72,11 @@ impl World {
                 View::Live => false,
             };
             if follows && seq != Some(twin.head()) {
-                return Some(format!("{:?} of {stream} up to {seq:?} of {}", observer.view, twin.head()));
+                return Some(format!(
+                    "{:?} of {stream} up to {seq:?} of {}",
+                    observer.view,
+                    twin.head()
+                ));
             }
         }
         None
@@ -84,14 +88,24 @@ impl World {
         self.crash_broker();
         let (store, rolled_back) = match self.disk.open() {
             Ok(opened) => opened,
-            Err(error) => return self.oracle.fail(format!("G12: the disk does not open: {error}")),
+            Err(error) => {
+                return self
+                    .oracle
+                    .fail(format!("G12: the disk does not open: {error}"));
+            }
         };
         if rolled_back {
-            return self.oracle.fail("the disk was rolled back behind the trouble's back");
+            return self
+                .oracle
+                .fail("the disk was rolled back behind the trouble's back");
         }
         self.oracle.reopened(&*store, false);
         let states = States::new(store, self.schema.clone(), 1 << 20);
-        let streams: Vec<StreamId> = self.oracle.twins().map(|(stream, _)| stream.clone()).collect();
+        let streams: Vec<StreamId> = self
+            .oracle
+            .twins()
+            .map(|(stream, _)| stream.clone())
+            .collect();
         for stream in streams {
             match states.snapshot(&stream, Want::Full) {
                 Ok(snapshot) => self.agreement(&stream, snapshot.snapshot()),
@@ -109,12 +123,17 @@ impl World {
         let (seq, digest) = (twin.head(), twin.state().digest());
         let slow = model::live(twin.events());
         if (truth.seq, truth.digest) != (seq, digest) {
-            self.oracle.fail(format!("G5: {stream}: the broker's state at {} is not the log's at {seq}", truth.seq));
+            self.oracle.fail(format!(
+                "G5: {stream}: the broker's state at {} is not the log's at {seq}",
+                truth.seq
+            ));
         }
         let live = live_of(truth, &self.schema);
         if live != slow {
             let difference = difference(&live, &slow);
-            self.oracle.fail(format!("G7: {stream}: the broker's state is not what the log says: {difference}"));
+            self.oracle.fail(format!(
+                "G7: {stream}: the broker's state is not what the log says: {difference}"
+            ));
         }
         for n in 0..self.devices.len() {
             if self.devices[n].stream == *stream {
@@ -128,7 +147,8 @@ impl World {
         let view = self.devices[n].view();
         if view != *slow {
             let difference = difference(&view, slow);
-            self.oracle.fail(format!("G5: device {n} shows something else: {difference}"));
+            self.oracle
+                .fail(format!("G5: device {n} shows something else: {difference}"));
         }
         // What it keeps is written when it is told to end.
         self.input(n, Input::SetOnline(false));
@@ -138,7 +158,10 @@ impl World {
         let replica = self.devices[n].storage.replica();
         let place = replica.map(|it| (it.epoch, it.seq, it.digest));
         if place != Some((truth.epoch, truth.seq, truth.digest)) {
-            self.oracle.fail(format!("G5: device {n} keeps {place:?}, the broker has {} of {}", truth.seq, truth.epoch));
+            self.oracle.fail(format!(
+                "G5: device {n} keeps {place:?}, the broker has {} of {}",
+                truth.seq, truth.epoch
+            ));
         }
     }
 
@@ -147,7 +170,10 @@ impl World {
             let state = self.observers[n].states.get(stream);
             let place = state.map(|state| (state.seq(), state.digest()));
             if place.is_some_and(|place| place != (truth.seq, truth.digest)) {
-                self.oracle.fail(format!("G5: observer {n} has another state of {stream} at {}", truth.seq));
+                self.oracle.fail(format!(
+                    "G5: observer {n} has another state of {stream} at {}",
+                    truth.seq
+                ));
             }
         }
     }

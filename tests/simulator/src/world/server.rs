@@ -17,7 +17,11 @@ impl World {
             .store(self.broker_now(), std::sync::atomic::Ordering::Relaxed);
         let (store, rolled_back) = match self.disk.open() {
             Ok(opened) => opened,
-            Err(error) => return self.oracle.fail(format!("G12: the disk does not open: {error}")),
+            Err(error) => {
+                return self
+                    .oracle
+                    .fail(format!("G12: the disk does not open: {error}"));
+            }
         };
         self.oracle.reopened(&*store, rolled_back);
         if rolled_back {
@@ -25,7 +29,9 @@ impl World {
         }
         match Broker::start(&store, &self.schema, &self.wall, &mut self.dice) {
             Ok(broker) => self.broker = Some(broker),
-            Err(error) => self.oracle.fail(format!("G12: the broker does not start: {error}")),
+            Err(error) => self
+                .oracle
+                .fail(format!("G12: the broker does not start: {error}")),
         }
         self.store = Some(store);
         self.schedule_server();
@@ -163,7 +169,8 @@ impl World {
         }
         if !std::mem::replace(&mut self.scheduled.sequence, true) {
             let at = self.now() + self.dice.below(30);
-            self.agenda.at(at.max(self.stalled_until), Happening::Sequence);
+            self.agenda
+                .at(at.max(self.stalled_until), Happening::Sequence);
         }
         let ids: Vec<LinkId> = self.links.keys().copied().collect();
         for id in ids {
@@ -172,7 +179,11 @@ impl World {
     }
 
     fn schedule_link(&mut self, id: LinkId) {
-        let Some(server) = self.links.get_mut(&id).and_then(|link| link.server.as_mut()) else {
+        let Some(server) = self
+            .links
+            .get_mut(&id)
+            .and_then(|link| link.server.as_mut())
+        else {
             return;
         };
         if server.has_mail() {
@@ -242,11 +253,16 @@ impl World {
         if self.dice.below(4) > 0
             && let Err(error) = self.disk.apply()
         {
-            self.oracle.fail(format!("the tables are not filled: {error}"));
+            self.oracle
+                .fail(format!("the tables are not filled: {error}"));
         }
         let (now, delay) = (self.broker_now(), self.dice.below(100));
-        let idle = self.broker.as_mut().is_none_or(|it| it.compact(now) == Progress::Idle);
-        self.agenda.after(if idle { 500 } else { 1 + delay }, Happening::Compact);
+        let idle = self
+            .broker
+            .as_mut()
+            .is_none_or(|it| it.compact(now) == Progress::Idle);
+        self.agenda
+            .after(if idle { 500 } else { 1 + delay }, Happening::Compact);
         self.schedule_server();
     }
 

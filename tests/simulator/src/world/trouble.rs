@@ -19,7 +19,11 @@ const TROUBLES: &[Trouble] = &[
     ("fault broker's clock jumps", 1, World::broker_clock_jumps),
     ("fault disk slow", 3, World::disk_slow),
     ("fault commit fails", 3, World::commit_fails),
-    ("fault commit fails and is kept", 3, World::commit_fails_and_is_kept),
+    (
+        "fault commit fails and is kept",
+        3,
+        World::commit_fails_and_is_kept,
+    ),
     ("fault sync fails", 1, World::sync_fails),
     ("fault reads fail", 1, World::reads_fail),
     ("fault disk rolled back", 1, World::disk_rolled_back),
@@ -82,7 +86,12 @@ impl World {
     }
 
     fn lose_connection(&mut self) -> bool {
-        let open: Vec<LinkId> = self.links.iter().filter(|(_, link)| !link.abandoned).map(|(id, _)| *id).collect();
+        let open: Vec<LinkId> = self
+            .links
+            .iter()
+            .filter(|(_, link)| !link.abandoned)
+            .map(|(id, _)| *id)
+            .collect();
         if open.is_empty() {
             return false;
         }
@@ -241,7 +250,10 @@ impl World {
     fn observer_slow(&mut self) -> bool {
         let n = self.dice.below(self.observers.len() as u64) as usize;
         self.observers[n].receive_maximum = 1;
-        if let Some(link) = self.observers[n].link.and_then(|id| self.links.get_mut(&id)) {
+        if let Some(link) = self.observers[n]
+            .link
+            .and_then(|id| self.links.get_mut(&id))
+        {
             (link.window, link.latency_ms) = (64, 3_000);
         }
         true
