@@ -20,6 +20,9 @@ pub mod notice;
 pub mod presence;
 pub mod snapshot;
 
+#[doc(hidden)]
+pub mod planted;
+
 mod fields;
 
 pub use clock::Clock;

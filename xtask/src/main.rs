@@ -6,6 +6,7 @@ mod failure;
 mod fuzz;
 mod project;
 mod proofs;
+mod simulate;
 mod step;
 mod tidy;
 mod tools;
@@ -38,6 +39,8 @@ enum Chore {
     Kill9(proofs::Kill9),
     /// Fill a small disk under the real broker: refusals, reading, nothing lost, recovery
     Enospc,
+    /// Run broker, clients and network in virtual time, under faults that a seed repeats
+    Simulate(simulate::Simulate),
     /// Hand every decoder bytes that nobody meant (nightly compiler, cargo-fuzz)
     Fuzz(fuzz::Fuzz),
     /// Compare the protocol in Rust with the one in TypeScript on logs that nobody chose
@@ -65,6 +68,7 @@ fn run(chore: Chore) -> Result<(), Failure> {
         Chore::Tidy => tidy::run(&project),
         Chore::Kill9(options) => proofs::kill9(&project, &options),
         Chore::Enospc => proofs::enospc(&project),
+        Chore::Simulate(options) => simulate::run(&project, &options),
         Chore::Fuzz(options) => fuzz::run(&project, &options),
         Chore::Differential(options) => proofs::differential(&project, &options),
         Chore::Bench(bench) => proofs::bench(&project, &bench),

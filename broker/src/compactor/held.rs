@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use syncline_protocol::planted::{Planted, planted};
 use syncline_protocol::schema::Kind;
 use syncline_protocol::{Digest, Epoch, Schema, Seq, Snapshot, State, StreamId};
 
@@ -143,7 +144,7 @@ impl Held {
         if events == Some(0) {
             return self.empty_at(stream, seq);
         }
-        if seq < self.removed_floor {
+        if seq < self.removed_floor && !planted(Planted::DeltaBelowFloor) {
             return events.and_then(|_| self.empty_at(stream, seq));
         }
         let delta = Snapshot::of(&self.state, stream.clone(), seq);

@@ -4,6 +4,7 @@
 //! was accepted, a horizon at or above all its acts was in force already. It must be old enough, too, because it is what
 //! tells the devices that come back that something was removed.
 
+use syncline_protocol::planted::{Planted, planted};
 use syncline_protocol::{Seq, UnixMillis};
 
 use crate::store::{Base, Move};
@@ -13,10 +14,10 @@ const MOVES_MAX: usize = 64;
 
 /// The highest seq up to which tombstones may go, if they may.
 pub(super) fn floor(base: &Base, tombstone_retention_ms: u64, now: UnixMillis) -> Option<Seq> {
-    let ripe = base
-        .moves
-        .iter()
-        .filter(|it| it.at <= base.seq && it.accepted_at.plus(tombstone_retention_ms) <= now);
+    let early = planted(Planted::TombstoneTooEarly);
+    let ripe = base.moves.iter().filter(|it| {
+        (it.at <= base.seq || early) && it.accepted_at.plus(tombstone_retention_ms) <= now
+    });
     ripe.map(|it| it.horizon).max()
 }
 

@@ -20,10 +20,11 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use syncline_protocol::planted::{Planted, planted};
 use syncline_protocol::{Filter, Seq, Start, StreamId, Topic};
 
 use super::ephemeral::Ephemeral;
@@ -70,7 +71,7 @@ pub(crate) struct Delivery {
     snapshots: VecDeque<(Arc<StreamId>, Purpose)>,
     scans: Scans,
     /// Topics that changed.
-    topics: HashSet<Arc<str>>,
+    topics: BTreeSet<Arc<str>>,
     /// Retained topics that a SUBSCRIBE asked for.
     greetings: VecDeque<(Arc<str>, Arc<Sub>)>,
     reports: VecDeque<Arc<Ephemeral>>,
@@ -93,7 +94,7 @@ impl Delivery {
             states: States::new(options.state_bytes_per_s),
             snapshots: VecDeque::new(),
             scans: Scans::default(),
-            topics: HashSet::new(),
+            topics: BTreeSet::new(),
             greetings: VecDeque::new(),
             reports: VecDeque::new(),
             outgoing: VecDeque::new(),
@@ -226,6 +227,8 @@ impl Delivery {
         }
         let front = self.outgoing.front()?;
         if front.at_least_once && !room {
+            self.outgoing
+                .pop_front_if(|_| planted(Planted::CursorPastUnsent));
             return None;
         }
         let mut message = self.outgoing.pop_front()?;

@@ -18,6 +18,9 @@ use crate::compactor::{self, EncodedSnapshot, StatesError};
 use crate::store::sessions::{LoadedSession, Reach, Reaches};
 use crate::store::{Committed, EventStore, ReadLimit, StoreError, StreamHead};
 
+/// Where reads that block are carried out.
+pub(crate) type Reader = Arc<dyn Fn(Box<dyn FnOnce() + Send>) + Send + Sync>;
+
 /// What one connection reads at a time.
 pub(crate) const PAGE: ReadLimit = ReadLimit {
     events: 64,
@@ -76,13 +79,19 @@ pub(crate) enum FetchError {
 
 /// Reads on a thread that may block, and leaves what came of it in the mailbox: whoever waits is told, come what may.
 pub(crate) fn spawn(
+    reader: &Reader,
     mailbox: Arc<Mailbox>,
     read: impl FnOnce() -> Result<Fetched, FetchError> + Send + 'static,
 ) {
-    tokio::task::spawn_blocking(move || {
+    reader(Box::new(move || {
         let read = catch_unwind(AssertUnwindSafe(read)).unwrap_or(Err(FetchError::Panicked));
         mailbox.fetched(read.unwrap_or_else(Fetched::Failed));
-    });
+    }));
+}
+
+/// Reads on the threads of tokio that may block.
+pub(crate) fn on_blocking_threads() -> Reader {
+    Arc::new(|read| drop(tokio::task::spawn_blocking(read)))
 }
 
 /// Reads what a delivery needs. Blocks.
@@ -250,7 +259,9 @@ mod tests {
     #[tokio::test]
     async fn a_read_that_panics_is_told() {
         let mailbox = Arc::new(Mailbox::default());
-        spawn(Arc::clone(&mailbox), || panic!("a bug in a store"));
+        spawn(&on_blocking_threads(), Arc::clone(&mailbox), || {
+            panic!("a bug in a store")
+        });
         mailbox.rung().await;
         let fetched = mailbox.take().fetched;
         assert!(matches!(

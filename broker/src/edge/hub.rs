@@ -37,7 +37,7 @@ pub(crate) use heads::Reading;
 const STREAMS_PAGE: usize = 256;
 
 /// Steps that a connection has not seen yet.
-pub(crate) type Advances = HashMap<Arc<StreamId>, Advance>;
+pub(crate) type Advances = BTreeMap<Arc<StreamId>, Advance>;
 
 /// The hub.
 pub(crate) struct Hub {

@@ -33,10 +33,12 @@ enum Job {
 }
 
 /// The handle of the thread. Dropped, it ends once all is done.
-#[derive(Debug)]
 pub(crate) struct Keeper {
     jobs: Mutex<Option<Sender<Job>>>,
     thread: Option<JoinHandle<()>>,
+    /// In place of the thread: what is asked is done at once.
+    #[cfg(feature = "simulation")]
+    by_hand: Option<Arc<dyn SessionStore>>,
 }
 
 impl Keeper {
@@ -49,7 +51,19 @@ impl Keeper {
         Ok(Self {
             jobs: Mutex::new(Some(jobs)),
             thread: Some(thread),
+            #[cfg(feature = "simulation")]
+            by_hand: None,
         })
+    }
+
+    /// Without a thread: whoever asks does it, at once.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn by_hand(store: Arc<dyn SessionStore>) -> Self {
+        Self {
+            jobs: Mutex::new(None),
+            thread: None,
+            by_hand: Some(store),
+        }
     }
 
     /// Writes, and tells who asked.
@@ -72,6 +86,12 @@ impl Keeper {
 
     /// A job of a keeper that has ended is dropped, and with it the asker's connection: the broker ends.
     fn ask(&self, job: Job) {
+        #[cfg(feature = "simulation")]
+        if let Some(store) = &self.by_hand {
+            let mut commit = Commit::default();
+            commit.take(&**store, job);
+            return commit.make(&**store);
+        }
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(jobs) = jobs.as_ref() {
             let _ = jobs.send(job);

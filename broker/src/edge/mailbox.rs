@@ -1,7 +1,7 @@
 //! What other threads leave for a connection. Bounded: streams and topics are sets, reports have a limit, and
 //! there are no more outcomes than open PUBLISHes.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use syncline_protocol::{Epoch, Seq, StreamId};
@@ -70,8 +70,8 @@ pub(crate) enum Summons {
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     pub(crate) outcomes: Vec<(Ticket, Outcome)>,
-    pub(crate) advances: HashMap<Arc<StreamId>, Advance>,
-    pub(crate) topics: HashSet<Arc<str>>,
+    pub(crate) advances: BTreeMap<Arc<StreamId>, Advance>,
+    pub(crate) topics: BTreeSet<Arc<str>>,
     pub(crate) reports: VecDeque<Arc<Ephemeral>>,
     pub(crate) fetched: Vec<Fetched>,
     /// The session that the connection waits for is its own now; whether something was kept of it.
@@ -93,8 +93,17 @@ impl Mailbox {
     }
 
     /// Empties the part that tells of streams.
-    pub(crate) fn take_advances(&self) -> HashMap<Arc<StreamId>, Advance> {
+    pub(crate) fn take_advances(&self) -> BTreeMap<Arc<StreamId>, Advance> {
         std::mem::take(&mut self.open().advances)
+    }
+
+    /// Whether [`Mailbox::take`] would find something.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn has_mail(&self) -> bool {
+        let inbox = self.open();
+        let told = inbox.advances.is_empty() && inbox.topics.is_empty() && inbox.reports.is_empty();
+        let answered = inbox.outcomes.is_empty() && inbox.fetched.is_empty();
+        !(told && answered && inbox.summons.is_none())
     }
 
     /// Waits until something has come since the last wait.

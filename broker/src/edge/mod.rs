@@ -36,6 +36,9 @@ mod connection;
 mod tcp;
 mod websocket;
 
+#[cfg(feature = "simulation")]
+pub mod simulation;
+
 #[cfg(test)]
 mod tests;
 
@@ -57,7 +60,7 @@ use clients::Clients;
 use ephemeral::Ephemeral;
 use hub::Hub;
 use keeper::Keeper;
-use shared::{Parts, Shared};
+use shared::{BeforeWaiting, Parts, Shared};
 
 pub use identity::{Grant, Principal};
 pub use shared::{EdgeOptions, SessionsOptions, WallClock};
@@ -90,32 +93,40 @@ impl Prepared {
         states: Arc<States>,
         now: WallClock,
     ) -> Result<Edge, StoreError> {
-        let Self {
-            options,
-            store,
-            sessions,
-            hub,
-        } = self;
-        let clients = Clients::new(options.sessions.sessions_max);
-        keeper::take_over(&*sessions, now(), |key, ends_at| {
-            clients.found(key, ends_at);
-        })?;
-        let parts = Parts {
-            options,
-            hub,
-            store,
-            states,
-            sequencer,
-            now,
-            clients,
-            keeper: Keeper::start(sessions)?,
-        };
-        let shared = Arc::new(Shared::new(parts));
+        let keeper = Keeper::start(Arc::clone(&self.sessions))?;
+        let outside = (fetch::on_blocking_threads(), Arc::new(|| ()) as BeforeWaiting);
+        let shared = Arc::new(self.share(sequencer, states, now, keeper, outside)?);
         let ticker = tokio::spawn(tick(Arc::clone(&shared)));
         Ok(Edge {
             shared,
             ticker: Arc::new(Ticker(ticker)),
         })
+    }
+
+    fn share(
+        self,
+        sequencer: Arc<Sequencer>,
+        states: Arc<States>,
+        now: WallClock,
+        keeper: Keeper,
+        (reader, before_waiting): (fetch::Reader, BeforeWaiting),
+    ) -> Result<Shared, StoreError> {
+        let clients = Clients::new(self.options.sessions.sessions_max);
+        keeper::take_over(&*self.sessions, now(), |key, ends_at| {
+            clients.found(key, ends_at);
+        })?;
+        Ok(Shared::new(Parts {
+            options: self.options,
+            hub: self.hub,
+            store: self.store,
+            states,
+            sequencer,
+            now,
+            clients,
+            keeper,
+            reader,
+            before_waiting,
+        }))
     }
 }
 

@@ -262,7 +262,7 @@ impl Peer {
             return self.begin(now, packet_id, requests, &heads, reading);
         }
         let shared = Arc::clone(&self.shared);
-        fetch::spawn(self.mailbox(), move || {
+        fetch::spawn(&self.shared.reader, self.mailbox(), move || {
             let (heads, reading) = fetch::heads(&shared, &streams)?;
             Ok(Fetched::Heads {
                 packet_id,
@@ -372,7 +372,7 @@ impl Peer {
             return;
         };
         let shared = Arc::clone(&self.shared);
-        fetch::spawn(self.mailbox(), move || {
+        fetch::spawn(&self.shared.reader, self.mailbox(), move || {
             fetch::need(&shared, &identity, need)
         });
     }

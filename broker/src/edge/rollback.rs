@@ -43,6 +43,7 @@ fn doubt(shared: &Arc<Shared>, stream: &StreamId, seq: Seq, epoch: Epoch) {
         let _ = tell.send(told.map(drop));
     });
     shared.sequencer.doubt(stream.clone(), seq, epoch, done);
+    (shared.before_waiting)();
     match told.recv_timeout(PATIENCE) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%stream, %error, "no epoch began"),

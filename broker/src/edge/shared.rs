@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::clients::Clients;
 use super::ephemeral::Ephemeral;
+use super::fetch::Reader;
 use super::hub::Hub;
 use super::identity::Principal;
 use super::keeper::Keeper;
@@ -21,6 +22,9 @@ use crate::store::sessions::QueueLimit;
 
 /// The wall clock.
 pub type WallClock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
+
+/// Lets a simulator take the steps that a waiting thread waits for; nothing in life.
+pub(crate) type BeforeWaiting = Arc<dyn Fn() + Send + Sync>;
 
 /// How edges behave: every limit on clients.
 #[derive(Debug, Clone)]
@@ -80,6 +84,9 @@ pub(crate) struct Shared {
     pub(crate) clients: Clients,
     pub(crate) keeper: Keeper,
     pub(crate) now: WallClock,
+    pub(crate) reader: Reader,
+    /// Called before a thread waits for the sequencer.
+    pub(crate) before_waiting: BeforeWaiting,
     attendance: Mutex<Attendance>,
     places: Arc<Semaphore>,
     draining: AtomicBool,
@@ -95,6 +102,8 @@ pub(crate) struct Parts {
     pub(crate) now: WallClock,
     pub(crate) clients: Clients,
     pub(crate) keeper: Keeper,
+    pub(crate) reader: Reader,
+    pub(crate) before_waiting: BeforeWaiting,
 }
 
 impl Shared {
@@ -108,6 +117,8 @@ impl Shared {
             now,
             clients,
             keeper,
+            reader,
+            before_waiting,
         } = parts;
         let retention_ms = u64::try_from(options.presence_retention.as_millis());
         Self {
@@ -120,6 +131,8 @@ impl Shared {
             clients,
             keeper,
             now,
+            reader,
+            before_waiting,
             attendance: Mutex::new(Attendance::new(retention_ms.unwrap_or(u64::MAX))),
             places: Arc::new(Semaphore::new(options.connections_max)),
             draining: AtomicBool::new(false),

@@ -1,5 +1,6 @@
 //! One batch on its way: what was decided of each stream, and what its jobs will be told.
 
+use syncline_protocol::planted::{Planted, planted};
 use syncline_protocol::{Epoch, Refused, Seq, StreamId, UnixMillis};
 
 use super::decide::{Decision, Sequenced};
@@ -74,6 +75,17 @@ impl Lineup {
         self.decided.push((job, Promise::Obeyed(head)));
     }
 
+    /// Promises that are kept although they must not be.
+    pub(super) fn planted_promises(&mut self) -> Vec<(usize, Promise)> {
+        let all = planted(Planted::AckBeforeCommit);
+        let repeats = planted(Planted::RepeatBeforeDurable);
+        let is_repeat = |promise: &Promise| matches!(promise, Promise::Repeat(_));
+        let kept = |promise: &Promise| all || (repeats && is_repeat(promise));
+        self.decided
+            .extract_if(.., |(_, promise)| kept(promise))
+            .collect()
+    }
+
     /// What is new, if anything is.
     pub(super) fn take_append(&mut self) -> Option<Append> {
         let sequenced = std::mem::take(&mut self.sequenced);
@@ -86,7 +98,9 @@ impl Lineup {
             expected_head: self.expected_head,
             epoch: first.map_or(self.epoch, |first| first.event().epoch),
             begins: self.begins,
-            horizon: self.horizon,
+            horizon: self
+                .horizon
+                .filter(|_| !planted(Planted::HorizonNotJournaled)),
             records: sequenced.into_iter().map(Sequenced::into_record).collect(),
         })
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use syncline_protocol::planted::{Planted, planted};
 use syncline_protocol::{DeviceId, StreamId, SyncId};
 
 use super::decide::Stream;
@@ -58,6 +59,7 @@ impl Streams {
     ) -> Result<&mut Stream, StoreError> {
         if !self.load(id)?.knows(device) {
             let mark = self.store.mark(id, device)?;
+            let mark = mark.filter(|_| !planted(Planted::DroppedMark));
             self.marks += 1;
             self.load(id)?.learn(device, mark);
         }

@@ -1,6 +1,6 @@
 //! Events that may be on disk although their commit failed: nobody was told of them yet.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use syncline_protocol::{Seq, StreamId};
 
@@ -18,7 +18,7 @@ const PIECE: ReadLimit = ReadLimit {
 /// Up to where the streams of failed commits were published.
 #[derive(Debug, Default)]
 pub(crate) struct Unpublished {
-    published: HashMap<StreamId, Seq>,
+    published: BTreeMap<StreamId, Seq>,
 }
 
 impl Unpublished {

@@ -144,6 +144,11 @@ impl<S: EventStore> FaultyStore<S> {
     pub fn new(inner: S, faults: Faults) -> FaultyStore<S> {
         FaultyStore { inner, faults }
     }
+
+    /// The store without its faults.
+    pub fn inner(&self) -> &S {
+        &self.inner
+    }
 }
 
 impl<S: EventStore> EventStore for FaultyStore<S> {

@@ -1,5 +1,6 @@
 //! The connection: when to make one, what to subscribe on it, when to give up on it (LINK, RETRY).
 
+use syncline_protocol::planted::{Planted, planted};
 use syncline_protocol::snapshot::Assembler;
 use syncline_protocol::{DeviceSeq, Filter, Seq, Start, Subscription, Topic, UnixMillis};
 
@@ -182,7 +183,9 @@ impl Core {
     }
 
     fn connection_ended(&mut self) {
-        self.outbox.requeue_all();
+        if !planted(Planted::SentForgotten) {
+            self.outbox.requeue_all();
+        }
         // Whether this is a fork shows again at the next opening, and then what the broker has of it.
         if self.fork == Fork::Draining {
             self.fork = Fork::No;

@@ -1,5 +1,6 @@
 //! What the app does: an intent is made, shown and written (OUTBOX-1 … OUTBOX-3), and may stand for earlier ones (OUTBOX-10).
 
+use syncline_protocol::planted::{Planted, planted};
 use syncline_protocol::schema::{Conflict, Kind};
 use syncline_protocol::{EventType, Intent, Operation, UnixMillis, Value};
 
@@ -34,6 +35,8 @@ impl Core {
         self.write_device();
         self.write_first_schema();
         self.unstored.push_back((id, self.next_write()));
+        let early = planted(Planted::StoredBeforeDurable).then_some(Output::Stored(id));
+        self.out.extend(early);
         Ok((id, self.finish(now)))
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use syncline_protocol::planted::{Planted, planted};
 use syncline_protocol::{Intent, Seq};
 
 use crate::core::Core;
@@ -98,8 +99,12 @@ impl Core {
             return;
         };
         self.view.hide(id, &entry.intent);
-        let device_seq = self.device.next_device_seq;
-        self.device.next_device_seq = device_seq.next();
+        let same = entry
+            .intent
+            .device_seq
+            .filter(|_| planted(Planted::RenewedUnderItsNumber));
+        let device_seq = same.unwrap_or(self.device.next_device_seq);
+        self.device.next_device_seq = self.device.next_device_seq.max(device_seq.next());
         let seen = (self.known_epoch(), self.view.seq());
         self.outbox.renew(id, device_seq, seen);
         if let Some(entry) = self.outbox.get(id) {

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use syncline_protocol::planted::{Planted, planted};
 use syncline_protocol::schema::{BadData, CollectionSchema, Conflict, Kind};
 use syncline_protocol::state::{Act, Content, NotNext, OpenAct, Overlay, Place, SnapshotError};
 use syncline_protocol::{
@@ -142,7 +143,7 @@ impl View {
         let Some((saw, operation)) = saw.zip(self.operation_of(intent)) else {
             return false;
         };
-        saw.is_as_seen(self.confirmed_entry(&operation))
+        planted(Planted::RenewedUnseen) || saw.is_as_seen(self.confirmed_entry(&operation))
     }
 
     fn confirmed_entry(&self, operation: &Operation) -> Option<&Entry> {

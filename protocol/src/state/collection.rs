@@ -9,6 +9,7 @@ use super::entry::Entry;
 use super::list::Lists;
 use super::position::Position;
 use crate::ids::Seq;
+use crate::planted::{Planted, planted};
 
 /// What an entry takes in memory beside itself and its key: its part of the maps. An estimate.
 const ENTRY_BYTES: usize = 128;
@@ -49,6 +50,9 @@ impl Collection {
     /// Puts an entry and gives the one that stood there before.
     pub(super) fn put(&mut self, name: &str, key: &str, entry: Entry) -> Option<Entry> {
         let old = self.take_out(name, key);
+        let stale = planted(Planted::DigestNotUpdatedOnRemoval) && !entry.is_live();
+        let left = old.iter().filter(|_| stale);
+        left.for_each(|old| self.digest.add(old.digest(name, key)));
         let key: Arc<str> = key.into();
         self.digest.add(entry.digest(name, &key));
         self.bytes += weight(&key, &entry);

@@ -73,11 +73,7 @@ impl Delivery {
     fn topic_need(&mut self) -> Option<(Need, Waiting)> {
         let (topic, of) = match self.greetings.pop_front() {
             Some((topic, sub)) => (topic, Some(sub)),
-            None => {
-                let topic = self.topics.iter().next().cloned()?;
-                self.topics.remove(&topic);
-                (topic, None)
-            }
+            None => (self.topics.pop_first()?, None),
         };
         Some((
             Need::Topic(Arc::clone(&topic)),

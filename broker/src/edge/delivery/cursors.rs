@@ -14,6 +14,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use syncline_protocol::planted::{Planted, planted};
 use syncline_protocol::{Epoch, Event, Seq, StreamId, Topic};
 
 use super::super::mailbox::{Advance, Turn};
@@ -155,7 +156,8 @@ impl Cursors {
             return;
         };
         if let Some(cursor) = track.cursors.iter_mut().find(|cursor| cursor.sub.id == sub) {
-            cursor.stand(seq, epoch);
+            let wrong = planted(Planted::WrongSplice).then_some(track.bus);
+            cursor.stand(wrong.unwrap_or(seq).max(seq), epoch);
         }
         track.meet_turns();
         self.look_at(stream);

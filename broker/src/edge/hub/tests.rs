@@ -127,7 +127,10 @@ fn a_step_tells_from_where_to_where_and_only_those_it_concerns() {
     }
     let advances = rig.mailbox.take().advances;
     let expected = Advance::new(seq(2), seq(4));
-    assert_eq!(advances, HashMap::from([(Arc::new(stream("a")), expected)]));
+    assert_eq!(
+        advances,
+        BTreeMap::from([(Arc::new(stream("a")), expected)])
+    );
 }
 
 #[test]

@@ -171,7 +171,7 @@ impl Peer {
 
     fn seek(&self, loaded: LoadedSession) {
         let shared = Arc::clone(&self.shared);
-        fetch::spawn(self.mailbox(), move || {
+        fetch::spawn(&self.shared.reader, self.mailbox(), move || {
             let found = resume::find(&shared, loaded)?;
             Ok(Fetched::Found(Box::new(found)))
         });

@@ -1,0 +1,261 @@
+//! What goes wrong, and that it ends.
+
+use super::{Happening, World};
+use crate::device::Device;
+use crate::link::{LinkId, Owner};
+
+/// A kind of trouble, how often it comes beside the others, and what it does.
+type Trouble = (&'static str, u64, fn(&mut World) -> bool);
+
+const TROUBLES: &[Trouble] = &[
+    ("fault connection lost", 6, World::lose_connection),
+    ("fault partition", 4, World::partition),
+    ("fault device crashes", 5, World::crash_device),
+    ("fault device loses power for long", 2, World::power_loss),
+    ("fault device offline for long", 4, World::long_offline),
+    ("fault clock of a device jumps", 2, World::clock_jumps),
+    ("fault profile copied", 1, World::copy_profile),
+    ("fault broker crashes", 4, World::broker_crashes),
+    ("fault broker's clock jumps", 1, World::broker_clock_jumps),
+    ("fault disk slow", 3, World::disk_slow),
+    ("fault commit fails", 3, World::commit_fails),
+    (
+        "fault commit fails and is kept",
+        3,
+        World::commit_fails_and_is_kept,
+    ),
+    ("fault sync fails", 1, World::sync_fails),
+    ("fault reads fail", 1, World::reads_fail),
+    ("fault disk rolled back", 1, World::disk_rolled_back),
+    ("fault bus lost", 3, World::bus_lost),
+    ("fault observer slow", 2, World::observer_slow),
+];
+
+/// What a slow network is no more once the trouble is over.
+const LATENCY_MS_MAX: u64 = 120;
+const WINDOW_MIN: usize = 4_096;
+
+impl World {
+    pub(super) fn trouble(&mut self) {
+        let events: u64 = self.oracle.twins().map(|(_, twin)| twin.head().get()).sum();
+        let faults = self.oracle.tally.sum("fault ");
+        if events >= self.size.events && faults >= self.size.faults {
+            return self.heal();
+        }
+        let weights: u64 = TROUBLES.iter().map(|(_, weight, _)| weight).sum();
+        let mut drawn = self.dice.below(weights);
+        for (name, weight, make) in TROUBLES {
+            if drawn < *weight {
+                let now = self.now();
+                if make(self) {
+                    self.trace.line(now, || (*name).to_owned());
+                    self.oracle.tally.count(*name);
+                }
+                break;
+            }
+            drawn -= weight;
+        }
+        let delay = self.dice.below(25_000);
+        self.agenda.after(delay, Happening::Trouble);
+    }
+
+    /// From here on everything works.
+    fn heal(&mut self) {
+        let now = self.now();
+        self.healed_at = Some(now);
+        self.trace.line(now, || "healed".to_owned());
+        for n in 0..self.devices.len() {
+            self.devices[n].partitioned_until = 0;
+            self.power_on(n);
+            if self.devices[n].offline {
+                self.go_online(n);
+            }
+        }
+        for link in self.links.values_mut() {
+            link.blocked_until = link.blocked_until.min(now);
+            link.latency_ms = link.latency_ms.min(LATENCY_MS_MAX);
+            link.window = link.window.max(WINDOW_MIN);
+        }
+        if self.disk.lies() && self.broker.is_some() {
+            self.crash_broker();
+        }
+    }
+
+    fn any_device(&mut self) -> usize {
+        self.dice.below(self.devices.len() as u64) as usize
+    }
+
+    fn lose_connection(&mut self) -> bool {
+        let open: Vec<LinkId> = self
+            .links
+            .iter()
+            .filter(|(_, link)| !link.abandoned)
+            .map(|(id, _)| *id)
+            .collect();
+        if open.is_empty() {
+            return false;
+        }
+        let id = open[self.dice.below(open.len() as u64) as usize];
+        self.cut(id);
+        true
+    }
+
+    /// For a while nothing of a device gets through; then everything does, also what it has given up on.
+    fn partition(&mut self) -> bool {
+        let n = self.any_device();
+        let until = self.now() + 1_000 + self.dice.below(60_000);
+        self.devices[n].partitioned_until = until;
+        let links = self.links.iter_mut();
+        let ids: Vec<LinkId> = links
+            .filter(|(_, link)| link.owner == Owner::Device(n))
+            .map(|(id, link)| {
+                link.blocked_until = link.blocked_until.max(until);
+                *id
+            })
+            .collect();
+        for id in ids {
+            // A keep-alive runs out.
+            let after = self.dice.below(40_000);
+            self.agenda.after(after, Happening::ClientNotices(id));
+        }
+        true
+    }
+
+    fn crash_device(&mut self) -> bool {
+        let n = self.any_device();
+        if !self.devices[n].is_on() {
+            return false;
+        }
+        self.power_off(n);
+        let delay = self.dice.below(3_000);
+        self.agenda.after(delay, Happening::PowerOn(n));
+        true
+    }
+
+    fn power_loss(&mut self) -> bool {
+        let n = self.any_device();
+        if !self.devices[n].is_on() {
+            return false;
+        }
+        self.power_off(n);
+        self.devices[n].skew_ms = self.any_skew();
+        let delay = 10_000 + self.dice.below(150_000);
+        self.agenda.after(delay, Happening::PowerOn(n));
+        true
+    }
+
+    fn long_offline(&mut self) -> bool {
+        let n = self.any_device();
+        if self.devices[n].offline {
+            return false;
+        }
+        self.go_offline(n);
+        let delay = 10_000 + self.dice.below(200_000);
+        self.agenda.after(delay, Happening::Online(n));
+        true
+    }
+
+    /// Forwards while it runs, anywhere at its next start.
+    fn clock_jumps(&mut self) -> bool {
+        let n = self.any_device();
+        let skew = self.any_skew();
+        let device = &mut self.devices[n];
+        if device.is_on() && skew < device.skew_ms {
+            return false;
+        }
+        device.skew_ms = skew;
+        true
+    }
+
+    /// A profile is copied with all that it holds, and both go on as one device.
+    fn copy_profile(&mut self) -> bool {
+        let n = self.any_device();
+        if self.devices.len() >= self.size.devices + 2 {
+            return false;
+        }
+        let said: Vec<u64> = self.devices[n].storage.said().collect();
+        for said in said {
+            self.oracle.intent(said).shared = true;
+        }
+        let original = &mut self.devices[n];
+        original.has_twin = true;
+        let mut copy = Device::new(original.stream.clone());
+        copy.storage = original.storage.clone();
+        copy.has_twin = true;
+        self.devices.push(copy);
+        self.power_on(self.devices.len() - 1);
+        true
+    }
+
+    fn broker_crashes(&mut self) -> bool {
+        let up = self.broker.is_some();
+        if up {
+            self.crash_broker();
+        }
+        up
+    }
+
+    fn broker_clock_jumps(&mut self) -> bool {
+        self.broker_skew_ms = self.any_skew() / 1_000;
+        true
+    }
+
+    /// The sequencer stands still, and what comes meanwhile is decided at once.
+    fn disk_slow(&mut self) -> bool {
+        self.stalled_until = self.now() + 1_000 + self.dice.below(20_000);
+        true
+    }
+
+    fn commit_fails(&mut self) -> bool {
+        let count = 1 + self.dice.below(3) as usize;
+        self.disk.faults().fail_before(count);
+        true
+    }
+
+    fn commit_fails_and_is_kept(&mut self) -> bool {
+        let count = 1 + self.dice.below(3) as usize;
+        self.disk.faults().fail_after(count);
+        true
+    }
+
+    fn sync_fails(&mut self) -> bool {
+        self.disk.faults().fail_sync(1);
+        true
+    }
+
+    fn reads_fail(&mut self) -> bool {
+        let count = 1 + self.dice.below(4) as usize;
+        self.disk.faults().fail_reads(count);
+        true
+    }
+
+    /// The disk keeps nothing any more, and a while later the process is gone: what comes back is old.
+    fn disk_rolled_back(&mut self) -> bool {
+        if self.disk.lies() || self.oracle.tally.of("fault disk rolled back") > 0 {
+            return false;
+        }
+        self.disk.lie();
+        true
+    }
+
+    fn bus_lost(&mut self) -> bool {
+        let Some(broker) = self.broker.as_mut() else {
+            return false;
+        };
+        broker.lose_bus();
+        self.schedule_server();
+        true
+    }
+
+    fn observer_slow(&mut self) -> bool {
+        let n = self.dice.below(self.observers.len() as u64) as usize;
+        self.observers[n].receive_maximum = 1;
+        if let Some(link) = self.observers[n]
+            .link
+            .and_then(|id| self.links.get_mut(&id))
+        {
+            (link.window, link.latency_ms) = (64, 3_000);
+        }
+        true
+    }
+}
