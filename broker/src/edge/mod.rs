@@ -94,7 +94,10 @@ impl Prepared {
         now: WallClock,
     ) -> Result<Edge, StoreError> {
         let keeper = Keeper::start(Arc::clone(&self.sessions))?;
-        let outside = (fetch::on_blocking_threads(), Arc::new(|| ()) as BeforeWaiting);
+        let outside = (
+            fetch::on_blocking_threads(),
+            Arc::new(|| ()) as BeforeWaiting,
+        );
         let shared = Arc::new(self.share(sequencer, states, now, keeper, outside)?);
         let ticker = tokio::spawn(tick(Arc::clone(&shared)));
         Ok(Edge {

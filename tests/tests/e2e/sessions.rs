@@ -312,7 +312,9 @@ fn mosquitto_sub_with_a_session_gets_what_it_missed() {
         let sub = start(&broker);
         let mut missed = vec![3, 4, 5];
         while let Some(next) = missed.first() {
-            let line = sub.message("what it missed", |line| line.starts_with("sync/home/events"));
+            let line = sub.message("what it missed", |line| {
+                line.starts_with("sync/home/events")
+            });
             let is_next = line.contains(&format!("\"seq\":{next},"));
             missed.drain(..usize::from(is_next));
         }

@@ -35,7 +35,10 @@ pub(crate) fn run(events: u64, streams: u64) -> Result<(), Box<dyn Error>> {
     let begin = Instant::now();
     let broker = Setup::new().data(&data).start();
     println!("  ready after {:.2} s", begin.elapsed().as_secs_f64());
-    println!("  resident then: {} MB", broker.resident_bytes() / 1_000_000);
+    println!(
+        "  resident then: {} MB",
+        broker.resident_bytes() / 1_000_000
+    );
     touch(broker.mqtt(), streams)?;
     println!(
         "  resident with {ACTIVE} active streams: {} MB",
