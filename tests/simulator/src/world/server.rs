@@ -207,7 +207,7 @@ impl World {
             broker.edge.read(which as usize);
         }
         // It may have waited for the sequencer.
-        self.settled(false);
+        self.settled(true);
     }
 
     pub(super) fn sequence(&mut self) {
