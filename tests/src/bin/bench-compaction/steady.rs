@@ -9,6 +9,7 @@ use syncline_broker::compactor::{self, Compactor, History, Limits, Progress, Sta
 use syncline_broker::store::{
     Append, EventStore, ReadLimit, Record, RedbOptions, RedbStore, StoreError, StreamHead,
 };
+use syncline_protocol::ids::IdError;
 use syncline_protocol::{Clock, DeviceId, Epoch, Event, Schema, Seq, StreamId, UnixMillis, Value};
 use syncline_tests::dice::Dice;
 use syncline_tests::wait;
@@ -99,7 +100,7 @@ impl Churn {
         let stream = |n: u64| {
             format!("group-{n}")
                 .parse()
-                .map_err(|error| error.to_string())
+                .map_err(|error: IdError| error.to_string())
         };
         let streams: Result<Vec<_>, String> = (0..options.streams).map(stream).collect();
         let streams = streams?.into_iter().map(|sync_id| StreamId {
