@@ -135,7 +135,7 @@ impl Folding {
         if self.state.seq() == from {
             return Err(replay::damaged(&self.stream, from, "it is missing"));
         }
-        // EPOCH-2: the horizon is not below the place where the head's epoch began.
+        // EPOCH-2: an epoch may have begun here, or later; what is kept above says of itself of which epoch it is.
         if self.state.seq() == self.head.horizon && self.state.epoch() != self.head.epoch {
             self.state.begin_epoch(self.head.epoch);
         }

@@ -82,7 +82,7 @@ impl Held {
             self.begin_anew(store, stream)?;
         }
         replay::follow(store, stream, self, to)?;
-        // EPOCH-2: what is kept above the horizon is of the head's epoch, and so is the state at the horizon.
+        // EPOCH-2: an epoch may have begun here. A state as of a place before it is told as one of the present history, too.
         if self.state.seq() == to && self.state.epoch() != head.epoch {
             self.state.begin_epoch(head.epoch);
         }
