@@ -73,6 +73,8 @@ pub(crate) enum FetchError {
     Store(#[from] StoreError),
     #[error(transparent)]
     State(#[from] StatesError),
+    #[error("a new epoch is due and did not begin: {0}")]
+    Epoch(String),
     #[error("the read panicked")]
     Panicked,
 }

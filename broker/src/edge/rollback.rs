@@ -11,7 +11,8 @@ use super::identity::Identity;
 use super::shared::Shared;
 use crate::store::StreamHead;
 
-/// How long a new epoch may take. Whoever waited in vain gets the full state of the old one.
+/// How long a new epoch may take. Whoever waited in vain comes again: the state of the old epoch would leave the events
+/// in its replica that are not there.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Has an epoch begun if the cursor is such a sign and comes from somebody who may write to the stream. Blocks.
@@ -24,13 +25,18 @@ pub(crate) fn look_for(
     let head = shared.store.head(stream)?;
     let beyond = !head.is_empty() && epoch == head.epoch && seq > head.seq;
     if beyond && identity.principal.grant().writes(stream) {
-        doubt(shared, stream, seq, epoch);
+        return doubt(shared, stream, seq, epoch);
     }
     Ok(())
 }
 
 /// Those who follow the stream are told before any of its next events is sequenced.
-fn doubt(shared: &Arc<Shared>, stream: &StreamId, seq: Seq, epoch: Epoch) {
+fn doubt(
+    shared: &Arc<Shared>,
+    stream: &StreamId,
+    seq: Seq,
+    epoch: Epoch,
+) -> Result<(), FetchError> {
     let (tell, told) = mpsc::sync_channel(1);
     let (hub, of) = (Arc::clone(&shared.hub), stream.clone());
     let done = Box::new(move |told: Result<StreamHead, String>| {
@@ -45,8 +51,7 @@ fn doubt(shared: &Arc<Shared>, stream: &StreamId, seq: Seq, epoch: Epoch) {
     shared.sequencer.doubt(stream.clone(), seq, epoch, done);
     (shared.before_waiting)();
     match told.recv_timeout(PATIENCE) {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%stream, %error, "no epoch began"),
-        Err(_) => tracing::warn!(%stream, "no epoch began in time"),
+        Ok(told) => told.map_err(FetchError::Epoch),
+        Err(_) => Err(FetchError::Epoch("it takes too long".to_owned())),
     }
 }

@@ -203,6 +203,10 @@ impl World {
     /// The sequencer stands still, and what comes meanwhile is decided at once.
     fn disk_slow(&mut self) -> bool {
         self.stalled_until = self.now() + 1_000 + self.dice.below(20_000);
+        if self.dice.below(2) == 0 {
+            // Often it was slow because it was about to fail.
+            self.disk.faults().fail_before(1);
+        }
         true
     }
 
