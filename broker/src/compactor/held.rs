@@ -78,7 +78,7 @@ impl Held {
             self.begin_anew(store, stream)?;
         }
         replay::follow(store, stream, self, to)?;
-        // EPOCH-2: what is kept above the horizon is of the head's epoch, and so is the state at the horizon.
+        // EPOCH-2: whoever asks now is of the head's epoch, also where the state is of a place before that began.
         if self.state.seq() == to && self.state.epoch() != head.epoch {
             self.state.begin_epoch(head.epoch);
         }

@@ -48,7 +48,6 @@ impl Lineup {
     pub(super) fn beginning(stream: StreamId, head: &StreamHead) -> Lineup {
         Lineup {
             begins: true,
-            horizon: Some(head.seq),
             ..Lineup::new(stream, head)
         }
     }
@@ -89,7 +88,7 @@ impl Lineup {
     /// What is new, if anything is.
     pub(super) fn take_append(&mut self) -> Option<Append> {
         let sequenced = std::mem::take(&mut self.sequenced);
-        if sequenced.is_empty() && self.horizon.is_none() {
+        if sequenced.is_empty() && self.horizon.is_none() && !self.begins {
             return None;
         }
         let first = sequenced.first();

@@ -146,7 +146,6 @@ impl Stream {
     /// Another epoch begins here (EPOCH-2). Not for a stream that is empty: its first event begins one.
     pub(crate) fn begin(&mut self, epoch: Epoch) {
         self.head.epoch = epoch;
-        self.head.horizon = self.head.seq;
     }
 
     /// Decides, and assumes that it will be kept. The device must be known, and what the intent asks for learned.
