@@ -118,9 +118,16 @@ impl Folding {
                 }
                 Stepped::More
             }
+            Folded::NotYet if self.is_of_another(store)? => Stepped::Moved,
             Folded::NotYet => Stepped::NotYet,
             Folded::Moved => Stepped::Moved,
         })
+    }
+
+    /// A stream that was erased and begins again is at the base where a first fold begins, and its horizon is lower: what was
+    /// planned would wait for it, and then bring back what was erased.
+    fn is_of_another(&self, store: &dyn EventStore) -> Result<bool, StatesError> {
+        Ok(store.head(&self.stream)?.horizon < self.head.horizon)
     }
 
     /// The next events and the entries that they change.
@@ -135,7 +142,7 @@ impl Folding {
         if self.state.seq() == from {
             return Err(replay::damaged(&self.stream, from, "it is missing"));
         }
-        // EPOCH-2: the horizon is not below the place where the head's epoch began.
+        // EPOCH-2: a base at the horizon is of the head's epoch, also where that began above it.
         if self.state.seq() == self.head.horizon && self.state.epoch() != self.head.epoch {
             self.state.begin_epoch(self.head.epoch);
         }
