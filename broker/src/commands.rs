@@ -28,15 +28,15 @@ pub fn execute(command: Command, environment: &Environment, out: &mut dyn Write)
             write!(out, "{}", summary(&options))?;
             Ok(())
         }
-        Command::Log(args) => ask(args.at, Request::Log(args.request), environment, out),
-        Command::State(args) => ask(args.at, Request::State(args.request), environment, out),
-        Command::Verify(args) => ask(args.at, Request::Verify(args.request), environment, out),
-        Command::Erase(args) => ask(args.at, Request::Erase(args.request), environment, out),
+        Command::Log(args) => ask(args.at, &Request::Log(args.request), environment, out),
+        Command::State(args) => ask(args.at, &Request::State(args.request), environment, out),
+        Command::Verify(args) => ask(args.at, &Request::Verify(args.request), environment, out),
+        Command::Erase(args) => ask(args.at, &Request::Erase(args.request), environment, out),
         Command::Backup(args) => {
             // The broker has another working directory.
             let file = std::path::absolute(&args.request.file)?;
             let request = Request::Backup(BackupRequest { file });
-            ask(args.at, request, environment, out)
+            ask(args.at, &request, environment, out)
         }
         Command::Export(args) => export(args, environment, out),
         Command::Import(args) => {
@@ -45,7 +45,7 @@ pub fn execute(command: Command, environment: &Environment, out: &mut dyn Write)
         }
         Command::Migrate(args) => {
             let options = config::load(&Flags::from(args.at), environment)?;
-            migrate(options, &args.request, out)
+            migrate(&options, &args.request, out)
         }
         Command::Restore(args) => restore(&args.file, &args.data, out),
         Command::Compact(args) => {
@@ -58,11 +58,11 @@ pub fn execute(command: Command, environment: &Environment, out: &mut dyn Write)
 fn export(args: crate::cli::ExportArgs, environment: &Environment, out: &mut dyn Write) -> Outcome {
     let request = Request::Export(args.request);
     let Some(path) = args.file else {
-        return ask(args.at, request, environment, out);
+        return ask(args.at, &request, environment, out);
     };
     let named = |error: std::io::Error| format!("{}: {error}", path.display());
     let mut file = BufWriter::new(File::create_new(&path).map_err(named)?);
-    ask(args.at, request, environment, &mut file)?;
+    ask(args.at, &request, environment, &mut file)?;
     let file = file
         .into_inner()
         .map_err(|error| named(error.into_error()))?;
@@ -73,16 +73,16 @@ fn export(args: crate::cli::ExportArgs, environment: &Environment, out: &mut dyn
 /// Of the broker that runs on the data, or of the data itself if none does.
 fn ask(
     at: crate::cli::DataArgs,
-    request: Request,
+    request: &Request,
     environment: &Environment,
     out: &mut dyn Write,
 ) -> Outcome {
     let options = config::load(&Flags::from(at), environment)?;
-    if admin::ask(&options.data, &request, out)? {
+    if admin::ask(&options.data, request, out)? {
         return Ok(());
     }
     let held = Held::open(&options)?;
-    held.desk(options)?.answer(&request, out)?;
+    held.desk(options)?.answer(request, out)?;
     Ok(())
 }
 
@@ -139,8 +139,8 @@ fn import(options: Options, request: &ImportRequest, out: &mut dyn Write) -> Out
     Ok(())
 }
 
-fn migrate(options: Options, request: &MigrateRequest, out: &mut dyn Write) -> Outcome {
-    let held = Held::open(&options)?;
+fn migrate(options: &Options, request: &MigrateRequest, out: &mut dyn Write) -> Outcome {
+    let held = Held::open(options)?;
     let store: Arc<dyn EventStore> = Arc::<RedbStore>::clone(&held.store);
     let schema = &options.schema;
     history::migrate(&store, schema, request, wall_clock(), &mut random_bits, out)?;

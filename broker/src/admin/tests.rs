@@ -1,28 +1,11 @@
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use syncline_protocol::{Schema, UnixMillis};
-
 use super::*;
-use crate::compactor::States;
-use crate::history::{Deeds, Desk, EraseRequest, LogRequest, Request};
-use crate::store::memory::MemoryStore;
-use crate::store::{Erased, EventStore};
-
-fn desk() -> Arc<Desk> {
-    let store: Arc<dyn EventStore> = Arc::new(MemoryStore::new(8));
-    let schema = Arc::new(Schema::parse("").unwrap());
-    let states = States::new(Arc::clone(&store), Arc::clone(&schema), 1 << 20);
-    let deeds = Deeds {
-        backup: Box::new(|_| panic!("a bug")),
-        erase: Box::new(|_| Ok(Erased::default())),
-        now: Box::new(|| UnixMillis::new(1)),
-    };
-    Arc::new(Desk::new(store, Arc::new(states), schema, deeds))
-}
+use crate::history::tests::desk_without_data as desk;
+use crate::history::{EraseRequest, LogRequest, Request};
 
 fn erase() -> Request {
     let sync_id = "home".to_owned();

@@ -142,7 +142,7 @@ impl Folding {
         if self.state.seq() == from {
             return Err(replay::damaged(&self.stream, from, "it is missing"));
         }
-        // EPOCH-2: a base at the horizon is of the head's epoch, also where that began above it.
+        // EPOCH-2: an epoch may have begun here, or later; what is kept above says of itself of which epoch it is.
         if self.state.seq() == self.head.horizon && self.state.epoch() != self.head.epoch {
             self.state.begin_epoch(self.head.epoch);
         }

@@ -12,6 +12,10 @@ use super::replay::{self, Follower};
 use super::{EncodedSnapshot, StatesError, Want};
 use crate::store::{Committed, EventStore, StreamHead};
 
+/// What a collection takes besides its entries: its name, its maps, its digest. An estimate, held against the memory of a
+/// process that has many small states (`cargo xtask bench log many`).
+const COLLECTION_BYTES: usize = 768;
+
 /// A state that follows its stream.
 pub(super) struct Held {
     state: State,
@@ -78,7 +82,7 @@ impl Held {
             self.begin_anew(store, stream)?;
         }
         replay::follow(store, stream, self, to)?;
-        // EPOCH-2: whoever asks now is of the head's epoch, also where the state is of a place before that began.
+        // EPOCH-2: an epoch may have begun here. A state as of a place before it is told as one of the present history, too.
         if self.state.seq() == to && self.state.epoch() != head.epoch {
             self.state.begin_epoch(head.epoch);
         }
@@ -101,7 +105,8 @@ impl Held {
         if self.state.seq() == Seq::ZERO {
             return 0;
         }
-        let state = self.state.bytes();
+        let collections = self.state.schema().collections().len();
+        let state = self.state.bytes() + COLLECTION_BYTES * collections;
         // A full snapshot holds every entry once more, and its encodings, which come later, about as much.
         let full = self
             .full

@@ -69,10 +69,10 @@ pub struct EraseRequest {
 }
 
 /// Writes a copy of everything into a file that does not exist.
-pub(super) type BackUp = Box<dyn Fn(&Path) -> Result<(), String> + Send + Sync>;
+pub type BackUp = Box<dyn Fn(&Path) -> Result<(), String> + Send + Sync>;
 
 /// Forgets a group.
-pub(super) type Erase = Box<dyn Fn(&SyncId) -> Result<Erased, String> + Send + Sync>;
+pub type Erase = Box<dyn Fn(&SyncId) -> Result<Erased, String> + Send + Sync>;
 
 /// What is done to a store, rather than read from it. A running broker does it in order with its events.
 pub struct Deeds {

@@ -11,7 +11,7 @@ use syncline_protocol::state::Entry;
 use syncline_protocol::{DeviceId, DeviceSeq, Schema, Seq, StreamId, SyncId, UnixMillis};
 
 use super::{HistoryError, READ, StreamName, each_stream};
-use crate::store::{EventStore, Mark, StoreError, StoredEntry, StreamHead};
+use crate::store::{Committed, EventStore, Mark, StoreError, StoredEntry, StreamHead};
 
 /// The version of the format.
 pub(super) const VERSION: u64 = 1;
@@ -96,7 +96,7 @@ fn stream_lines(
     }
     let mut marks = Vec::new();
     store.marks(stream, &mut |device, mark| {
-        marks.push(mark_line(device, &mark))
+        marks.push(mark_line(device, &mark));
     })?;
     marks.iter().try_for_each(|mark| lines.line(mark))?;
     event_lines(store, stream, base.seq, &head, lines)
@@ -111,7 +111,7 @@ fn entry_line(
         entry,
     }: &StoredEntry,
 ) -> Result<Json, HistoryError> {
-    let entry = Entry::decode(entry).map_err(|error| HistoryError::damaged(stream, seq, error))?;
+    let entry = Entry::decode(entry).map_err(|error| HistoryError::damaged(stream, seq, &error))?;
     let entry = text_to_json(&entry.to_json());
     Ok(json!({ "entry": { "collection": collection, "key": key, "entry": entry } }))
 }
@@ -159,10 +159,10 @@ fn event_lines(
         }
         for event in events.iter().take_while(|event| event.seq() <= head.seq) {
             let read = Event::decode(event.payload())
-                .map_err(|error| HistoryError::damaged(stream, event.seq(), error))?;
+                .map_err(|error| HistoryError::damaged(stream, event.seq(), &error))?;
             lines.line(&json!({ "event": text_to_json(&read.to_json()) }))?;
         }
-        after = events.last().map_or(head.seq, |event| event.seq());
+        after = events.last().map_or(head.seq, Committed::seq);
     }
     Ok(())
 }

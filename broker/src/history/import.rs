@@ -163,7 +163,7 @@ fn kind(line: &Json) -> Option<&'static str> {
 struct BadLine(String);
 
 impl BadLine {
-    fn of(error: impl ToString) -> Self {
+    fn of(error: &dyn std::fmt::Display) -> Self {
         Self(error.to_string())
     }
 }
@@ -194,14 +194,14 @@ impl<R: BufRead> Reader<R> {
         if self
             .lines
             .read_line(&mut self.before)
-            .map_err(BadLine::of)?
+            .map_err(|error| BadLine::of(&error))?
             == 0
         {
             return Err(BadLine(
                 "the file ends without its last line; it was cut off".to_owned(),
             ));
         }
-        serde_json::from_str(&self.before).map_err(BadLine::of)
+        serde_json::from_str(&self.before).map_err(|error| BadLine::of(&error))
     }
 
     fn check_end(&mut self, end: &Json) -> Result<(), BadLine> {
@@ -212,7 +212,11 @@ impl<R: BufRead> Reader<R> {
             return Err(BadLine(reason.to_owned()));
         }
         let mut rest = String::new();
-        match self.lines.read_line(&mut rest).map_err(BadLine::of)? {
+        match self
+            .lines
+            .read_line(&mut rest)
+            .map_err(|error| BadLine::of(&error))?
+        {
             0 => Ok(()),
             _ => Err(BadLine("something follows the last line".to_owned())),
         }
@@ -234,14 +238,18 @@ fn read_header(line: &Json) -> Result<Header, BadLine> {
         }
     }
     let schema = value(&line["schema"])?;
-    let schema = Schema::from_value(schema).map_err(BadLine::of)?;
+    let schema = Schema::from_value(schema).map_err(|error| BadLine::of(&error))?;
     Ok(Header { schema })
 }
 
 fn read_stream(line: &Json) -> Result<Planted, BadLine> {
-    let StreamName(stream) = text(line, "stream")?.parse().map_err(BadLine::of)?;
+    let StreamName(stream) = text(line, "stream")?
+        .parse()
+        .map_err(|error| BadLine::of(&error))?;
     let head = StreamHead {
-        epoch: text(line, "epoch")?.parse().map_err(BadLine::of)?,
+        epoch: text(line, "epoch")?
+            .parse()
+            .map_err(|error| BadLine::of(&error))?,
         seq: seq(line, "seq")?,
         accepted_at: UnixMillis::new(number(line, "accepted_at")?),
         clock: clock(line)?,
@@ -270,7 +278,7 @@ fn read_part(line: &Json, planted: &mut Planted) -> Result<(), BadLine> {
         Some("mark") => planted.marks.push(read_mark(&line["mark"])?),
         Some("event") => {
             let text = line["event"].to_string();
-            let event = Event::decode(text.as_bytes()).map_err(BadLine::of)?;
+            let event = Event::decode(text.as_bytes()).map_err(|error| BadLine::of(&error))?;
             let last = planted.events.last();
             let before = last.map_or(planted.base.seq, |record| record.event.seq);
             if event.seq != before.next()
@@ -290,7 +298,8 @@ fn read_part(line: &Json, planted: &mut Planted) -> Result<(), BadLine> {
 }
 
 fn read_entry(entry: &Json) -> Result<StoredEntry, BadLine> {
-    let read = Entry::decode(entry["entry"].to_string().as_bytes()).map_err(BadLine::of)?;
+    let read = Entry::decode(entry["entry"].to_string().as_bytes())
+        .map_err(|error| BadLine::of(&error))?;
     Ok(StoredEntry {
         collection: text(entry, "collection")?.to_owned(),
         key: text(entry, "key")?.to_owned(),
@@ -299,7 +308,9 @@ fn read_entry(entry: &Json) -> Result<StoredEntry, BadLine> {
 }
 
 fn read_mark(mark: &Json) -> Result<(DeviceId, Mark), BadLine> {
-    let device = text(mark, "device_uuid")?.parse().map_err(BadLine::of)?;
+    let device = text(mark, "device_uuid")?
+        .parse()
+        .map_err(|error| BadLine::of(&error))?;
     let recent = mark["recent"].as_array().ok_or_else(|| missing("recent"))?;
     let mark = Mark {
         device_seq: mark["device_seq"].as_u64().and_then(DeviceSeq::new),
@@ -350,5 +361,5 @@ fn seq(line: &Json, name: &str) -> Result<Seq, BadLine> {
 }
 
 fn value(json: &Json) -> Result<Value, BadLine> {
-    Value::from_json(json.to_string().as_bytes()).map_err(BadLine::of)
+    Value::from_json(json.to_string().as_bytes()).map_err(|error| BadLine::of(&error))
 }

@@ -9,7 +9,7 @@ use syncline_protocol::{DeviceId, Seq, StreamId, UnixMillis};
 
 use super::moment::Shown;
 use super::{HistoryError, Moment, READ, StreamName, each_stream};
-use crate::store::{EventStore, StoreError};
+use crate::store::{Committed, EventStore, StoreError};
 
 /// What to list.
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
@@ -98,12 +98,12 @@ impl<'a> Listing<'a> {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let Some(last) = events.last().map(|event| event.seq()) else {
+            let Some(last) = events.last().map(Committed::seq) else {
                 break;
             };
             for event in events.iter().take_while(|event| event.seq() <= until) {
                 let event = Event::decode(event.payload())
-                    .map_err(|error| HistoryError::damaged(stream, event.seq(), error))?;
+                    .map_err(|error| HistoryError::damaged(stream, event.seq(), &error))?;
                 self.event(&event)?;
             }
             after = last;

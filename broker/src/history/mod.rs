@@ -15,14 +15,14 @@ mod stream_name;
 mod verify;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io;
 
 use syncline_protocol::{Seq, StreamId};
 
 pub use adoption::{adopt, schema_of};
-pub use desk::{BackupRequest, Deeds, Desk, EraseRequest, Request};
+pub use desk::{BackUp, BackupRequest, Deeds, Desk, Erase, EraseRequest, Request};
 pub use export::ExportRequest;
 pub use import::{ImportRequest, import};
 pub use log::LogRequest;
@@ -72,7 +72,7 @@ pub enum HistoryError {
 }
 
 impl HistoryError {
-    fn damaged(stream: &StreamId, seq: Seq, reason: impl ToString) -> Self {
+    fn damaged(stream: &StreamId, seq: Seq, reason: &(impl ToString + ?Sized)) -> Self {
         Self::Damaged {
             stream: stream.clone(),
             seq,

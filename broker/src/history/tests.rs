@@ -17,6 +17,19 @@ const MUSIC: &str = include_str!("../../../config/schemas/music.toml");
 /// The first event's, in Unix milliseconds; one second apart.
 const BEGIN: u64 = 1_700_000_000_000;
 
+/// An empty store in memory, whose copying panics.
+pub(crate) fn desk_without_data() -> Arc<Desk> {
+    let store: Arc<dyn EventStore> = Arc::new(crate::store::memory::MemoryStore::new(8));
+    let schema = Arc::new(Schema::parse("").unwrap());
+    let states = States::new(Arc::clone(&store), Arc::clone(&schema), 1 << 20);
+    let deeds = Deeds {
+        backup: Box::new(|_| panic!("a bug")),
+        erase: Box::new(|_| Ok(crate::store::Erased::default())),
+        now: Box::new(|| UnixMillis::new(1)),
+    };
+    Arc::new(Desk::new(store, Arc::new(states), schema, deeds))
+}
+
 pub(super) fn stream(name: &str) -> StreamId {
     name.parse::<StreamName>().unwrap().0
 }

@@ -247,7 +247,6 @@ fn edge_options(dice: &mut Dice) -> EdgeOptions {
         tail_bytes_max: 1 << 20,
         state_bytes_per_s: 1 << 20,
         state_part_bytes: [1_000, 4_000, 1 << 20][dice.below(3) as usize],
-        active_streams_max: 1 + dice.below(3) as usize,
         sessions: SessionsOptions {
             sessions_max: 1_000,
             expiry_max: Duration::from_secs(60),
@@ -257,6 +256,7 @@ fn edge_options(dice: &mut Dice) -> EdgeOptions {
                 bytes_max: 1 << 20,
             },
         },
+        active_streams_max: 64 + dice.below(3) as usize,
         presence_retention: Duration::from_secs(60),
     }
 }

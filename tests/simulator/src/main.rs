@@ -92,7 +92,7 @@ fn run_all(seeds: Range<u64>, jobs: usize, trace: bool) -> Vec<Run> {
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(work)).collect();
-        let done = workers.into_iter().map(|worker| worker.join());
+        let done = workers.into_iter().map(std::thread::ScopedJoinHandle::join);
         done.flat_map(|runs| runs.expect("a run's panic is caught in it"))
             .collect()
     })
@@ -113,17 +113,7 @@ fn find_planted() -> ExitCode {
 }
 
 fn is_found(mistake: Planted) -> bool {
-    plant(Some(mistake));
-    let runs = run_all(1..PLANTED_SEEDS_MAX + 1, 2, false);
-    plant(None);
-    // What fails by itself finds nothing.
-    let is_find = |run: &&Run| {
-        run.violation.is_some()
-            && simulate(run.seed, &Size::default(), false)
-                .violation
-                .is_none()
-    };
-    let found = runs.iter().filter(is_find).min_by_key(|run| run.seed);
+    let found = find(mistake);
     match &found {
         Some(run) => {
             let what = run.violation.as_deref().unwrap_or_default();
@@ -132,6 +122,25 @@ fn is_found(mistake: Planted) -> bool {
         None => println!("{mistake:?}: NOT FOUND in {PLANTED_SEEDS_MAX} seeds"),
     }
     found.is_some()
+}
+
+/// The first run that fails because of the mistake.
+fn find(mistake: Planted) -> Option<Run> {
+    let mut first = 1;
+    while first <= PLANTED_SEEDS_MAX {
+        plant(Some(mistake));
+        let runs = run_all(first..PLANTED_SEEDS_MAX + 1, 2, false);
+        plant(None);
+        let failed = runs.into_iter().filter(|run| run.violation.is_some());
+        let failed = failed.min_by_key(|run| run.seed)?;
+        // What fails by itself finds nothing.
+        let by_itself = simulate(failed.seed, &Size::default(), false);
+        if by_itself.violation.is_none() {
+            return Some(failed);
+        }
+        first = failed.seed + 1;
+    }
+    None
 }
 
 fn report(arguments: &Arguments, total: &Tally, count: usize, seconds: f64) {

@@ -31,6 +31,8 @@ pub(crate) struct Observer {
     pub(crate) states: BTreeMap<StreamId, State>,
     /// The last state that it was shown, per stream.
     pub(crate) shown: BTreeMap<StreamId, Snapshot>,
+    /// The history that it knows is gone: its next connection begins with nothing.
+    pub(crate) begins_anew: bool,
     /// Parts of states that are not whole yet.
     assembling: BTreeMap<StreamId, Assembler>,
     /// Acknowledged everywhere when it subscribed (G8).
@@ -47,6 +49,7 @@ impl Observer {
             receive_maximum: 8,
             states: BTreeMap::new(),
             shown: BTreeMap::new(),
+            begins_anew: false,
             assembling: BTreeMap::new(),
             owed: BTreeMap::new(),
             schema,
@@ -79,7 +82,8 @@ impl Observer {
     pub(crate) fn reset(&mut self) {
         self.shown.clear();
         self.assembling.clear();
-        if !matches!(self.view, View::Since { .. }) {
+        let begins_anew = std::mem::take(&mut self.begins_anew);
+        if begins_anew || !matches!(self.view, View::Since { .. }) {
             self.states.clear();
         }
     }

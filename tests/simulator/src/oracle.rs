@@ -106,10 +106,6 @@ impl Oracle {
         self.intents.entry(said).or_default()
     }
 
-    pub(crate) fn intents(&self) -> impl Iterator<Item = (u64, &Fate)> {
-        self.intents.iter().map(|(said, fate)| (*said, fate))
-    }
-
     /// Takes what has come to be on disk.
     pub(crate) fn absorb(&mut self, store: &dyn EventStore) {
         if let Err(error) = self.try_absorb(store) {

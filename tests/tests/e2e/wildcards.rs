@@ -1,7 +1,6 @@
 //! Retained states of very many streams, and what goes on meanwhile.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
 
 use syncline_protocol::Snapshot;
 use syncline_tests::broker::Broker;
@@ -34,13 +33,11 @@ fn topic(at: usize, of: &str) -> String {
 struct Seen {
     states: HashMap<String, Vec<u64>>,
     events: HashMap<String, Vec<u64>>,
-    first: Option<Duration>,
 }
 
 impl Seen {
-    fn take(&mut self, wire: &mut Wire, begun: Instant) {
+    fn take(&mut self, wire: &mut Wire) {
         let message = wire.message().unwrap();
-        self.first.get_or_insert(begun.elapsed());
         if message.topic.ends_with("/state") {
             let state = Snapshot::decode(&message.payload).unwrap();
             self.states
@@ -58,13 +55,12 @@ impl Seen {
 }
 
 /// Subscribes with a wildcard, changes some streams while the states come, and checks that nothing is missing.
-fn scan(broker: &Broker, streams: usize, filter: &str) -> (Duration, Duration) {
+fn scan(broker: &Broker, streams: usize, filter: &str) {
     let mut author = guest(broker);
     let mut wire = guest(broker);
     let mut seen = Seen::default();
-    let begun = Instant::now();
     assert_eq!(wire.subscribe(filter).unwrap(), 1);
-    seen.take(&mut wire, begun);
+    seen.take(&mut wire);
     let changed: Vec<_> = (0..streams).step_by(streams / 10).collect();
     let mut head = HashMap::new();
     for at in &changed {
@@ -72,7 +68,7 @@ fn scan(broker: &Broker, streams: usize, filter: &str) -> (Duration, Duration) {
             topic(*at, "state"),
             star(&mut author, topic(*at, "").trim_end_matches('/'), "c"),
         );
-        (0..50).for_each(|_| seen.take(&mut wire, begun));
+        (0..50).for_each(|_| seen.take(&mut wire));
     }
     let new = topic(0, "").replace("group", "another");
     head.insert(
@@ -86,9 +82,8 @@ fn scan(broker: &Broker, streams: usize, filter: &str) -> (Duration, Duration) {
             .all(|(topic, seq)| seen.states[topic].last() == Some(seq))
     };
     while !done(&seen) {
-        seen.take(&mut wire, begun);
+        seen.take(&mut wire);
     }
-    let whole = begun.elapsed();
     for (topic, seqs) in &seen.states {
         assert!(seqs.is_sorted_by(|a, b| a < b), "{topic}: {seqs:?}");
     }
@@ -103,7 +98,6 @@ fn scan(broker: &Broker, streams: usize, filter: &str) -> (Duration, Duration) {
             .filter(|at| seen.events.contains_key(&topic(**at, "events")));
         assert_eq!(told.count(), changed.len(), "live events");
     }
-    (seen.first.unwrap(), whole)
 }
 
 #[test]
@@ -112,30 +106,6 @@ fn snap_4_g3_a_wildcard_brings_every_state_while_some_change() {
     for filter in ["sync/+/state", "$json/sync/#"] {
         let broker = Broker::start();
         populate(&broker, STREAMS);
-        let (first, _) = scan(&broker, STREAMS, filter);
-        assert!(first < Duration::from_secs(1), "{first:?}");
-    }
-}
-
-/// Prints figures: `cargo test -p syncline-tests --test e2e -- --ignored --nocapture snap_4_a_wildcard`.
-#[test]
-#[ignore = "takes minutes"]
-#[allow(clippy::print_stdout, reason = "figures are what it is for")]
-fn snap_4_a_wildcard_over_100_000_streams() {
-    const STREAMS: usize = 100_000;
-    let mb = |broker: &Broker| broker.resident_bytes() / 1_000_000;
-    for filter in ["sync/+/state", "$json/sync/#"] {
-        let mut broker = Broker::start();
-        populate(&broker, STREAMS);
-        println!("{STREAMS} streams: {} MB resident", mb(&broker));
-        broker.terminate();
-        broker.start_again();
-        println!("started again: {} MB resident", mb(&broker));
-        let (first, whole) = scan(&broker, STREAMS, filter);
-        println!(
-            "{filter}: first message after {first:?}, all after {whole:?}, {} MB resident",
-            mb(&broker)
-        );
-        assert!(first < Duration::from_millis(100), "{first:?}");
+        scan(&broker, STREAMS, filter);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use syncline_broker::compactor::{States, Want};
 use syncline_client_core::{Input, Phase};
-use syncline_protocol::{Schema, Snapshot, StreamId};
+use syncline_protocol::{Schema, Snapshot, State, StreamId};
 
 use super::{Happening, World};
 use crate::model::{self, Live};
@@ -65,7 +65,7 @@ impl World {
     fn observer_unrest(&self, n: usize) -> Option<String> {
         let observer = &self.observers[n];
         for (stream, twin) in self.oracle.twins() {
-            let seq = observer.states.get(stream).map(|state| state.seq());
+            let seq = observer.states.get(stream).map(State::seq);
             let follows = match observer.view {
                 View::Since { .. } => *stream == observer.stream,
                 View::Everything | View::States => true,

@@ -25,7 +25,9 @@ impl World {
         };
         self.oracle.reopened(&*store, rolled_back);
         if rolled_back {
-            self.observers.iter_mut().for_each(|it| it.states.clear());
+            self.observers
+                .iter_mut()
+                .for_each(|it| it.begins_anew = true);
         }
         match Broker::start(&store, &self.schema, &self.wall, &mut self.dice) {
             Ok(broker) => self.broker = Some(broker),
@@ -207,7 +209,7 @@ impl World {
             broker.edge.read(which as usize);
         }
         // It may have waited for the sequencer.
-        self.settled(false);
+        self.settled(true);
     }
 
     pub(super) fn sequence(&mut self) {

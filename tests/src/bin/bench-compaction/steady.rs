@@ -9,6 +9,7 @@ use syncline_broker::compactor::{self, Compactor, History, Limits, Progress, Sta
 use syncline_broker::store::{
     Append, EventStore, ReadLimit, Record, RedbOptions, RedbStore, StoreError, StreamHead,
 };
+use syncline_protocol::ids::IdError;
 use syncline_protocol::{Clock, DeviceId, Epoch, Event, Schema, Seq, StreamId, UnixMillis, Value};
 use syncline_tests::dice::Dice;
 use syncline_tests::wait;
@@ -49,8 +50,9 @@ struct Churn {
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), String> {
-    let folder = tempfile::tempdir().map_err(text)?;
-    let store = RedbStore::open(folder.path(), &RedbOptions::default()).map_err(text)?;
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let store = RedbStore::open(folder.path(), &RedbOptions::default())
+        .map_err(|error| error.to_string())?;
     let mut churn = Churn::new(options, Arc::new(store))?;
     // Half of it is state, half is history.
     let events = options.megabytes * 1_000_000 / (VALUE_BYTES as u64 + 250);
@@ -81,7 +83,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
 
 impl Churn {
     fn new(options: &Options, store: Arc<dyn EventStore>) -> Result<Self, String> {
-        let schema = Arc::new(Schema::parse(SCHEMA).map_err(text)?);
+        let schema = Arc::new(Schema::parse(SCHEMA).map_err(|error| error.to_string())?);
         let written = Written::default();
         let per_stream =
             options.megabytes * 1_000_000 / (VALUE_BYTES as u64 + 250) / 2 / options.streams;
@@ -92,10 +94,14 @@ impl Churn {
             (Arc::clone(&store), schema),
             Arc::new(states),
             written.clone(),
-            Box::new(move |stream, to, done| done(raise(&*raises, stream, to))),
+            Box::new(move |stream, to, done| done(raise(&*raises, &stream, to))),
             Box::new(|error| panic!("{error}")),
         );
-        let stream = |n: u64| format!("group-{n}").parse().map_err(text);
+        let stream = |n: u64| {
+            format!("group-{n}")
+                .parse()
+                .map_err(|error: IdError| error.to_string())
+        };
         let streams: Result<Vec<_>, String> = (0..options.streams).map(stream).collect();
         let streams = streams?.into_iter().map(|sync_id| StreamId {
             sync_id,
@@ -116,7 +122,7 @@ impl Churn {
     fn turn(&mut self, events: u64) -> Result<(), String> {
         for _ in 0..events / BATCH {
             let stream = self.streams[self.dice.below(self.streams.len() as u64) as usize].clone();
-            self.append(&stream).map_err(text)?;
+            self.append(&stream).map_err(|error| error.to_string())?;
             self.now += 1_000;
             self.work();
         }
@@ -188,12 +194,18 @@ impl Churn {
             let mut each = |it: syncline_broker::store::StoredEntry| {
                 bytes += (it.collection.len() + it.key.len() + it.entry.len()) as u64;
             };
-            let base = self.store.entries(stream, &mut each).map_err(text)?;
+            let base = self
+                .store
+                .entries(stream, &mut each)
+                .map_err(|error| error.to_string())?;
             let all = ReadLimit {
                 events: usize::MAX,
                 bytes: usize::MAX,
             };
-            let kept = self.store.read(stream, base.seq, all).map_err(text)?;
+            let kept = self
+                .store
+                .read(stream, base.seq, all)
+                .map_err(|error| error.to_string())?;
             bytes += kept.iter().map(|it| it.payload().len() as u64).sum::<u64>();
         }
         Ok(bytes)
@@ -218,21 +230,23 @@ fn keeping(max_events: u64) -> compactor::Options {
     }
 }
 
-fn raise(store: &dyn EventStore, stream: StreamId, to: Seq) -> Result<StreamHead, String> {
-    let head = store.head(&stream).map_err(text)?;
+fn raise(store: &dyn EventStore, stream: &StreamId, to: Seq) -> Result<StreamHead, String> {
+    let head = store.head(stream).map_err(|error| error.to_string())?;
     let raise = Append::raise(stream.clone(), head.seq, head.epoch, to);
-    store.append(vec![raise]).map_err(text)?;
-    store.head(&stream).map_err(text)
+    store
+        .append(vec![raise])
+        .map_err(|error| error.to_string())?;
+    store.head(stream).map_err(|error| error.to_string())
 }
 
 fn files(folder: &Path) -> Result<u64, String> {
     let mut bytes = 0;
-    for file in fs::read_dir(folder).map_err(text)? {
-        bytes += file.map_err(text)?.metadata().map_err(text)?.len();
+    for file in fs::read_dir(folder).map_err(|error| error.to_string())? {
+        bytes += file
+            .map_err(|error| error.to_string())?
+            .metadata()
+            .map_err(|error| error.to_string())?
+            .len();
     }
     Ok(bytes)
-}
-
-fn text(error: impl ToString) -> String {
-    error.to_string()
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use syncline_broker::store::{Append, EventStore, RedbOptions, RedbStore};
@@ -44,7 +44,33 @@ pub(crate) fn run(events: u64, streams: u64) -> Result<(), Box<dyn Error>> {
         "  resident with {ACTIVE} active streams: {} MB",
         broker.resident_bytes() / 1_000_000
     );
+    let scanned = scan(broker.mqtt(), streams)?;
+    println!(
+        "  sync/+/state: first message after {:.1} ms, all {streams} after {:.1} s; resident then: {} MB",
+        scanned.first.as_secs_f64() * 1_000.0,
+        scanned.all.as_secs_f64(),
+        broker.resident_bytes() / 1_000_000
+    );
     Ok(())
+}
+
+/// How soon a wildcard over all streams brings the first state, and the last.
+struct Scanned {
+    first: Duration,
+    all: Duration,
+}
+
+fn scan(address: std::net::SocketAddr, streams: u64) -> Result<Scanned, Box<dyn Error>> {
+    let mut wire = Wire::connect(address, &Connect::new(Version::V5, ""))?;
+    let begin = Instant::now();
+    wire.subscribe("sync/+/state")?;
+    wire.message()?;
+    let first = begin.elapsed();
+    for _ in 1..streams {
+        wire.message()?;
+    }
+    let all = begin.elapsed();
+    Ok(Scanned { first, all })
 }
 
 /// In the process that is killed.

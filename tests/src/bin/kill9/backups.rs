@@ -72,7 +72,7 @@ impl Backups {
     /// The killed broker's data adds up, and so does the first backup of the round, with all that was acknowledged `before`.
     pub(crate) fn check(
         &mut self,
-        taken: Taken,
+        taken: &Taken,
         data: &Path,
         before: &[(&str, u64)],
     ) -> Result<(), String> {

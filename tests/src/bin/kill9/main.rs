@@ -95,7 +95,7 @@ fn run(options: &Options, seed: u64) -> Result<String, String> {
         let taking = backups.as_ref().map(|_| Taking::start(&broker));
         let shown = load_and_kill(&mut broker, &mut publishers, load)?;
         if let (Some(backups), Some(taking)) = (&mut backups, taking) {
-            backups.check(taking.end()?, broker.data(), &before)?;
+            backups.check(&taking.end()?, broker.data(), &before)?;
         }
         broker.start_again();
         let events = audit_all(broker.mqtt(), &publishers, &shown)?;
