@@ -262,13 +262,19 @@ fn epoch_2_a_fold_goes_through_the_beginning_of_an_epoch() {
     let (mut rig, home) = (rig(), stream("home"));
     fill(&mut rig, &home, 10);
     rig.begin_epoch(&home);
-    fill(&mut rig, &home, 12);
+    fill(&mut rig, &home, 16);
     let (head, before) = (rig.head(&home), rig.digest(&home));
     assert_eq!(head.horizon, Seq::ZERO);
+    rig.pass(60);
+    rig.compact();
+    // What is kept of the older epoch is folded in pieces as everything else, and what is left of it is applied.
+    let base = rig.base(&home);
+    assert!(base.seq > Seq::ZERO && base.seq < at(10), "{base:?}");
+    assert_eq!((base.epoch, rig.digest(&home)), (head.epoch, before));
     rig.pass(3_000);
     rig.compact();
     let base = rig.base(&home);
-    assert_eq!((base.seq, base.epoch), (at(22), head.epoch));
+    assert_eq!((base.seq, base.epoch), (at(26), head.epoch));
     rig = rig.restart();
     let full = rig.states.snapshot(&home, Want::Full).unwrap();
     assert_eq!(

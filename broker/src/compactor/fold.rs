@@ -118,9 +118,16 @@ impl Folding {
                 }
                 Stepped::More
             }
+            Folded::NotYet if self.is_of_another(store)? => Stepped::Moved,
             Folded::NotYet => Stepped::NotYet,
             Folded::Moved => Stepped::Moved,
         })
+    }
+
+    /// A stream that was erased and begins again is at the base where a first fold begins, and its horizon is lower: what was
+    /// planned would wait for it, and then bring back what was erased.
+    fn is_of_another(&self, store: &dyn EventStore) -> Result<bool, StatesError> {
+        Ok(store.head(&self.stream)?.horizon < self.head.horizon)
     }
 
     /// The next events and the entries that they change.

@@ -5,6 +5,7 @@ use syncline_protocol::{
     Clock, DeviceId, Epoch, Event, Intent, Schema, Seq, Snapshot, StreamId, UnixMillis,
 };
 
+use super::fold::{Folding, Stepped};
 use super::{States, Want};
 use crate::store::memory::MemoryStore;
 use crate::store::{Append, EventStore, Record};
@@ -322,4 +323,21 @@ fn an_erased_stream_that_begins_again_is_read_again() {
     let full = states.snapshot(&a, Want::Full).unwrap();
     assert_eq!(full.snapshot().collections["albums"].len(), 1);
     assert_eq!(full.snapshot().epoch, Epoch::new(8));
+}
+
+#[test]
+fn a_fold_of_a_stream_that_was_erased_and_begins_again_is_given_up() {
+    let (store, _) = states(1 << 20);
+    let schema = Schema::parse(include_str!("../../../config/schemas/music.toml")).unwrap();
+    let a = stream("a");
+    (1..=3).for_each(|seq| append(&*store, star(&a, seq, "k")));
+    raise(&*store, &a, 2);
+    let at = (a.clone(), store.head(&a).unwrap());
+    let mut folding = Folding::begin(&*store, &Arc::new(schema), at, None).unwrap();
+    store.erase(&a.sync_id).unwrap();
+    let mut again = star(&a, 1, "other");
+    again.epoch = Epoch::new(8);
+    append(&*store, again);
+    let stepped = folding.step(&*store, 0, UnixMillis::new(9)).unwrap();
+    assert_eq!(stepped, Stepped::Moved);
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use syncline_protocol::schema::{CollectionSchema, Kind};
 use syncline_protocol::{Schema, UnixMillis};
 
-use super::HistoryError;
+use super::{HistoryError, each_stream};
 use crate::store::EventStore;
 
 /// The note in the store.
@@ -90,6 +90,7 @@ impl Record {
         now: UnixMillis,
     ) -> Result<Self, HistoryError> {
         let is_used = !store.streams(None, 1)?.is_empty();
+        let now = after_everything(store, now)?;
         let newer = schema
             .collections()
             .iter()
@@ -102,7 +103,7 @@ impl Record {
         })
     }
 
-    /// Takes a schema that only adds.
+    /// Takes another schema.
     pub(super) fn extend(
         &mut self,
         schema: &Schema,
@@ -112,9 +113,9 @@ impl Record {
         self.document = schema.document();
         for (name, change) in changes {
             match change {
-                Change::Added => drop(self.adopted.insert(name.clone(), now.get())),
                 Change::Dropped => drop(self.adopted.remove(name)),
-                Change::Carried | Change::Emptied => {}
+                // Its new definition may name types that the old one did not; their events are carried only (SCHEMA-4).
+                _ => drop(self.adopted.insert(name.clone(), now.get())),
             }
         }
     }
@@ -154,7 +155,7 @@ pub fn adopt(
         )));
     }
     if before.hash() != schema.hash() {
-        record.extend(&schema, &changes, now);
+        record.extend(&schema, &changes, after_everything(store, now)?);
         record.write(store)?;
         for name in changes.keys() {
             tracing::info!(collection = name, "the schema has a new collection");
@@ -169,6 +170,19 @@ pub fn schema_of(store: &dyn EventStore, or: Schema) -> Result<Schema, HistoryEr
         Some(record) => record.schema(),
         None => Ok(or),
     }
+}
+
+/// A moment for what is new: now, or after the last event if the clock went back, so that none counts that was there before.
+pub(super) fn after_everything(
+    store: &dyn EventStore,
+    now: UnixMillis,
+) -> Result<UnixMillis, HistoryError> {
+    let mut moment = now;
+    each_stream(store, None, |_, head| {
+        moment = moment.max(head.accepted_at.plus(1));
+        Ok(())
+    })?;
+    Ok(moment)
 }
 
 /// What differs from one schema to the next, by collection.

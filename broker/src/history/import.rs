@@ -83,6 +83,7 @@ fn check_stream(
             "{name} exists already; erase it first (`syncline erase --sync {sync_id}`) or import into another data directory"
         )));
     }
+    check_shape(planted).map_err(|reason| HistoryError::Request(format!("{name}: {reason}")))?;
     let first = planted
         .events
         .first()
@@ -97,6 +98,22 @@ fn check_stream(
             "{name} has events from before the collection {collection:?} was added here, and they would not count; \
              import into another data directory"
         ))),
+    }
+}
+
+/// State, horizon and head ascend, and the events go from the one to the other.
+fn check_shape(planted: &Planted) -> Result<(), String> {
+    let (base, horizon, head) = (planted.base.seq, planted.head.horizon, planted.head.seq);
+    if base > horizon || horizon > head {
+        return Err(format!(
+            "state_seq {base}, horizon {horizon} and seq {head} do not ascend"
+        ));
+    }
+    let last = planted.events.last();
+    let last = last.map_or(base, |record| record.event.seq);
+    match last == head {
+        true => Ok(()),
+        false => Err(format!("its events end at {last} and not at {head}")),
     }
 }
 
@@ -362,4 +379,26 @@ fn seq(line: &Json, name: &str) -> Result<Seq, BadLine> {
 
 fn value(json: &Json) -> Result<Value, BadLine> {
     Value::from_json(json.to_string().as_bytes()).map_err(|error| BadLine::of(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_whose_places_do_not_fit_is_refused() {
+        let at = |seq, horizon, state_seq| {
+            let line = serde_json::json!({
+                "stream": "home", "epoch": "0000000000000007", "seq": seq, "horizon": horizon,
+                "accepted_at": 1, "timestamp": 1, "counter": 0, "state_seq": state_seq, "removed_floor": 0,
+            });
+            let schema = Schema::parse("").unwrap();
+            let store = crate::store::memory::MemoryStore::new(8);
+            check_stream(&store, &schema, &read_stream(&line).unwrap()).is_ok()
+        };
+        assert!(at(5, 5, 5));
+        assert!(!at(6, 5, 5), "an event is missing");
+        assert!(!at(5, 4, 5), "a state above the horizon");
+        assert!(!at(5, 6, 5), "a horizon above the head");
+    }
 }

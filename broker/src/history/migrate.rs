@@ -12,7 +12,7 @@ use syncline_protocol::schema::Kind;
 use syncline_protocol::state::Content;
 use syncline_protocol::{Entry, Epoch, Schema, Snapshot, StreamId, UnixMillis, Value};
 
-use super::adoption::{Change, Migration, Record, changes};
+use super::adoption::{Change, Migration, Record, after_everything, changes};
 use super::{HistoryError, StreamName, each_stream};
 use crate::compactor::States;
 use crate::store::{Append, Base, EventStore, Fold, Folded, StoredEntry};
@@ -72,7 +72,7 @@ pub fn migrate(
             StreamName(stream.clone())
         )?;
     }
-    record.extend(schema, &plan.changes, now);
+    record.extend(schema, &plan.changes, after_everything(store, now)?);
     record.migrations.push(migration);
     record.under_way = None;
     record.write(store)?;

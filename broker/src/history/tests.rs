@@ -30,7 +30,7 @@ pub(crate) fn desk_without_data() -> Arc<Desk> {
     Arc::new(Desk::new(store, Arc::new(states), schema, deeds))
 }
 
-fn stream(name: &str) -> StreamId {
+pub(super) fn stream(name: &str) -> StreamId {
     name.parse::<StreamName>().unwrap().0
 }
 
@@ -55,8 +55,8 @@ fn event(stream: &StreamId, number: u64, json: &str) -> Event {
     }
 }
 
-struct Fixture {
-    store: Arc<RedbStore>,
+pub(super) struct Fixture {
+    pub(super) store: Arc<RedbStore>,
     folder: tempfile::TempDir,
 }
 
@@ -68,8 +68,13 @@ impl Fixture {
     }
 
     /// Stars, plays, a rating and a note, in two streams.
-    fn with_history() -> Self {
+    pub(super) fn with_history() -> Self {
         let fixture = Self::new();
+        fixture.fill();
+        fixture
+    }
+
+    fn fill(&self) {
         let home = [
             r#"{"event_type":"star_album","event_data":{"album_id":"a"}}"#,
             r#"{"event_type":"play_track","event_data":{"track_id":"t"}}"#,
@@ -77,10 +82,9 @@ impl Fixture {
             r#"{"event_type":"star_album","event_data":{"album_id":"b"}}"#,
             r#"{"event_type":"write_note","event_data":{"album_id":"b","text":"loud"}}"#,
         ];
-        fixture.append(&stream("home"), &home);
+        self.append(&stream("home"), &home);
         let room = [r#"{"event_type":"rate_track","event_data":{"track_id":"t","rating":4}}"#];
-        fixture.append(&stream("home/room"), &room);
-        fixture
+        self.append(&stream("home/room"), &room);
     }
 
     fn append(&self, stream: &StreamId, events: &[&str]) {
@@ -429,6 +433,33 @@ mod schemas {
     }
 
     #[test]
+    fn state_12_a_clock_that_went_back_lets_no_old_event_into_a_new_collection() {
+        let fixture = Fixture::new();
+        adopted(&fixture, &only_sets(), BEGIN).unwrap();
+        let play = r#"{"event_type":"play_track","event_data":{"track_id":"t"}}"#;
+        fixture.append(&stream("home"), &[play]);
+        let schema = adopted(&fixture, MUSIC, BEGIN).unwrap();
+        assert_eq!(schema.adopted("plays"), UnixMillis::new(BEGIN + 1_001));
+        let states = fixture.states(&Arc::new(schema));
+        let state = state_at(&*fixture.store, &states, &stream("home"), None).unwrap();
+        assert!(state.snapshot().collections["plays"].is_empty());
+    }
+
+    #[test]
+    fn schema_4_a_redefined_collection_takes_no_event_from_before() {
+        let fixture = Fixture::new();
+        adopted(&fixture, MUSIC, BEGIN).unwrap();
+        let like = r#"{"event_type":"like_album","event_data":{"album_id":"a"}}"#;
+        fixture.append(&stream("home"), &[like]);
+        let renamed = MUSIC.replace("star_album", "like_album");
+        migrated(&fixture, &renamed, Some("likes"));
+        let schema = adopted(&fixture, &renamed, BEGIN + 2_000_000).unwrap();
+        let states = fixture.states(&Arc::new(schema));
+        let state = state_at(&*fixture.store, &states, &stream("home"), None).unwrap();
+        assert!(state.snapshot().collections["albums"].is_empty());
+    }
+
+    #[test]
     fn schema_6_a_redefined_collection_needs_a_migration() {
         let fixture = Fixture::with_history();
         adopted(&fixture, MUSIC, 0).unwrap();
@@ -444,8 +475,9 @@ mod schemas {
 
     #[test]
     fn schema_6_a_migration_says_what_it_does_and_then_does_it() {
-        let fixture = Fixture::with_history();
+        let fixture = Fixture::new();
         adopted(&fixture, MUSIC, 0).unwrap();
+        fixture.fill();
         let changed = MUSIC.replacen("last_write_wins", "add_wins", 1);
         let changed = changed.replace(
             "kind = \"counter\"",

@@ -377,7 +377,10 @@ fn epoch_2_in_one_batch_events_before_it_are_of_the_old_one_and_those_after_of_t
     assert_eq!(epochs[0], epochs[2]);
     assert_ne!(epochs[2], epochs[3]);
     assert_eq!(epochs[3], epochs[4]);
-    assert_eq!((rig.head().epoch, rig.head().horizon), (epochs[4], Seq::ZERO));
+    assert_eq!(
+        (rig.head().epoch, rig.head().horizon),
+        (epochs[4], Seq::ZERO)
+    );
     assert_eq!(
         rig.outside.published(&rig.home),
         (1..=7).collect::<Vec<_>>()

@@ -14,11 +14,11 @@ pub struct Append {
     pub expected_head: Seq,
     /// The epoch of every record; it becomes the stream's if the stream is empty or if it begins.
     pub epoch: Epoch,
-    /// The epoch replaces the stream's (EPOCH-1): not the one that the stream has, and the horizon is the expected head.
+    /// The epoch replaces the stream's (EPOCH-1): not the one that the stream has. The horizon stays, unless this raises it.
     pub begins: bool,
     /// Raises the horizon, before the records, to at most the expected head. One below the stream's changes nothing.
     pub horizon: Option<Seq>,
-    /// With ascending seq and no holes. At least one, unless there is a horizon.
+    /// With ascending seq and no holes. At least one, unless there is a horizon or an epoch begins.
     pub records: Vec<Record>,
 }
 
