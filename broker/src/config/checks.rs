@@ -15,6 +15,8 @@ const BOUNDS: &[(&str, i64, i64)] = &[
     ("limits.inflight_max", 1, 65_535),
     ("http.websocket_write_buffer_bytes_max", 131_072, 1 << 40),
     ("router.outstanding_bytes_max", 65_536, 1 << 40),
+    // A page of a wildcard's scan must be known as a whole.
+    ("sequencer.active_streams_max", 64, 1 << 40),
     ("router.canary_interval_ms", 10, 3_600_000),
 ];
 const INTEGER_MIN: i64 = 1;

@@ -16,7 +16,7 @@ const EVENTS: usize = 100_000;
 const STREAMS: usize = 10;
 const ALBUMS: usize = 500;
 /// A history of 100 events per stream, whatever their age.
-const SHORT: &str = "[history]\nmin_age_ms = 0\nmax_events = 100\ninterval_ms = 50\n";
+const SHORT: &str = "[history]\nmin_age_ms = 1\nmax_events = 100\ninterval_ms = 50\n";
 const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
