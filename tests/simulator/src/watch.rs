@@ -1,7 +1,7 @@
 //! What one connection of a client must see, and nothing else: per stream every seq once and in order, bridged by
 //! states alone (G3, VIEW-9, EPOCH-3).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use syncline_protocol::{Epoch, Event, Seq, Snapshot, StreamId};
 
@@ -22,6 +22,8 @@ pub(crate) struct Watch {
     pub(crate) from_zero: bool,
     /// States come for their own sake and say nothing of where events go on.
     pub(crate) only_states: bool,
+    /// Streams whose kept events are replayed: those of older epochs come as they are (EPOCH-3).
+    replayed: BTreeSet<StreamId>,
     /// The parts of a state so far: of which seq, how many.
     parts: BTreeMap<StreamId, (Seq, u32)>,
 }
@@ -41,6 +43,7 @@ impl Watch {
     /// The events of a stream follow after this place.
     pub(crate) fn expect_after(&mut self, stream: &StreamId, seq: Seq) {
         let epoch = Epoch::NONE;
+        self.replayed.insert(stream.clone());
         self.places.insert(stream.clone(), Place { epoch, seq });
     }
 
@@ -122,7 +125,8 @@ impl Watch {
                 event.seq, before.seq
             ));
         }
-        if before.epoch != Epoch::NONE && before.epoch != event.epoch {
+        let replays = self.from_zero || self.replayed.contains(stream);
+        if !replays && before.epoch != Epoch::NONE && before.epoch != event.epoch {
             return Err(format!(
                 "EPOCH-3: {stream}: event {} of {} after {} without a state between",
                 event.seq, event.epoch, before.epoch
