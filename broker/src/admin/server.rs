@@ -101,7 +101,11 @@ impl Accepting {
             }
             match accepted {
                 Ok((stream, _)) => self.begin(stream),
-                Err(error) => tracing::warn!(%error, "an admin connection was not accepted"),
+                Err(error) => {
+                    tracing::warn!(%error, "an admin connection was not accepted");
+                    // Without file descriptors the next try fails as fast as this one.
+                    thread::park_timeout(Duration::from_secs(1));
+                }
             }
         }
         // A request that panicked has told its client.

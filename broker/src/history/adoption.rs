@@ -103,6 +103,20 @@ impl Record {
         })
     }
 
+    /// Of a schema that knows since when its collections are, with the migrations that there were.
+    pub(super) fn of(schema: &Schema, store: &dyn EventStore) -> Result<Self, HistoryError> {
+        let migrations = Self::read(store)?.map(|record| record.migrations);
+        let names = schema.collections().keys();
+        Ok(Self {
+            document: schema.document(),
+            adopted: names
+                .map(|name| (name.clone(), schema.adopted(name).get()))
+                .collect(),
+            migrations: migrations.unwrap_or_default(),
+            under_way: None,
+        })
+    }
+
     /// Takes another schema.
     pub(super) fn extend(
         &mut self,

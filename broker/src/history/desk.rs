@@ -127,6 +127,12 @@ impl Desk {
     }
 
     fn backup(&self, request: &BackupRequest, out: &mut dyn Write) -> Result<(), HistoryError> {
+        if request.file.exists() {
+            let file = request.file.display();
+            return Err(HistoryError::Request(format!(
+                "{file} exists; name another file"
+            )));
+        }
         (self.deeds.backup)(&request.file).map_err(HistoryError::Request)?;
         writeln!(out, "written to {}", request.file.display())?;
         Ok(())

@@ -13,6 +13,9 @@ use syncline_protocol::{DeviceId, DeviceSeq, Schema, Seq, StreamId, SyncId, Unix
 use super::{HistoryError, READ, StreamName, each_stream};
 use crate::store::{Committed, EventStore, Mark, StoreError, StoredEntry, StreamHead};
 
+/// How often a stream is read again because it was written while it was read.
+const ATTEMPTS_MAX: usize = 1_000;
+
 /// The version of the format.
 pub(super) const VERSION: u64 = 1;
 
@@ -42,6 +45,7 @@ pub(super) fn export(
         "exported_at": now.get(),
         "schema": text_to_json(&schema.document())["schema"],
         "schema_hash": schema.hash().to_string(),
+        "adopted": adopted(schema),
     }))?;
     let group = request.sync_id.as_deref().map(group).transpose()?;
     let mut streams = 0_u64;
@@ -61,6 +65,14 @@ pub(super) fn export(
     lines.end(streams)
 }
 
+/// Since when each collection is (STATE-12).
+fn adopted(schema: &Schema) -> Json {
+    let names = schema.collections().keys();
+    names
+        .map(|name| (name.clone(), Json::from(schema.adopted(name).get())))
+        .collect()
+}
+
 fn group(text: &str) -> Result<SyncId, HistoryError> {
     let named = |error: syncline_protocol::ids::IdError| {
         HistoryError::Request(format!("--sync {text:?}: {error}"))
@@ -75,7 +87,7 @@ fn stream_lines(
 ) -> Result<(), HistoryError> {
     let mut entries = Vec::new();
     let base = store.entries(stream, &mut |entry| entries.push(entry))?;
-    let head = store.head(stream)?;
+    let (head, marks) = head_and_marks(store, stream)?;
     if head.is_empty() {
         let name = StreamName(stream.clone());
         return Err(HistoryError::Request(format!("{name} has no events")));
@@ -94,12 +106,28 @@ fn stream_lines(
     for entry in &entries {
         lines.line(&entry_line(stream, base.seq, entry)?)?;
     }
-    let mut marks = Vec::new();
-    store.marks(stream, &mut |device, mark| {
-        marks.push(mark_line(device, &mark));
-    })?;
     marks.iter().try_for_each(|mark| lines.line(mark))?;
     event_lines(store, stream, base.seq, &head, lines)
+}
+
+/// Of one moment: a mark that knew of an event beyond the head would tell its device a repeat that is none.
+fn head_and_marks(
+    store: &dyn EventStore,
+    stream: &StreamId,
+) -> Result<(StreamHead, Vec<Json>), HistoryError> {
+    for _ in 0..ATTEMPTS_MAX {
+        let head = store.head(stream)?;
+        let mut marks = Vec::new();
+        store.marks(stream, &mut |device, mark| {
+            marks.push(mark_line(device, &mark));
+        })?;
+        if store.head(stream)?.seq == head.seq {
+            return Ok((head, marks));
+        }
+    }
+    let name = StreamName(stream.clone());
+    let reason = format!("{name} is written faster than it can be read; try again");
+    Err(HistoryError::Request(reason))
 }
 
 fn entry_line(

@@ -1,5 +1,6 @@
 //! Reads a file of lines (docs/export-format.md) into a store. The whole file is checked before anything is changed.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use syncline_protocol::{
     Clock, DeviceId, DeviceSeq, Epoch, IntentHash, Schema, Seq, UnixMillis, Value,
 };
 
-use super::adoption::{Change, changes};
+use super::adoption::{self, Change, changes};
 use super::export::{VERSION, hex};
 use super::{HistoryError, StreamName};
 use crate::store::{Base, EventStore, Mark, Planted, Recent, Record, StoredEntry, StreamHead};
@@ -35,11 +36,21 @@ pub fn import(
     out: &mut dyn Write,
 ) -> Result<(), HistoryError> {
     let path = &request.file;
-    read(
-        path,
-        &mut |header| check_schema(schema, header),
-        &mut |planted| check_stream(store, schema, &planted),
-    )?;
+    let (file, newest) = survey(path)?;
+    check_schema(schema, &file)?;
+    let schema = &adopting(store, schema, &file, newest)?;
+    let mut names = BTreeSet::new();
+    read(path, &mut |_| Ok(()), &mut |planted| {
+        check_stream(store, schema, &file, &planted)?;
+        let name = StreamName(planted.stream.clone());
+        match names.insert(planted.stream) {
+            true => Ok(()),
+            false => Err(HistoryError::Request(format!(
+                "{name} is in the file twice"
+            ))),
+        }
+    })?;
+    adoption::Record::of(schema, store)?.write(store)?;
     let mut streams = 0;
     read(path, &mut |_| Ok(()), &mut |mut planted| {
         planted.head.epoch = Epoch::new(random().max(1));
@@ -53,6 +64,42 @@ pub fn import(
     })?;
     writeln!(out, "{streams} streams imported; each begins a new epoch")?;
     Ok(())
+}
+
+/// The first line, and when the newest event of the file was accepted.
+fn survey(path: &Path) -> Result<(Header, UnixMillis), HistoryError> {
+    let (mut first, mut newest) = (None, UnixMillis::new(0));
+    read(
+        path,
+        &mut |header| {
+            first = Some(header.clone());
+            Ok(())
+        },
+        &mut |planted| {
+            newest = newest.max(planted.head.accepted_at);
+            Ok(())
+        },
+    )?;
+    let none = || HistoryError::Request(format!("{}: it is empty", path.display()));
+    Ok((first.ok_or_else(none)?, newest))
+}
+
+/// A store without streams takes over since when the file's collections are; others begin after everything in it (STATE-12).
+fn adopting(
+    store: &dyn EventStore,
+    schema: &Schema,
+    file: &Header,
+    newest: UnixMillis,
+) -> Result<Schema, HistoryError> {
+    if !store.streams(None, 1)?.is_empty() {
+        return Ok(schema.clone());
+    }
+    let names = schema.collections().keys();
+    let adopted = names.map(|name| {
+        let at = file.adopted(name).unwrap_or(newest.plus(1));
+        (name.clone(), at)
+    });
+    Ok(schema.clone().with_adopted(adopted.collect()))
 }
 
 /// The entries of a collection mean something only under the definition by which they were made.
@@ -74,6 +121,7 @@ fn check_schema(schema: &Schema, header: &Header) -> Result<(), HistoryError> {
 fn check_stream(
     store: &dyn EventStore,
     schema: &Schema,
+    file: &Header,
     planted: &Planted,
 ) -> Result<(), HistoryError> {
     let name = StreamName(planted.stream.clone());
@@ -84,21 +132,28 @@ fn check_stream(
         )));
     }
     check_shape(planted).map_err(|reason| HistoryError::Request(format!("{name}: {reason}")))?;
-    let first = planted
-        .events
-        .first()
-        .map(|record| record.event.accepted_at);
-    let late = schema
-        .collections()
-        .keys()
-        .find(|name| first.is_some_and(|first| schema.adopted(name) > first));
-    match late {
+    let events = planted.events.iter().map(|record| &record.event);
+    match events
+        .filter_map(|event| counts_otherwise(schema, file, event))
+        .next()
+    {
         None => Ok(()),
         Some(collection) => Err(HistoryError::Request(format!(
-            "{name} has events from before the collection {collection:?} was added here, and they would not count; \
-             import into another data directory"
+            "{name} has events that count in the collection {collection:?} on one side only, because it was added at another \
+             time here than there; import into an empty data directory"
         ))),
     }
+}
+
+/// The collection of an event that counts here and not there, or there and not here (STATE-12).
+fn counts_otherwise(schema: &Schema, file: &Header, event: &Event) -> Option<String> {
+    let operation = schema.operation(&event.event_type, &event.event_data);
+    let name = operation.ok().flatten()?.collection;
+    let there = file
+        .adopted(&name)
+        .is_some_and(|at| event.accepted_at >= at);
+    let here = event.accepted_at >= schema.adopted(&name);
+    (there != here).then_some(name)
 }
 
 /// State, horizon and head ascend, and the events go from the one to the other.
@@ -118,8 +173,17 @@ fn check_shape(planted: &Planted) -> Result<(), String> {
 }
 
 /// The first line.
+#[derive(Debug, Clone)]
 struct Header {
+    /// With the times since when its collections are.
     schema: Schema,
+}
+
+impl Header {
+    fn adopted(&self, collection: &str) -> Option<UnixMillis> {
+        let is_there = self.schema.collections().contains_key(collection);
+        is_there.then(|| self.schema.adopted(collection))
+    }
 }
 
 /// Reads a file from its first line to its last, stream by stream.
@@ -256,7 +320,17 @@ fn read_header(line: &Json) -> Result<Header, BadLine> {
     }
     let schema = value(&line["schema"])?;
     let schema = Schema::from_value(schema).map_err(|error| BadLine::of(&error))?;
-    Ok(Header { schema })
+    let adopted = line["adopted"]
+        .as_object()
+        .ok_or_else(|| missing("adopted"))?;
+    let adopted = adopted.iter().map(|(name, at)| {
+        let at = at.as_u64().ok_or_else(|| missing("adopted"))?;
+        Ok((name.clone(), UnixMillis::new(at)))
+    });
+    let adopted = adopted.collect::<Result<_, BadLine>>()?;
+    Ok(Header {
+        schema: schema.with_adopted(adopted),
+    })
 }
 
 fn read_stream(line: &Json) -> Result<Planted, BadLine> {
@@ -393,8 +467,11 @@ mod tests {
                 "accepted_at": 1, "timestamp": 1, "counter": 0, "state_seq": state_seq, "removed_floor": 0,
             });
             let schema = Schema::parse("").unwrap();
+            let file = Header {
+                schema: schema.clone(),
+            };
             let store = crate::store::memory::MemoryStore::new(8);
-            check_stream(&store, &schema, &read_stream(&line).unwrap()).is_ok()
+            check_stream(&store, &schema, &file, &read_stream(&line).unwrap()).is_ok()
         };
         assert!(at(5, 5, 5));
         assert!(!at(6, 5, 5), "an event is missing");

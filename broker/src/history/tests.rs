@@ -460,6 +460,39 @@ mod schemas {
     }
 
     #[test]
+    fn schema_4_an_import_takes_over_what_counts() {
+        let fixture = Fixture::new();
+        adopted(&fixture, &only_sets(), BEGIN).unwrap();
+        let home = stream("home");
+        let play = r#"{"event_type":"play_track","event_data":{"track_id":"t"}}"#;
+        fixture.append(&home, &[play]);
+        let schema = Arc::new(adopted(&fixture, MUSIC, BEGIN + 1_500).unwrap());
+        fixture.append(&home, &[play]);
+        let mut text = Vec::new();
+        let request = ExportRequest::default();
+        export::export(
+            &*fixture.store,
+            &schema,
+            UnixMillis::new(1),
+            &request,
+            &mut text,
+        )
+        .unwrap();
+        let copy = Fixture::new();
+        let file = copy.folder.path().join("export.jsonl");
+        std::fs::write(&file, text).unwrap();
+        let schema = adopted(&copy, MUSIC, 0).unwrap();
+        let request = ImportRequest { file };
+        import(&*copy.store, &schema, &request, &mut || 9, &mut Vec::new()).unwrap();
+        let schema = Arc::new(adopted(&copy, MUSIC, BEGIN + 9_000).unwrap());
+        let state = state_at(&*copy.store, &copy.states(&schema), &home, None).unwrap();
+        assert_eq!(
+            state.snapshot().collections["plays"]["t"].value(),
+            Some(&1.into())
+        );
+    }
+
+    #[test]
     fn schema_6_a_redefined_collection_needs_a_migration() {
         let fixture = Fixture::with_history();
         adopted(&fixture, MUSIC, 0).unwrap();
