@@ -6,8 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use syncline_protocol::{Schema, Seq, StreamId};
 
 use super::held::Held;
+use super::replay::damaged;
 use super::{EncodedSnapshot, Want};
 use crate::store::{EventStore, StoreError, StreamHead};
+
+/// How often a head is read again because the base has overtaken it.
+const ATTEMPTS_MAX: usize = 8;
 
 /// Why a state could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -146,15 +150,23 @@ impl States {
         let held = self.held(stream);
         let (answer, bytes) = {
             let mut held = lock(&held);
-            let answer = self.store.head(stream).map_err(StatesError::from);
-            let answer = answer.and_then(|head| {
-                held.bring_to(&*self.store, stream, &head, head.seq)?;
-                Ok(ask(&mut held, &head))
-            });
-            (answer, held.bytes())
+            let head = self.bring_to_head(stream, &mut held);
+            (head.map(|head| ask(&mut held, &head)), held.bytes())
         };
         self.weigh(stream, bytes);
         answer
+    }
+
+    /// The head that it was brought to. A base that moves on meanwhile can begin it anew above the head that was read.
+    fn bring_to_head(&self, stream: &StreamId, held: &mut Held) -> Result<StreamHead, StatesError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let head = self.store.head(stream)?;
+            held.bring_to(&*self.store, stream, &head, head.seq)?;
+            if held.at_seq() <= head.seq {
+                return Ok(head);
+            }
+        }
+        Err(damaged(stream, held.at_seq(), "its base is above its head"))
     }
 
     #[cfg(test)]
