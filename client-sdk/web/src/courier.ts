@@ -14,6 +14,9 @@ import type { Transport } from './transport/transport.js';
 /** How many idle slots are kept for tabs to come. */
 const IDLE_SLOTS_MAX = 4;
 
+/** When to look again after a page that held waiting intents: it may be closing just now. */
+const AGAIN_MS = 3_000;
+
 /** What a courier works with. */
 export interface CourierOptions {
   readonly tenancy: Tenancy;
@@ -27,6 +30,7 @@ export interface CourierOptions {
 export class Courier {
   #round: Promise<void> | undefined;
   #runner: Runner | undefined;
+  #again: ReturnType<typeof setTimeout> | undefined;
   #stopped = false;
 
   constructor(private readonly options: CourierOptions) {}
@@ -41,6 +45,7 @@ export class Courier {
 
   async stop(): Promise<void> {
     this.#stopped = true;
+    clearTimeout(this.#again);
     await this.#runner?.stop();
     await this.#round;
   }
@@ -52,10 +57,18 @@ export class Courier {
       if (this.#stopped) return;
       if (summary.waiting === 0 && idle++ < IDLE_SLOTS_MAX) continue;
       const tenure = await tenancy.claim(summary);
-      if (tenure === undefined) continue;
+      if (tenure === undefined) {
+        if (summary.waiting > 0) this.#lookAgain();
+        continue;
+      }
       if (this.#stopped) return tenancy.release(tenure);
       await this.#empty(tenure, summary.waiting);
     }
+  }
+
+  #lookAgain(): void {
+    clearTimeout(this.#again);
+    if (!this.#stopped) this.#again = setTimeout(() => this.look(), AGAIN_MS);
   }
 
   async #empty(tenure: Tenure, waiting: number): Promise<void> {

@@ -84,7 +84,7 @@ impl Default for RedbOptions {
         RedbOptions {
             mark_window: 256,
             cache_bytes: 64 << 20,
-            lag_events_max: 65_536,
+            lag_events_max: 32_768,
             lag_bytes_max: 64 << 20,
             apply_interval: Duration::from_millis(50),
             min_free_bytes: 64 << 20,
