@@ -159,7 +159,7 @@ impl Desk {
             return Ok(());
         }
         let mut streams = 0;
-        super::each_stream(store_of(self), None, |stream, head| {
+        super::each_stream(&*self.store, None, |stream, head| {
             if stream.sync_id == sync_id {
                 streams += 1;
                 let name = super::StreamName(stream.clone());
@@ -173,8 +173,4 @@ impl Desk {
         )?;
         Ok(())
     }
-}
-
-fn store_of(desk: &Desk) -> &dyn EventStore {
-    &*desk.store
 }

@@ -146,12 +146,7 @@ fn entry_line(
 
 fn mark_line(device: DeviceId, mark: &Mark) -> Json {
     let recent = mark.recent.iter().map(|recent| {
-        let hash: String = recent
-            .hash
-            .0
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hash = hex(&recent.hash.0);
         json!([recent.device_seq.get(), hash, recent.seq.get()])
     });
     json!({ "mark": {

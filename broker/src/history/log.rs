@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use syncline_protocol::event::Event;
-use syncline_protocol::{DeviceId, Seq, StreamId, UnixMillis};
+use syncline_protocol::{DeviceId, Seq, StreamId};
 
 use super::moment::Shown;
 use super::{HistoryError, Moment, READ, StreamName, each_stream};
@@ -141,11 +141,7 @@ fn line(event: &Event) -> String {
         event_data,
         ..
     } = event;
-    let (name, at) = (StreamName(stream.clone()), shown(*accepted_at));
+    let (name, at) = (StreamName(stream.clone()), Shown(*accepted_at));
     let data = event_data.to_json();
     format!("{name} {seq} {at} {device} {event_type} {data}")
-}
-
-fn shown(at: UnixMillis) -> Shown {
-    Shown(at)
 }
