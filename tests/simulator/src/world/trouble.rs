@@ -18,6 +18,7 @@ const TROUBLES: &[Trouble] = &[
     ("fault broker crashes", 4, World::broker_crashes),
     ("fault broker's clock jumps", 1, World::broker_clock_jumps),
     ("fault disk slow", 3, World::disk_slow),
+    ("fault disk slow, nobody waits", 2, World::nobody_waits),
     ("fault commit fails", 3, World::commit_fails),
     (
         "fault commit fails and is kept",
@@ -121,13 +122,19 @@ impl World {
         true
     }
 
+    /// Often in the midst of a write.
     fn crash_device(&mut self) -> bool {
         let n = self.any_device();
         if !self.devices[n].is_on() {
             return false;
         }
-        self.power_off(n);
-        let delay = self.dice.below(3_000);
+        let mut lived = 0;
+        if self.dice.below(2) == 0 {
+            (0..=self.dice.below(4)).for_each(|_| self.publish(n));
+            lived = self.dice.below(self.devices[n].write_ms * 2);
+        }
+        self.agenda.after(lived, Happening::PowerOff(n));
+        let delay = lived + self.dice.below(3_000);
         self.agenda.after(delay, Happening::PowerOn(n));
         true
     }
@@ -206,6 +213,25 @@ impl World {
         if self.dice.below(2) == 0 {
             // Often it was slow because it was about to fail.
             self.disk.faults().fail_before(1);
+        }
+        true
+    }
+
+    /// While the disk is slow, whoever waits for it loses the connection, comes again and says everything again; and
+    /// then the disk fails.
+    fn nobody_waits(&mut self) -> bool {
+        if self.broker.is_none() {
+            return false;
+        }
+        self.stalled_until = self.now() + 8_000 + self.dice.below(12_000);
+        self.disk.faults().fail_before(1);
+        for n in 0..self.devices.len() {
+            let Some(link) = self.devices[n].link else {
+                continue;
+            };
+            self.publish(n);
+            let after = 500 + self.dice.below(1_500);
+            self.agenda.after(after, Happening::ClientNotices(link));
         }
         true
     }
