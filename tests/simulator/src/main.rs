@@ -76,9 +76,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs seeds side by side until one fails. Each run is on one thread alone.
+/// Runs seeds side by side until one fails. Each run is on one thread alone. Says now and then how far it is.
 fn run_all(seeds: Range<u64>, jobs: usize, trace: bool) -> Vec<Run> {
     let next = AtomicU64::new(seeds.start);
+    let (done, began) = (AtomicU64::new(0), Instant::now());
     let failed = AtomicBool::new(false);
     let work = || {
         let mut runs = Vec::new();
@@ -90,6 +91,7 @@ fn run_all(seeds: Range<u64>, jobs: usize, trace: bool) -> Vec<Run> {
             let run = simulate(seed, &Size::default(), trace);
             failed.fetch_or(run.violation.is_some(), Ordering::Relaxed);
             runs.push(run);
+            say_how_far(done.fetch_add(1, Ordering::Relaxed) + 1, &seeds, began);
         }
         runs
     };
@@ -99,6 +101,17 @@ fn run_all(seeds: Range<u64>, jobs: usize, trace: bool) -> Vec<Run> {
         done.flat_map(|runs| runs.expect("a run's panic is caught in it"))
             .collect()
     })
+}
+
+/// After how many seeds a long run says how far it is.
+const PROGRESS_SEEDS: u64 = 500;
+
+fn say_how_far(done: u64, seeds: &Range<u64>, began: Instant) {
+    if done.is_multiple_of(PROGRESS_SEEDS) {
+        let rate = done as f64 / began.elapsed().as_secs_f64();
+        let all = seeds.end - seeds.start;
+        eprintln!("{done} of {all} seeds are done ({rate:.1} seeds/s)");
+    }
 }
 
 fn find_planted(arguments: &Arguments) -> ExitCode {

@@ -19,6 +19,10 @@ pub(crate) struct Session {
     /// It goes on on this connection.
     pub(crate) resumed: bool,
     left: Option<Left>,
+    /// The first that the broker let go of since the client last heard of the session.
+    first_left: Option<Left>,
+    /// A CONNECT has no answer.
+    unanswered: bool,
     /// When the CONNECT was sent.
     asked_at: u64,
     /// Up to where the broker has heard that the client has everything, and it did not crash since.
@@ -37,10 +41,16 @@ struct Left {
 
 impl Session {
     /// The client connects. Whether it begins anew.
-    pub(crate) fn connects(&mut self, now: u64, anew: bool) -> bool {
+    pub(crate) fn connects(&mut self, now: u64, skew_ms: i64, anew: bool) -> bool {
         self.asked_at = now;
         self.resumed = false;
-        if anew || self.expiry_s == 0 || self.subscribed == 0 {
+        // If it ended meanwhile, another one began, and who did not hear of that takes it for the old one.
+        let left = self.first_left.filter(|_| self.unanswered);
+        let doubtful = left.is_some_and(|left| {
+            left.skew_ms != skew_ms || now + ABOUT_MS > left.earliest + self.expiry_ms()
+        });
+        self.unanswered = true;
+        if anew || doubtful || self.expiry_s == 0 || self.subscribed == 0 {
             self.ends();
         }
         self.subscribed == 0
@@ -49,19 +59,24 @@ impl Session {
     /// Nothing of it is there any more.
     pub(crate) fn ends(&mut self) {
         self.subscribed = 0;
-        self.left = None;
+        (self.left, self.first_left) = (None, None);
         self.heard.clear();
         self.shown.clear();
     }
 
+    fn expiry_ms(&self) -> u64 {
+        u64::from(self.expiry_s.min(SESSION_EXPIRY_S_MAX)) * 1_000
+    }
+
+    /// The client hears of it.
+    pub(crate) fn is_answered(&mut self) {
+        self.unanswered = false;
+        self.first_left = None;
+    }
+
     /// SESSION-1, SESSION-3: whether it is there when it has to be, and gone when it has to be gone.
-    pub(crate) fn is_present(
-        &self,
-        present: bool,
-        now: u64,
-        skew_ms: i64,
-    ) -> Result<(), String> {
-        let expiry_ms = u64::from(self.expiry_s.min(SESSION_EXPIRY_S_MAX)) * 1_000;
+    pub(crate) fn is_present(&self, present: bool, now: u64, skew_ms: i64) -> Result<(), String> {
+        let expiry_ms = self.expiry_ms();
         if self.subscribed == 0 {
             return match present {
                 true => Err("SESSION-1: a clean start finds a session".to_owned()),
@@ -93,11 +108,13 @@ impl Session {
 
     /// The broker has noticed that the client is gone.
     pub(crate) fn left(&mut self, now: u64, skew_ms: i64) {
-        self.left = Some(Left {
+        let left = Left {
             earliest: now,
             latest: now,
             skew_ms,
-        });
+        };
+        self.left = Some(left);
+        self.first_left.get_or_insert(left);
     }
 
     /// The broker's process is gone. `connected`: with a connection of this client.

@@ -78,7 +78,8 @@ impl Twin {
         self.check(&event)?;
         self.apply(&event)?;
         self.ever.insert((event.seq, hash(payload)));
-        self.bytes.push(self.bytes_to(event.seq.previous()) + payload.len());
+        self.bytes
+            .push(self.bytes_to(event.seq.previous()) + payload.len());
         if let Some(number) = event.device_seq {
             self.places.insert((event.device, number), event.seq);
         }

@@ -12,8 +12,11 @@ impl World {
         if self.observers[n].link.is_some() {
             return;
         }
-        let (now, observer) = (self.now(), &mut self.observers[n]);
-        let clean_start = observer.session.connects(now, observer.begins_anew);
+        let (now, skew_ms) = (self.now(), self.broker_skew_ms);
+        let observer = &mut self.observers[n];
+        let clean_start = observer
+            .session
+            .connects(now, skew_ms, observer.begins_anew);
         let connect = Connect {
             client_id: format!("observer-{n}"),
             device: None,
@@ -44,7 +47,7 @@ impl World {
     }
 
     /// An observer leaves by itself, and comes again.
-    fn observer_leaves(&mut self, n: usize) {
+    pub(super) fn observer_leaves(&mut self, n: usize) {
         if let Some(id) = self.observers[n].link {
             self.client_closes(id);
             self.observer_loses(n);
@@ -92,6 +95,7 @@ impl World {
         let checked = observer.session.is_present(present, now, skew_ms);
         self.oracle
             .check(checked.map_err(|what| format!("observer {n}: {what}")));
+        observer.session.is_answered();
         let filters = observer.filters().len();
         if !present {
             let known = observer.session.subscribed > 0;
@@ -259,8 +263,9 @@ impl World {
         match codes {
             [0x83] if kept && !rolled_back => {
                 let seq = wish.seq;
-                self.oracle
-                    .fail(format!("VIEW-7: the state at {seq} is refused, and it is kept"));
+                self.oracle.fail(format!(
+                    "VIEW-7: the state at {seq} is refused, and it is kept"
+                ));
             }
             [0x83] => {
                 self.oracle.tally.count("VIEW-7 states that are not kept");
@@ -275,12 +280,16 @@ impl World {
 
     fn wish_fulfilled(&mut self, n: usize, snapshot: Snapshot) -> Result<(), String> {
         let Some(wish) = self.observers[n].wish else {
-            return Err(format!("VIEW-7: observer {n} gets a state that it did not ask for"));
+            return Err(format!(
+                "VIEW-7: observer {n} gets a state that it did not ask for"
+            ));
         };
         let stream = snapshot.stream.clone();
         if snapshot.seq != wish.seq || snapshot.since > Seq::ZERO {
             let (seq, wished) = (snapshot.seq, wish.seq);
-            return Err(format!("VIEW-7: {stream}: a state at {seq}, and {wished} was asked for"));
+            return Err(format!(
+                "VIEW-7: {stream}: a state at {seq}, and {wished} was asked for"
+            ));
         }
         if snapshot.seq < wish.horizon && self.oracle.rollbacks(&stream) == 0 {
             let (seq, horizon) = (wish.seq, wish.horizon);

@@ -30,6 +30,8 @@ const TROUBLES: &[Trouble] = &[
     ("fault disk rolled back", 1, World::disk_rolled_back),
     ("fault bus lost", 3, World::bus_lost),
     ("fault observer slow", 2, World::observer_slow),
+    ("fault observer loses connection", 5, World::cut_observer),
+    ("fault observer away", 3, World::observer_away),
 ];
 
 /// What a slow network is no more once the trouble is over.
@@ -275,6 +277,31 @@ impl World {
         broker.lose_bus();
         self.schedule_server();
         true
+    }
+
+    /// One whose session is kept.
+    fn any_keeper(&mut self) -> Option<(usize, LinkId)> {
+        let observers = self.observers.iter().enumerate();
+        let keepers = observers.filter(|(_, it)| it.session.expiry_s > 0);
+        let keepers: Vec<_> = keepers.filter_map(|(n, it)| Some((n, it.link?))).collect();
+        let which = self.dice.below(keepers.len().max(1) as u64);
+        keepers.get(which as usize).copied()
+    }
+
+    fn cut_observer(&mut self) -> bool {
+        let keeper = self.any_keeper();
+        if let Some((_, link)) = keeper {
+            self.cut(link);
+        }
+        keeper.is_some()
+    }
+
+    fn observer_away(&mut self) -> bool {
+        let keeper = self.any_keeper();
+        if let Some((n, _)) = keeper {
+            self.observer_leaves(n);
+        }
+        keeper.is_some()
     }
 
     fn observer_slow(&mut self) -> bool {
