@@ -165,3 +165,49 @@ impl Session {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000;
+
+    /// Subscribed, and left by the broker's word at 100 s.
+    fn left_at_100() -> Session {
+        let mut session = Session {
+            expiry_s: 60,
+            subscribed: 1,
+            ..Session::default()
+        };
+        session.is_answered();
+        session.left(100 * SECOND, 0);
+        session
+    }
+
+    #[test]
+    fn session_1_it_is_there_before_its_time_is_over_and_gone_after() {
+        for (away, present, is_right) in [
+            (30, true, true),
+            (30, false, false),
+            (90, true, false),
+            (90, false, true),
+        ] {
+            let mut session = left_at_100();
+            let now = (100 + away) * SECOND;
+            assert!(!session.connects(now, 0, false));
+            assert_eq!(
+                session.is_present(present, now, 0).is_ok(),
+                is_right,
+                "{present} after {away} s"
+            );
+        }
+    }
+
+    #[test]
+    fn session_1_who_did_not_hear_whether_it_ended_begins_anew() {
+        let mut session = left_at_100();
+        assert!(!session.connects(170 * SECOND, 0, false));
+        session.left(171 * SECOND, 0);
+        assert!(session.connects(172 * SECOND, 0, false));
+    }
+}

@@ -93,3 +93,16 @@ fn cost(state: &State, since: Seq) -> usize {
 fn entry_cost(key: &str, entry: &Entry) -> usize {
     key.len() + ENTRY_BYTES + entry.encode().len()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn view_4_asks_for_an_opening_and_no_other_view_does() {
+        let asked = Asked::by("$since/7-00000000000000aa/sync/demo/events", Seq::ZERO).unwrap();
+        assert_eq!((asked.seq.get(), asked.epoch), (7, Epoch::new(0xaa)));
+        assert!(Asked::by("$since/7/sync/demo/events", Seq::ZERO).is_none());
+        assert!(Asked::by("sync/demo/errors/x", Seq::ZERO).is_none());
+    }
+}

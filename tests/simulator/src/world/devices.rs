@@ -10,6 +10,14 @@ use crate::watch::Came;
 use crate::wire::{self, Connect, Packet, Properties, Publish};
 use crate::workload;
 
+/// A message, read.
+pub(super) enum Seen {
+    Event(Event),
+    State(Snapshot),
+    /// Something else, or nothing that can be read.
+    Other,
+}
+
 impl World {
     pub(super) fn power_on(&mut self, n: usize) {
         if self.devices[n].is_on() {
@@ -345,23 +353,24 @@ impl World {
             format!("device {n} gets {topic}, {} bytes", payload.len())
         });
         let seen = self.see(id, &topic, &payload);
-        self.oracle.check(seen);
+        self.oracle.check(seen.map(drop));
         if let Some(packet) = packet {
             self.send_up(id, wire::puback(packet));
         }
         self.input(n, Input::Message { topic, payload });
     }
 
-    /// What every client's connection is watched for.
-    pub(super) fn see(&mut self, id: LinkId, topic: &str, payload: &[u8]) -> Result<(), String> {
+    /// What every client's connection is watched for. Returns what came.
+    pub(super) fn see(&mut self, id: LinkId, topic: &str, payload: &[u8]) -> Result<Seen, String> {
         let Some(link) = self.links.get_mut(&id) else {
-            return Ok(());
+            return Ok(Seen::Other);
         };
         match topic.parse::<Topic>() {
             Ok(Topic::Events(_)) => {
                 let event = Event::decode(payload).map_err(|error| error.to_string())?;
                 link.watch.event(&event)?;
                 self.oracle.shown(&event, payload);
+                return Ok(Seen::Event(event));
             }
             Ok(Topic::State(stream)) => {
                 let snapshot = Snapshot::decode(payload).map_err(|error| error.to_string())?;
@@ -373,12 +382,13 @@ impl World {
                 let asked = asked.flatten().unwrap_or_default();
                 self.fresh(&stream, &snapshot, asked.owed)?;
                 if opens {
-                    self.opened(id, asked, snapshot)?;
+                    self.opened(id, asked, snapshot.clone())?;
                 }
+                return Ok(Seen::State(snapshot));
             }
             _ => {}
         }
-        Ok(())
+        Ok(Seen::Other)
     }
 
     /// G6, once all parts have come.

@@ -1,7 +1,8 @@
 //! Plain clients: they connect, watch, lose their connection and come again.
 
-use syncline_protocol::{Event, Seq, Snapshot, State, Topic};
+use syncline_protocol::{Event, Seq, Snapshot, State};
 
+use super::devices::Seen;
 use super::{Happening, World};
 use crate::link::{LinkId, Owner};
 use crate::observer::{View, Wish};
@@ -177,26 +178,17 @@ impl World {
             )
         });
         let seen = self.see(id, &topic, &payload);
-        self.oracle.check(seen);
         if let Some(packet) = packet {
             self.send_up(id, wire::puback(packet));
         }
-        let taken = match topic.parse::<Topic>() {
-            Ok(Topic::Events(_)) => match Event::decode(&payload) {
-                Ok(event) => self.observed_event(n, id, (&event, packet, dup)),
-                Err(error) => Err(error.to_string()),
-            },
-            Ok(Topic::State(_)) if self.observers[n].view == View::At => {
-                match Snapshot::decode(&payload) {
-                    Ok(snapshot) => self.wish_fulfilled(n, snapshot),
-                    Err(error) => Err(error.to_string()),
-                }
+        let taken = match seen {
+            Ok(Seen::Event(event)) => self.observed_event(n, id, (&event, packet, dup)),
+            Ok(Seen::State(snapshot)) if self.observers[n].view == View::At => {
+                self.wish_fulfilled(n, snapshot)
             }
-            Ok(Topic::State(_)) => match Snapshot::decode(&payload) {
-                Ok(snapshot) => self.observed_state(n, snapshot, retain),
-                Err(error) => Err(error.to_string()),
-            },
-            _ => Ok(()),
+            Ok(Seen::State(snapshot)) => self.observed_state(n, snapshot, retain),
+            Ok(Seen::Other) => Ok(()),
+            Err(what) => Err(what),
         };
         self.oracle.check(taken);
     }

@@ -78,7 +78,8 @@ impl World {
                 View::Everything | View::States | View::Kept { wild: true } => true,
                 View::Live | View::At => false,
             };
-            if follows && seq != Some(twin.head()) {
+            // Of a stream that a disk has forgotten wholly nothing comes.
+            if follows && seq.unwrap_or_default() != twin.head() {
                 return Some(format!(
                     "{:?} of {stream} up to {seq:?} of {}",
                     observer.view,
