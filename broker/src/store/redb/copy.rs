@@ -1,5 +1,7 @@
 //! Copies of whole files, row by row: what they hold arrives, what they once held does not.
 
+use std::ops::Bound;
+
 use redb::{
     Database, Durability, Key, ReadTransaction, TableDefinition, TableError, Value,
     WriteTransaction,
@@ -54,7 +56,7 @@ impl Target {
         let backend = media.open(&unfinished);
         let backend = backend.map_err(|error| io(&path, &error))?;
         let syncs = SyncWatch::default();
-        let opened = Database::builder().create_with_backend(Disk::new(backend, syncs.clone()));
+        let opened = Database::builder().create_with_backend(Disk::making(backend, syncs.clone()));
         Ok(Target {
             db: opened.map_err(|error| io(&path, &error))?,
             name: name.to_owned(),
@@ -154,12 +156,16 @@ impl Target {
         txn.set_durability(Durability::None).map_err(to)?;
         let mut copied = 0;
         {
+            // Rows come in order: a run at the end fills its pages.
             let mut target = txn.open_table(table).map_err(to)?;
+            let end = target.upper_bound_mut(Bound::<K::SelfType<'_>>::Unbounded);
+            let mut end = end.map_err(to)?;
             for row in rows.take(STEP_ROWS) {
                 let (key, value) = row.map_err(|error| CopyError::From(error.into()))?;
-                target.insert(key.value(), value.value()).map_err(to)?;
+                end.insert_before(key.value(), value.value()).map_err(to)?;
                 copied += 1;
             }
+            end.close().map_err(to)?;
         }
         txn.commit().map_err(to)?;
         Ok(copied == STEP_ROWS)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use syncline_broker::compactor::{States, Want};
 use syncline_client_core::{Input, Phase};
-use syncline_protocol::{Schema, Snapshot, State, StreamId};
+use syncline_protocol::{Schema, Seq, Snapshot, State, StreamId};
 
 use super::{Happening, World};
 use crate::model::{self, Live};
@@ -65,15 +65,16 @@ impl World {
     fn observer_unrest(&self, n: usize) -> Option<String> {
         let observer = &self.observers[n];
         for (stream, twin) in self.oracle.twins() {
-            let seq = observer.states.get(stream).map(State::seq);
+            // Of an empty log a plain client is told nothing.
+            let seq = observer.states.get(stream).map_or(Seq::ZERO, State::seq);
             let follows = match observer.view {
                 View::Since { .. } => *stream == observer.stream,
                 View::Everything | View::States => true,
                 View::Live => false,
             };
-            if follows && seq != Some(twin.head()) {
+            if follows && seq != twin.head() {
                 return Some(format!(
-                    "{:?} of {stream} up to {seq:?} of {}",
+                    "{:?} of {stream} up to {seq} of {}",
                     observer.view,
                     twin.head()
                 ));
