@@ -28,7 +28,7 @@ use crate::startup::{self, DataDir, Port, StartupError};
 use crate::store::sessions::SessionStore;
 use crate::store::{Committed, EventStore, RedbStore, StoreError, Tell};
 
-/// How long connections may take to say goodbye.
+/// How long connections may take to say goodbye, and requests of the owner to stop.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Why a broker did not start or did not go on.
@@ -245,17 +245,17 @@ impl Broker {
         } = self;
         draining.store(true, Ordering::Release);
         mqtt.abort();
+        let close = move || admin.into_iter().for_each(|it| it.close(DRAIN_DEADLINE));
+        let admin = tokio::task::spawn_blocking(close);
         if !rooms.edge.drain(DRAIN_DEADLINE).await {
             tracing::warn!("some connections did not end in {DRAIN_DEADLINE:?} and were cut");
         }
         drop(end_http);
         // A server that panicked has nothing left to end.
         let _ = http.await;
-        let close = move || {
-            admin.into_iter().for_each(Admin::close);
-            rooms.close();
-        };
-        if tokio::task::spawn_blocking(close).await.is_err() {
+        // It has said why, if it panicked.
+        let _ = admin.await;
+        if tokio::task::spawn_blocking(|| rooms.close()).await.is_err() {
             tracing::error!("closing the rooms panicked; the next start recovers from the journal");
         }
         drop(data);
@@ -347,7 +347,9 @@ impl Rooms {
                 .map_err(|_| "the broker is shutting down".to_owned())?
         };
         let deeds = Deeds {
-            backup: Box::new(move |file| store.backup(file).map_err(|error| error.to_string())),
+            backup: Box::new(move |file, stop| {
+                store.backup(file, stop).map_err(|error| error.to_string())
+            }),
             erase: Box::new(erase),
             now: Box::new(wall_clock),
         };
