@@ -292,7 +292,9 @@ impl Rooms {
         // The sequencer's hook alone keeps it, so that whoever waits learns when the sequencer is gone.
         let tell_fatal = Arc::new(tell_fatal);
         let fatal = Arc::downgrade(&tell_fatal);
-        store.when_dead(tell_of_failed_sync(fatal.clone()));
+        let tell_dead = tell_of_failed_sync(fatal);
+        store.when_dead(Arc::clone(&tell_dead));
+        let edge = edge.on_fatal(Arc::clone(&tell_dead));
         let hooks = Hooks {
             now: Arc::clone(&now),
             random: Box::new(random_bits),
@@ -316,11 +318,7 @@ impl Rooms {
             Arc::clone(&states),
             written,
             Box::new(move |stream, to, done| raises.raise_horizon(stream, to, done)),
-            Box::new(move |error| {
-                if let Some(tell_fatal) = fatal.upgrade() {
-                    tell_fatal.send_replace(Some(error.to_string()));
-                }
-            }),
+            Box::new(move |error| tell_dead(error)),
         );
         let compactor = CompactorThread::start(compactor, Arc::clone(&now));
         let compactor = compactor.map_err(RunError::Compactor)?;
@@ -447,50 +445,4 @@ pub(crate) fn random_bits() -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use syncline_protocol::{DeviceId, Intent, Value};
-
-    use super::*;
-    use crate::config::{self, Flags};
-    use crate::edge::submission;
-    use crate::sequencer::Lane;
-    use crate::store::faults::{Faults, FaultyStore};
-    use crate::store::memory::MemoryStore;
-    use crate::store::sessions::memory::MemorySessions;
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_dead_sequencer_ends_the_broker() {
-        let any_port = || Some("127.0.0.1:0".to_owned());
-        let flags = Flags {
-            mqtt: any_port(),
-            http: any_port(),
-            ..Flags::default()
-        };
-        let options = config::load(&flags, &BTreeMap::new()).unwrap();
-        let faults = Faults::default();
-        let store = FaultyStore::new(MemoryStore::new(options.store.mark_window), faults.clone());
-        let mut broker = Broker::start_on(
-            options,
-            Arc::new(store),
-            Arc::new(MemorySessions::default()),
-        )
-        .await
-        .unwrap();
-        faults.panic(1);
-        let stream = syncline_protocol::StreamId {
-            sync_id: "home".parse().unwrap(),
-            channel: None,
-        };
-        let intent = Intent::new("x".parse().unwrap(), Value::Nil);
-        let event = submission(stream, DeviceId::from_bytes([1; 16]), intent);
-        broker
-            .rooms
-            .sequencer
-            .submit(&Lane::new(), event, Box::new(drop))
-            .unwrap();
-        let ended = tokio::time::timeout(Duration::from_secs(10), broker.failed()).await;
-        assert!(matches!(ended, Ok(RunError::SequencerDied)), "{ended:?}");
-    }
-}
+mod tests;
