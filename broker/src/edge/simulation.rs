@@ -36,7 +36,7 @@ impl Prepared {
         let reads = Arc::new(Mutex::new(VecDeque::new()));
         let queue = Arc::clone(&reads);
         let reader = Arc::new(move |read| lock(&queue).push_back(read));
-        let keeper = Keeper::by_hand(Arc::clone(&self.sessions));
+        let keeper = Keeper::by_hand(self.shelf());
         let outside: (Reader, BeforeWaiting) = (reader, before_waiting);
         let shared = self.share(sequencer, states, now, keeper, outside)?;
         Ok(SimulatedEdge {

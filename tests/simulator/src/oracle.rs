@@ -344,6 +344,8 @@ fn verdict(fate: &Fate, times: usize, lost: bool) -> Option<&'static str> {
     let unknown = fate.set_aside.as_deref() == Some("expired");
     match (times, &fate.set_aside) {
         (0, _) if lost || fate.superseded => None,
+        // FORK-4: the refusal was told to the other installation.
+        (0, Some(_)) if fate.shared => None,
         (0, None) if fate.stored || fate.saved => Some("G11: a durable intent is lost"),
         (0, _) if fate.saved => Some("G1: an acknowledged intent is lost"),
         (1, Some(_)) if !unknown && !fate.shared => Some("an accepted intent was set aside"),

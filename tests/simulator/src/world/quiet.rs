@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use syncline_broker::compactor::{States, Want};
 use syncline_client_core::{Input, Phase};
-use syncline_protocol::{Schema, Snapshot, State, StreamId};
+use syncline_protocol::{Schema, Seq, Snapshot, State, StreamId};
 
 use super::{Happening, World};
 use crate::model::{self, Live};
@@ -72,16 +72,16 @@ impl World {
             return Some(format!("nobody answers {wish:?}"));
         }
         for (stream, twin) in self.oracle.twins() {
-            let seq = observer.states.get(stream).map(State::seq);
+            // Of an empty log a plain client is told nothing.
+            let seq = observer.states.get(stream).map_or(Seq::ZERO, State::seq);
             let follows = match observer.view {
                 View::Since { .. } | View::Kept { wild: false } => *stream == observer.stream,
                 View::Everything | View::States | View::Kept { wild: true } => true,
                 View::Live | View::At => false,
             };
-            // Of a stream that a disk has forgotten wholly nothing comes.
-            if follows && seq.unwrap_or_default() != twin.head() {
+            if follows && seq != twin.head() {
                 return Some(format!(
-                    "{:?} of {stream} up to {seq:?} of {}",
+                    "{:?} of {stream} up to {seq} of {}",
                     observer.view,
                     twin.head()
                 ));
