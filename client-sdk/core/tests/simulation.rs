@@ -13,7 +13,7 @@ use syncline_protocol::{DeviceId, DeviceSeq, Epoch, Seq};
 use world::{Trouble, World, stream};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn g11_nothing_stored_is_lost_or_repeated_and_all_agree(seed in any::<u64>()) {

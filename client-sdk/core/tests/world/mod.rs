@@ -14,6 +14,7 @@ use crate::model::{Broker, How, Next};
 
 mod checks;
 mod parts;
+mod takeover;
 
 use parts::{Chance, Disk};
 
@@ -208,30 +209,6 @@ impl World {
         }
     }
 
-    /// A broker has one session for each client id. What it had read of the old connection it accepts all the same,
-    /// some of it after the new one was opened.
-    fn take_over(&mut self, newer: usize, device: DeviceId) {
-        for n in (0..self.clients.len()).filter(|n| *n != newer) {
-            let wire = self.clients[n].wire.take_if(|it| it.device == Some(device));
-            let Some(wire) = wire else { continue };
-            self.takeovers += 1;
-            let sent = wire.up.into_iter().filter_map(|it| match it {
-                Output::Send { payload, .. } => Some(payload),
-                _ => None,
-            });
-            self.late.extend(sent.take(self.chance.below(4)));
-            let reason = "taken over".to_owned();
-            let taken_over = true;
-            self.input(n, Input::Disconnected { reason, taken_over });
-        }
-    }
-
-    fn accept_late(&mut self) {
-        while let Some(payload) = self.late.pop_front() {
-            self.submit(&payload);
-        }
-    }
-
     fn publish(&mut self, n: usize) {
         self.said += 1;
         let said = format!("s{}", self.said);
@@ -407,7 +384,7 @@ impl World {
             8 if troubled && self.chance.one_in(6) => self.cut(n),
             8 if troubled && self.chance.one_in(12) => self.crash(n),
             9 if self.chance.one_in(4) => self.wake(n),
-            9 if self.chance.one_in(4) => self.accept_late(),
+            9 if self.chance.one_in(40) => self.accept_late(),
             10 if trouble == Trouble::History && self.chance.one_in(6) => self.move_history(),
             _ => {}
         }
