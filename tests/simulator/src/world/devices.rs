@@ -10,6 +10,9 @@ use crate::watch::Came;
 use crate::wire::{self, Connect, Packet, Properties, Publish};
 use crate::workload;
 
+/// DISCONNECT: another connection came with this client id.
+const TAKEN_OVER: u8 = 0x8e;
+
 /// A message, read.
 pub(super) enum Seen {
     Event(Event),
@@ -275,11 +278,11 @@ impl World {
         self.send_up(id, wire::publish(packet, topic, payload));
     }
 
-    pub(super) fn device_loses(&mut self, n: usize, id: LinkId) {
+    pub(super) fn device_loses(&mut self, n: usize, id: LinkId, taken_over: bool) {
         if self.devices[n].link == Some(id) {
             self.devices[n].link = None;
             let reason = "the connection is gone".to_owned();
-            self.input(n, Input::Disconnected { reason });
+            self.input(n, Input::Disconnected { reason, taken_over });
         }
     }
 
@@ -306,6 +309,10 @@ impl World {
                 }
                 Packet::Disconnect { code, .. } => {
                     self.oracle.tally.count(format!("DISCONNECT {code:#x}"));
+                    if code == TAKEN_OVER {
+                        self.oracle.tally.count("FORK-5 taken over");
+                        self.device_loses(n, id, true);
+                    }
                     return self.client_notices(id);
                 }
                 _ => return self.client_notices(id),
