@@ -247,8 +247,8 @@ fn edge_options(dice: &mut Dice) -> EdgeOptions {
         subscriptions_max: 64,
         tail_events_max: [1, 8, 1_000][dice.below(3) as usize],
         tail_bytes_max: 1 << 20,
-        state_bytes_per_s: 1 << 20,
-        state_part_bytes: [1_000, 4_000, 1 << 20][dice.below(3) as usize],
+        state_bytes_per_s: [16 << 10, 64 << 10, 1 << 20][dice.below(3) as usize],
+        state_part_bytes: [1_000, 4_000, 16_000, 1 << 20][dice.below(4) as usize],
         sessions: SessionsOptions {
             sessions_max: 1_000,
             expiry_max: Duration::from_secs(SESSION_EXPIRY_S_MAX.into()),
