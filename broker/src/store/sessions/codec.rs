@@ -152,6 +152,33 @@ mod tests {
     use crate::store::sessions::contract::subscription;
 
     #[test]
+    fn each_flag_of_a_subscription_is_its_own() {
+        let plain = StoredSubscription {
+            json: false,
+            no_local: false,
+            retain_as_published: false,
+            identifier: None,
+            ..subscription("sync/#")
+        };
+        let with = |change: fn(&mut StoredSubscription)| {
+            let mut it = plain.clone();
+            change(&mut it);
+            it
+        };
+        let all = [
+            plain.clone(),
+            with(|it| it.json = true),
+            with(|it| it.no_local = true),
+            with(|it| it.retain_as_published = true),
+            with(|it| it.identifier = Some(268_435_455)),
+        ];
+        for it in all {
+            let bytes = write_subscription(&it);
+            assert_eq!(read_subscription(it.filter.clone(), &bytes), Some(it));
+        }
+    }
+
+    #[test]
     fn what_was_cut_off_is_not_read() {
         let written = StoredSubscription {
             scans: Reaches {
