@@ -15,7 +15,7 @@ use crate::config::{self, Environment, Flags, Options};
 use crate::history::{self, BackupRequest, Deeds, Desk, ImportRequest, MigrateRequest, Request};
 use crate::run::{random_bits, wall_clock};
 use crate::startup::{DataDir, StartupError};
-use crate::store::{Compacted, EventStore, RedbStore, Restored, StoreError};
+use crate::store::{Compacted, EventStore, RedbStore, Restored, Stop, StoreError};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -82,7 +82,7 @@ fn ask(
         return Ok(());
     }
     let held = Held::open(&options)?;
-    held.desk(options)?.answer(request, out)?;
+    held.desk(options)?.answer(request, &Stop::default(), out)?;
     Ok(())
 }
 
@@ -125,7 +125,7 @@ fn deeds(store: &Arc<RedbStore>) -> Deeds {
     let (backed_up, erased) = (Arc::clone(store), Arc::clone(store));
     let told = |error: StoreError| error.to_string();
     Deeds {
-        backup: Box::new(move |file| backed_up.backup(file).map_err(told)),
+        backup: Box::new(move |file, stop| backed_up.backup(file, stop).map_err(told)),
         erase: Box::new(move |sync_id| erased.erase(sync_id).map_err(told)),
         now: Box::new(wall_clock),
     }

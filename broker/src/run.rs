@@ -28,7 +28,7 @@ use crate::startup::{self, DataDir, Port, StartupError};
 use crate::store::sessions::SessionStore;
 use crate::store::{Committed, EventStore, RedbStore, StoreError, Tell};
 
-/// How long connections may take to say goodbye.
+/// How long connections may take to say goodbye, and requests of the owner to stop.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Why a broker did not start or did not go on.
@@ -245,17 +245,17 @@ impl Broker {
         } = self;
         draining.store(true, Ordering::Release);
         mqtt.abort();
+        let close = move || admin.into_iter().for_each(|it| it.close(DRAIN_DEADLINE));
+        let admin = tokio::task::spawn_blocking(close);
         if !rooms.edge.drain(DRAIN_DEADLINE).await {
             tracing::warn!("some connections did not end in {DRAIN_DEADLINE:?} and were cut");
         }
         drop(end_http);
         // A server that panicked has nothing left to end.
         let _ = http.await;
-        let close = move || {
-            admin.into_iter().for_each(Admin::close);
-            rooms.close();
-        };
-        if tokio::task::spawn_blocking(close).await.is_err() {
+        // It has said why, if it panicked.
+        let _ = admin.await;
+        if tokio::task::spawn_blocking(|| rooms.close()).await.is_err() {
             tracing::error!("closing the rooms panicked; the next start recovers from the journal");
         }
         drop(data);
@@ -292,7 +292,9 @@ impl Rooms {
         // The sequencer's hook alone keeps it, so that whoever waits learns when the sequencer is gone.
         let tell_fatal = Arc::new(tell_fatal);
         let fatal = Arc::downgrade(&tell_fatal);
-        store.when_dead(tell_of_failed_sync(fatal.clone()));
+        let tell_dead = tell_of_failed_sync(fatal);
+        store.when_dead(Arc::clone(&tell_dead));
+        let edge = edge.on_fatal(Arc::clone(&tell_dead));
         let hooks = Hooks {
             now: Arc::clone(&now),
             random: Box::new(random_bits),
@@ -316,11 +318,7 @@ impl Rooms {
             Arc::clone(&states),
             written,
             Box::new(move |stream, to, done| raises.raise_horizon(stream, to, done)),
-            Box::new(move |error| {
-                if let Some(tell_fatal) = fatal.upgrade() {
-                    tell_fatal.send_replace(Some(error.to_string()));
-                }
-            }),
+            Box::new(move |error| tell_dead(error)),
         );
         let compactor = CompactorThread::start(compactor, Arc::clone(&now));
         let compactor = compactor.map_err(RunError::Compactor)?;
@@ -347,7 +345,9 @@ impl Rooms {
                 .map_err(|_| "the broker is shutting down".to_owned())?
         };
         let deeds = Deeds {
-            backup: Box::new(move |file| store.backup(file).map_err(|error| error.to_string())),
+            backup: Box::new(move |file, stop| {
+                store.backup(file, stop).map_err(|error| error.to_string())
+            }),
             erase: Box::new(erase),
             now: Box::new(wall_clock),
         };
@@ -445,50 +445,4 @@ pub(crate) fn random_bits() -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use syncline_protocol::{DeviceId, Intent, Value};
-
-    use super::*;
-    use crate::config::{self, Flags};
-    use crate::edge::submission;
-    use crate::sequencer::Lane;
-    use crate::store::faults::{Faults, FaultyStore};
-    use crate::store::memory::MemoryStore;
-    use crate::store::sessions::memory::MemorySessions;
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_dead_sequencer_ends_the_broker() {
-        let any_port = || Some("127.0.0.1:0".to_owned());
-        let flags = Flags {
-            mqtt: any_port(),
-            http: any_port(),
-            ..Flags::default()
-        };
-        let options = config::load(&flags, &BTreeMap::new()).unwrap();
-        let faults = Faults::default();
-        let store = FaultyStore::new(MemoryStore::new(options.store.mark_window), faults.clone());
-        let mut broker = Broker::start_on(
-            options,
-            Arc::new(store),
-            Arc::new(MemorySessions::default()),
-        )
-        .await
-        .unwrap();
-        faults.panic(1);
-        let stream = syncline_protocol::StreamId {
-            sync_id: "home".parse().unwrap(),
-            channel: None,
-        };
-        let intent = Intent::new("x".parse().unwrap(), Value::Nil);
-        let event = submission(stream, DeviceId::from_bytes([1; 16]), intent);
-        broker
-            .rooms
-            .sequencer
-            .submit(&Lane::new(), event, Box::new(drop))
-            .unwrap();
-        let ended = tokio::time::timeout(Duration::from_secs(10), broker.failed()).await;
-        assert!(matches!(ended, Ok(RunError::SequencerDied)), "{ended:?}");
-    }
-}
+mod tests;

@@ -2,9 +2,11 @@
 //! else may enter.
 //!
 //! One request per connection: one line of JSON ([`Request`](crate::history::Request)). The answer is lines: `=` and a line of text, any number of
-//! them, then `.` if that was all, or `!` and the reason if it failed.
+//! them, then `.` if that was all, or `!` and the reason if it failed. Whoever keeps the broker waiting, in either direction, is cut off.
 
+mod answer;
 mod client;
+mod places;
 mod server;
 
 #[cfg(test)]
@@ -16,7 +18,7 @@ pub use server::{Admin, AdminOptions};
 use std::path::{Path, PathBuf};
 
 /// The longest request in bytes.
-const REQUEST_BYTES_MAX: u64 = 64 << 10;
+const REQUEST_BYTES_MAX: usize = 64 << 10;
 
 /// Where the socket of a data directory is.
 pub fn socket(data: &Path) -> PathBuf {

@@ -1,33 +1,40 @@
 //! Answers on the socket. A thread accepts, and each request has a thread of its own: what it does blocks.
 
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::fs;
+use std::io::{self, Error, ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
-use std::{fs, mem};
+use std::time::{Duration, Instant};
 
 use super::REQUEST_BYTES_MAX;
-use crate::history::{Desk, HistoryError, Request};
+use super::answer::{Answer, is_none_yet, rest};
+use super::places::{Places, Turn};
+use crate::history::{Desk, HistoryError, Request, Stop};
+
+/// How long a client that is refused may take to hear it.
+const REFUSAL_PATIENCE: Duration = Duration::from_millis(100);
 
 /// The limits of the socket.
 #[derive(Debug, Clone, Copy)]
 pub struct AdminOptions {
-    /// Requests answered at the same time; more are refused.
+    /// Requests answered at the same time; more are refused. Who has not asked yet makes room for who comes.
     pub requests_max: usize,
-    /// How long a client may take to send its request, or to take a piece of the answer.
-    pub patience: Duration,
+    /// How long a client may take to send its whole request.
+    pub request_within: Duration,
+    /// How long a client may take to take a piece of the answer.
+    pub piece_within: Duration,
 }
 
 impl Default for AdminOptions {
     fn default() -> Self {
         Self {
             requests_max: 4,
-            patience: Duration::from_secs(60),
+            request_within: Duration::from_secs(5),
+            piece_within: Duration::from_secs(60),
         }
     }
 }
@@ -36,8 +43,8 @@ impl Default for AdminOptions {
 #[derive(Debug)]
 pub struct Admin {
     path: PathBuf,
-    closing: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    stop: Stop,
+    thread: JoinHandle<Places>,
 }
 
 impl Admin {
@@ -45,38 +52,35 @@ impl Admin {
     pub fn start(data: &Path, desk: Arc<Desk>, options: AdminOptions) -> io::Result<Self> {
         let path = super::socket(data);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-        let closing = Arc::new(AtomicBool::new(false));
+        let stop = Stop::default();
         let accepting = Accepting {
             listener,
             desk,
             options,
-            closing: Arc::clone(&closing),
-            running: Vec::new(),
+            stop: stop.clone(),
+            places: Places::new(options.requests_max),
         };
         let thread = thread::Builder::new()
             .name("admin".to_owned())
             .spawn(|| accepting.run())?;
-        Ok(Self {
-            path,
-            closing,
-            thread: Some(thread),
-        })
+        Ok(Self { path, stop, thread })
     }
 
-    /// Takes no more requests and ends those under way at their next line. Blocks.
-    pub fn close(mut self) {
-        self.closing.store(true, Ordering::Release);
+    /// Takes no more requests and has those under way end: each stops between two pieces of its work and says so. What has not ended
+    /// `within` this time is left behind, without its client. Blocks.
+    pub fn close(self, within: Duration) {
+        self.stop.order();
         // Wakes the accepting thread.
         drop(UnixStream::connect(&self.path));
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the admin thread panicked");
+        match self.thread.join().map(|places| places.end(within)) {
+            Ok(0) => {}
+            Ok(left) => tracing::warn!("{left} admin requests did not end in {within:?}"),
+            Err(_) => tracing::error!("the admin thread panicked"),
         }
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::debug!(%error, "the admin socket was not removed");
@@ -88,19 +92,19 @@ struct Accepting {
     listener: UnixListener,
     desk: Arc<Desk>,
     options: AdminOptions,
-    closing: Arc<AtomicBool>,
-    running: Vec<JoinHandle<()>>,
+    stop: Stop,
+    places: Places,
 }
 
 impl Accepting {
-    fn run(mut self) {
+    fn run(mut self) -> Places {
         loop {
             let accepted = self.listener.accept();
-            if self.closing.load(Ordering::Acquire) {
-                break;
+            if self.stop.check().is_err() {
+                return self.places;
             }
             match accepted {
-                Ok((stream, _)) => self.begin(stream),
+                Ok((stream, _)) => self.begin(Arc::new(stream)),
                 Err(error) => {
                     tracing::warn!(%error, "an admin connection was not accepted");
                     // Without file descriptors the next try fails as fast as this one.
@@ -108,42 +112,37 @@ impl Accepting {
                 }
             }
         }
-        // A request that panicked has told its client.
-        mem::take(&mut self.running)
-            .into_iter()
-            .for_each(|thread| drop(thread.join()));
     }
 
-    fn begin(&mut self, stream: UnixStream) {
-        self.running.retain(|thread| !thread.is_finished());
-        if self.running.len() >= self.options.requests_max {
+    fn begin(&mut self, stream: Arc<UnixStream>) {
+        if !self.places.have_room() {
             let reason = "too many requests are being answered; try again";
-            return Answer::new(stream, &self.closing).end(Err(reason.to_owned()));
+            let answer = Answer::new(stream, &self.stop, REFUSAL_PATIENCE);
+            return answer.end(Err(reason.to_owned()));
         }
-        let (desk, closing, patience) = (
-            Arc::clone(&self.desk),
-            Arc::clone(&self.closing),
-            self.options.patience,
-        );
-        let answer = move || serve(stream, &desk, &closing, patience);
-        match thread::Builder::new()
-            .name("admin-request".to_owned())
-            .spawn(answer)
-        {
-            Ok(thread) => self.running.push(thread),
-            Err(error) => tracing::warn!(%error, "an admin request was not answered"),
+        let (desk, stop, options) = (Arc::clone(&self.desk), self.stop.clone(), self.options);
+        let answer = move |stream, turn: &Turn| serve(stream, turn, &desk, &stop, &options);
+        if let Err(error) = self.places.begin(stream, answer) {
+            tracing::warn!(%error, "an admin request was not answered");
         }
     }
 }
 
-fn serve(stream: UnixStream, desk: &Desk, closing: &Arc<AtomicBool>, patience: Duration) {
-    let request = match receive(&stream, patience) {
+fn serve(stream: Arc<UnixStream>, turn: &Turn, desk: &Desk, stop: &Stop, options: &AdminOptions) {
+    let request = receive(&stream, options.request_within);
+    let mut answer = Answer::new(stream, stop, options.piece_within);
+    if !turn.take() {
+        let reason = "others came before this asked anything; try again";
+        return answer.end(Err(reason.to_owned()));
+    }
+    let request = match request {
         Ok(request) => request,
-        Err(error) => return Answer::new(stream, closing).end(Err(error.to_string())),
+        Err(error) => return answer.end(Err(error.to_string())),
     };
     tracing::info!(command = request.name(), "an admin request");
-    let mut answer = Answer::new(stream, closing);
-    let answered = catch_unwind(AssertUnwindSafe(|| desk.answer(&request, &mut answer)));
+    let answered = catch_unwind(AssertUnwindSafe(|| {
+        desk.answer(&request, stop, &mut answer)
+    }));
     let told = match answered {
         Ok(answered) => answered.map_err(|error: HistoryError| error.to_string()),
         Err(_) => Err("answering panicked; see the broker's log".to_owned()),
@@ -151,58 +150,26 @@ fn serve(stream: UnixStream, desk: &Desk, closing: &Arc<AtomicBool>, patience: D
     answer.end(told);
 }
 
-fn receive(stream: &UnixStream, patience: Duration) -> io::Result<Request> {
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(patience))?;
-    let mut line = String::new();
-    BufReader::new(stream.take(REQUEST_BYTES_MAX)).read_line(&mut line)?;
-    Ok(serde_json::from_str(&line)?)
-}
-
-/// Puts `=` before every line and ends with the verdict.
-struct Answer {
-    stream: BufWriter<UnixStream>,
-    closing: Arc<AtomicBool>,
-    in_line: bool,
-}
-
-impl Answer {
-    fn new(stream: UnixStream, closing: &Arc<AtomicBool>) -> Self {
-        Self {
-            stream: BufWriter::with_capacity(64 << 10, stream),
-            closing: Arc::clone(closing),
-            in_line: false,
+/// The whole line counts: one that comes byte by byte is no faster than one that does not come.
+fn receive(mut stream: &UnixStream, within: Duration) -> io::Result<Request> {
+    let deadline = Instant::now() + within;
+    let mut line = Vec::new();
+    let mut piece = [0; 4 << 10];
+    while !line.contains(&b'\n') {
+        if line.len() > REQUEST_BYTES_MAX {
+            return Err(Error::new(
+                ErrorKind::InvalidData,
+                "the request is too long",
+            ));
+        }
+        stream.set_read_timeout(Some(rest(deadline, "the request did not come in time")?))?;
+        match stream.read(&mut piece) {
+            Ok(0) => break,
+            Ok(read) => line.extend_from_slice(&piece[..read]),
+            Err(error) if is_none_yet(error.kind()) => {}
+            Err(error) => return Err(error),
         }
     }
-
-    fn end(mut self, verdict: Result<(), String>) {
-        let line_end = if self.in_line { "\n" } else { "" };
-        let written = match verdict {
-            Ok(()) => writeln!(self.stream, "{line_end}."),
-            Err(reason) => writeln!(self.stream, "{line_end}!{}", reason.replace('\n', " ")),
-        };
-        if let Err(error) = written.and_then(|()| self.stream.flush()) {
-            tracing::debug!(%error, "an admin client left before its answer");
-        }
-    }
-}
-
-impl Write for Answer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.closing.load(Ordering::Acquire) {
-            return Err(io::Error::other("the broker is shutting down"));
-        }
-        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            if !self.in_line {
-                self.stream.write_all(b"=")?;
-            }
-            self.stream.write_all(line)?;
-            self.in_line = !line.ends_with(b"\n");
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.stream.flush()
-    }
+    let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    Ok(serde_json::from_slice(line)?)
 }

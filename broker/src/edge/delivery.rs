@@ -321,6 +321,10 @@ impl Delivery {
             let bus = advances.get(&it.stream).map_or(it.bus, |step| step.from);
             self.scanned(now, &scan, &it, bus);
         }
+        if scan.has_events() {
+            let met = |stream: &StreamId| scan.follows(stream, last);
+            self.cursors.join(&scan.sub, met);
+        }
         if !last {
             self.scans.put_back(scan);
         }

@@ -1,5 +1,7 @@
 //! The thread that reads and writes sessions. What is asked is done in order, and what is written meanwhile goes into one
 //! commit. Bounded by its askers: each connection has one question and one save open at most.
+//!
+//! A failed sync is told to whoever ends the process; any other failure only to the connection whose session it is.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -9,10 +11,10 @@ use std::thread::{self, JoinHandle};
 use syncline_protocol::UnixMillis;
 
 use super::session::Opening;
-use crate::store::StoreError;
 use crate::store::sessions::{
     LoadedSession, MqttVersion, SessionChange, SessionKey, SessionStore, StoredSession,
 };
+use crate::store::{StoreError, Tell};
 
 /// Sessions in one page of the store's list.
 const PAGE: usize = 256;
@@ -38,15 +40,36 @@ pub(crate) struct Keeper {
     thread: Option<JoinHandle<()>>,
     /// In place of the thread: what is asked is done at once.
     #[cfg(feature = "simulation")]
-    by_hand: Option<Arc<dyn SessionStore>>,
+    by_hand: Option<Shelf>,
+}
+
+/// Where sessions are kept, and who has to hear that it is dead.
+pub(crate) struct Shelf {
+    pub(crate) store: Arc<dyn SessionStore>,
+    pub(crate) on_fatal: Tell,
+}
+
+impl Shelf {
+    fn act<T>(
+        &self,
+        act: impl FnOnce(&dyn SessionStore) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let acted = guarded(|| act(&*self.store));
+        if let Err(error) = &acted
+            && error.is_failed_sync()
+        {
+            (self.on_fatal)(error);
+        }
+        acted
+    }
 }
 
 impl Keeper {
     /// Starts the thread.
-    pub(crate) fn start(store: Arc<dyn SessionStore>) -> Result<Self, StoreError> {
+    pub(crate) fn start(shelf: Shelf) -> Result<Self, StoreError> {
         let (jobs, waiting) = mpsc::channel();
         let builder = thread::Builder::new().name("sessions".to_owned());
-        let thread = builder.spawn(move || run(&*store, &waiting));
+        let thread = builder.spawn(move || run(&shelf, &waiting));
         let thread = thread.map_err(|error| StoreError::Thread(error.to_string()))?;
         Ok(Self {
             jobs: Mutex::new(Some(jobs)),
@@ -58,11 +81,11 @@ impl Keeper {
 
     /// Without a thread: whoever asks does it, at once.
     #[cfg(feature = "simulation")]
-    pub(crate) fn by_hand(store: Arc<dyn SessionStore>) -> Self {
+    pub(crate) fn by_hand(shelf: Shelf) -> Self {
         Self {
             jobs: Mutex::new(None),
             thread: None,
-            by_hand: Some(store),
+            by_hand: Some(shelf),
         }
     }
 
@@ -87,10 +110,10 @@ impl Keeper {
     /// A job of a keeper that has ended is dropped, and with it the asker's connection: the broker ends.
     fn ask(&self, job: Job) {
         #[cfg(feature = "simulation")]
-        if let Some(store) = &self.by_hand {
+        if let Some(shelf) = &self.by_hand {
             let mut commit = Commit::default();
-            commit.take(&**store, job);
-            return commit.make(&**store);
+            commit.take(shelf, job);
+            return commit.make(shelf);
         }
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(jobs) = jobs.as_ref() {
@@ -137,16 +160,16 @@ pub(crate) fn take_over(
     }
 }
 
-fn run(store: &dyn SessionStore, waiting: &Receiver<Job>) {
+fn run(shelf: &Shelf, waiting: &Receiver<Job>) {
     let mut commit = Commit::default();
     while let Ok(job) = waiting.recv() {
-        commit.take(store, job);
+        commit.take(shelf, job);
         while commit.changes.len() < COMMIT_CHANGES_MAX
             && let Ok(job) = waiting.try_recv()
         {
-            commit.take(store, job);
+            commit.take(shelf, job);
         }
-        commit.make(store);
+        commit.make(shelf);
     }
 }
 
@@ -158,24 +181,24 @@ struct Commit {
 }
 
 impl Commit {
-    fn take(&mut self, store: &dyn SessionStore, job: Job) {
+    fn take(&mut self, shelf: &Shelf, job: Job) {
         match job {
             Job::Write(changes, written) => {
                 self.changes.extend(changes);
                 self.askers.extend(written);
             }
             Job::Open(key, opening, now, opened) => {
-                self.make(store);
-                opened(guarded(|| open(store, key, opening, now)));
+                self.make(shelf);
+                opened(shelf.act(|store| open(store, key, opening, now)));
             }
             Job::Flush(done) => {
-                self.make(store);
+                self.make(shelf);
                 drop(done);
             }
         }
     }
 
-    fn make(&mut self, store: &dyn SessionStore) {
+    fn make(&mut self, shelf: &Shelf) {
         let (changes, askers) = (
             std::mem::take(&mut self.changes),
             std::mem::take(&mut self.askers),
@@ -183,7 +206,7 @@ impl Commit {
         if changes.is_empty() && askers.is_empty() {
             return;
         }
-        let written = guarded(|| store.write(&changes).map(drop));
+        let written = shelf.act(|store| store.write(&changes).map(drop));
         if let Err(error) = &written {
             tracing::warn!(%error, changes = changes.len(), "sessions were not kept");
         }
@@ -231,8 +254,10 @@ fn open(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::RedbOptions;
     use crate::store::sessions::contract::{key, session, subscription};
     use crate::store::sessions::memory::MemorySessions;
+    use crate::store::simulated::{Failure, SimDisk};
 
     const NOW: UnixMillis = UnixMillis::new(1_000_000);
 
@@ -249,6 +274,12 @@ mod tests {
         store
     }
 
+    fn keeper(store: &Arc<MemorySessions>) -> Keeper {
+        let store = Arc::clone(store) as Arc<dyn SessionStore>;
+        let on_fatal: Tell = Arc::new(|error| panic!("{error}"));
+        Keeper::start(Shelf { store, on_fatal }).unwrap()
+    }
+
     fn opening(clean: bool, expiry_ms: u64) -> Opening {
         Opening {
             clean,
@@ -258,7 +289,7 @@ mod tests {
     }
 
     fn opened(store: &Arc<MemorySessions>, opening: Opening, now: UnixMillis) -> bool {
-        let keeper = Keeper::start(Arc::clone(store) as Arc<dyn SessionStore>).unwrap();
+        let keeper = keeper(store);
         let (tell, told) = mpsc::channel();
         let tell = move |loaded: Result<Option<LoadedSession>, StoreError>| {
             tell.send(loaded.unwrap().is_some()).unwrap();
@@ -320,7 +351,7 @@ mod tests {
     #[test]
     fn what_was_asked_before_the_end_is_done() {
         let store = kept(None);
-        let keeper = Keeper::start(Arc::clone(&store) as Arc<dyn SessionStore>).unwrap();
+        let keeper = keeper(&store);
         for n in 0..50 {
             let follow = subscription(&format!("sync/g{n}/events"));
             keeper.write(vec![SessionChange::Subscribe(key("a"), follow)], None);
@@ -333,5 +364,34 @@ mod tests {
         keeper.write(vec![SessionChange::End(key("a"))], None);
         drop(keeper);
         assert_eq!(store.load(&key("a")).unwrap(), None);
+    }
+
+    /// What a keeper tells of its disk, at which `failure` happens, when a session is written and when one begins.
+    fn told_of(failure: Failure) -> Vec<String> {
+        let disk = SimDisk::new();
+        let options = RedbOptions::default();
+        let store: Arc<dyn SessionStore> = Arc::new(disk.open_store(&options).unwrap());
+        let (tell, told) = mpsc::channel();
+        let tell = Mutex::new(tell);
+        let on_fatal: Tell =
+            Arc::new(move |error| tell.lock().unwrap().send(error.to_string()).unwrap());
+        let keeper = Keeper::start(Shelf { store, on_fatal }).unwrap();
+        disk.fail("tables.redb", failure);
+        keeper.write(vec![SessionChange::Begin(session("a"))], None);
+        keeper.flush();
+        let (tell, opened) = mpsc::channel();
+        let hear = move |loaded: Result<_, _>| tell.send(loaded.is_err()).unwrap();
+        keeper.open(key("b"), opening(false, 9_000), NOW, Box::new(hear));
+        assert!(opened.recv().unwrap());
+        drop(keeper);
+        told.iter().collect()
+    }
+
+    #[test]
+    fn a_failed_sync_is_told_to_whoever_ends_the_process_and_other_failures_are_not() {
+        let told = told_of(Failure::Sync);
+        assert_eq!(told.len(), 2, "the write and the beginning: {told:?}");
+        assert!(told[0].contains("tables.redb"), "{told:?}");
+        assert_eq!(told_of(Failure::Write), Vec::<String>::new());
     }
 }

@@ -55,11 +55,11 @@ use crate::compactor::States;
 use crate::router::Consumer;
 use crate::sequencer::Sequencer;
 use crate::store::sessions::{SessionChange, SessionStore};
-use crate::store::{EventStore, ReadLimit, StoreError};
+use crate::store::{EventStore, ReadLimit, StoreError, Tell};
 use clients::Clients;
 use ephemeral::Ephemeral;
 use hub::Hub;
-use keeper::Keeper;
+use keeper::{Keeper, Shelf};
 use shared::{BeforeWaiting, Parts, Shared};
 
 pub use identity::{Grant, Principal};
@@ -77,6 +77,7 @@ pub struct Prepared {
     store: Arc<dyn EventStore>,
     sessions: Arc<dyn SessionStore>,
     hub: Arc<Hub>,
+    on_fatal: Tell,
 }
 
 impl Prepared {
@@ -86,6 +87,21 @@ impl Prepared {
         Box::new(move |message| hub.hear(message))
     }
 
+    /// Has somebody told that a sync of a session's write failed, who ends the process.
+    pub fn on_fatal(self, tell: Tell) -> Self {
+        Self {
+            on_fatal: tell,
+            ..self
+        }
+    }
+
+    fn shelf(&self) -> Shelf {
+        Shelf {
+            store: Arc::clone(&self.sessions),
+            on_fatal: Arc::clone(&self.on_fatal),
+        }
+    }
+
     /// Takes over the sessions that are kept, and begins to serve. Blocks. Inside a tokio runtime.
     pub fn start(
         self,
@@ -93,7 +109,7 @@ impl Prepared {
         states: Arc<States>,
         now: WallClock,
     ) -> Result<Edge, StoreError> {
-        let keeper = Keeper::start(Arc::clone(&self.sessions))?;
+        let keeper = Keeper::start(self.shelf())?;
         let outside = (
             fetch::on_blocking_threads(),
             Arc::new(|| ()) as BeforeWaiting,
@@ -169,6 +185,7 @@ impl Edge {
             store,
             sessions,
             hub,
+            on_fatal: Arc::new(|_| ()),
         })
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use syncline_protocol::schema::{CollectionSchema, Kind};
 use syncline_protocol::{Schema, UnixMillis};
 
-use super::{HistoryError, each_stream};
+use super::{HistoryError, Stop, each_stream};
 use crate::store::EventStore;
 
 /// The note in the store.
@@ -192,7 +192,7 @@ pub(super) fn after_everything(
     now: UnixMillis,
 ) -> Result<UnixMillis, HistoryError> {
     let mut moment = now;
-    each_stream(store, None, |_, head| {
+    each_stream(store, &Stop::default(), |_, head| {
         moment = moment.max(head.accepted_at.plus(1));
         Ok(())
     })?;

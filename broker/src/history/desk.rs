@@ -13,7 +13,7 @@ use super::state::StateRequest;
 use super::verify::VerifyRequest;
 use super::{HistoryError, LogRequest, export, log, state, verify};
 use crate::compactor::States;
-use crate::store::{Erased, EventStore};
+use crate::store::{Erased, EventStore, Stop};
 
 /// What can be asked of a store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -68,8 +68,8 @@ pub struct EraseRequest {
     pub yes: bool,
 }
 
-/// Writes a copy of everything into a file that does not exist.
-pub type BackUp = Box<dyn Fn(&Path) -> Result<(), String> + Send + Sync>;
+/// Writes a copy of everything into a file that does not exist, unless it is ordered to stop.
+pub type BackUp = Box<dyn Fn(&Path, &Stop) -> Result<(), String> + Send + Sync>;
 
 /// Forgets a group.
 pub type Erase = Box<dyn Fn(&SyncId) -> Result<Erased, String> + Send + Sync>;
@@ -108,37 +108,54 @@ impl Desk {
         }
     }
 
-    /// Writes the answer. What was written before an error stands.
-    pub fn answer(&self, request: &Request, out: &mut dyn Write) -> Result<(), HistoryError> {
+    /// Writes the answer. What was written before an error stands. Ordered to stop, it ends between two pieces of its work.
+    pub fn answer(
+        &self,
+        request: &Request,
+        stop: &Stop,
+        out: &mut dyn Write,
+    ) -> Result<(), HistoryError> {
         let (store, states) = (&*self.store, &*self.states);
         match request {
-            Request::Log(request) => log::log(store, request, out),
+            Request::Log(request) => log::log(store, request, stop, out),
             Request::State(request) => state::state(store, states, request, out),
             Request::Export(request) => {
                 let now = (self.deeds.now)();
-                export::export(store, &self.schema, now, request, out)
+                export::export(store, &self.schema, now, request, stop, out)
             }
-            Request::Verify(request) => verify::verify(store, states, &self.schema, request, out),
-            Request::Backup(request) => self.backup(request, out),
-            Request::Erase(request) => self.erase(request, out),
+            Request::Verify(request) => {
+                verify::verify(store, states, &self.schema, request, stop, out)
+            }
+            Request::Backup(request) => self.backup(request, stop, out),
+            Request::Erase(request) => self.erase(request, stop, out),
         }?;
         out.flush()?;
         Ok(())
     }
 
-    fn backup(&self, request: &BackupRequest, out: &mut dyn Write) -> Result<(), HistoryError> {
+    fn backup(
+        &self,
+        request: &BackupRequest,
+        stop: &Stop,
+        out: &mut dyn Write,
+    ) -> Result<(), HistoryError> {
         if request.file.exists() {
             let file = request.file.display();
             return Err(HistoryError::Request(format!(
                 "{file} exists; name another file"
             )));
         }
-        (self.deeds.backup)(&request.file).map_err(HistoryError::Request)?;
+        (self.deeds.backup)(&request.file, stop).map_err(HistoryError::Request)?;
         writeln!(out, "written to {}", request.file.display())?;
         Ok(())
     }
 
-    fn erase(&self, request: &EraseRequest, out: &mut dyn Write) -> Result<(), HistoryError> {
+    fn erase(
+        &self,
+        request: &EraseRequest,
+        stop: &Stop,
+        out: &mut dyn Write,
+    ) -> Result<(), HistoryError> {
         let bad = |error| HistoryError::Request(format!("{:?}: {error}", request.sync_id));
         let sync_id: SyncId = request
             .sync_id
@@ -159,7 +176,7 @@ impl Desk {
             return Ok(());
         }
         let mut streams = 0;
-        super::each_stream(&*self.store, None, |stream, head| {
+        super::each_stream(&*self.store, stop, |stream, head| {
             if stream.sync_id == sync_id {
                 streams += 1;
                 let name = super::StreamName(stream.clone());

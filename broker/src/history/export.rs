@@ -11,7 +11,7 @@ use syncline_protocol::state::Entry;
 use syncline_protocol::{DeviceId, DeviceSeq, Schema, Seq, StreamId, SyncId, UnixMillis};
 
 use super::{HistoryError, READ, StreamName, each_stream};
-use crate::store::{Committed, EventStore, Mark, StoreError, StoredEntry, StreamHead};
+use crate::store::{Committed, EventStore, Mark, Stop, StoreError, StoredEntry, StreamHead};
 
 /// How often a stream is read again because it was written while it was read.
 const ATTEMPTS_MAX: usize = 1_000;
@@ -37,6 +37,7 @@ pub(super) fn export(
     schema: &Schema,
     now: UnixMillis,
     request: &ExportRequest,
+    stop: &Stop,
     out: &mut dyn Write,
 ) -> Result<(), HistoryError> {
     let mut lines = Lines::new(out);
@@ -54,7 +55,7 @@ pub(super) fn export(
             streams += 1;
             stream_lines(store, stream, &mut lines)?;
         }
-        None => each_stream(store, None, |stream, _| {
+        None => each_stream(store, stop, |stream, _| {
             if group.as_ref().is_none_or(|group| *group == stream.sync_id) {
                 streams += 1;
                 stream_lines(store, stream, &mut lines)?;

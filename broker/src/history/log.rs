@@ -9,7 +9,7 @@ use syncline_protocol::{DeviceId, Seq, StreamId};
 
 use super::moment::Shown;
 use super::{HistoryError, Moment, READ, StreamName, each_stream};
-use crate::store::{Committed, EventStore, StoreError};
+use crate::store::{Committed, EventStore, Stop, StoreError};
 
 /// What to list.
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
@@ -42,18 +42,20 @@ pub struct LogRequest {
 pub(super) fn log(
     store: &dyn EventStore,
     request: &LogRequest,
+    stop: &Stop,
     out: &mut dyn Write,
 ) -> Result<(), HistoryError> {
-    let mut listing = Listing::new(store, request, out)?;
+    let mut listing = Listing::new(store, request, stop, out)?;
     match &request.stream {
         Some(StreamName(stream)) => listing.stream(stream),
-        None => each_stream(store, None, |stream, _| listing.stream(stream)),
+        None => each_stream(store, stop, |stream, _| listing.stream(stream)),
     }
 }
 
 struct Listing<'a> {
     store: &'a dyn EventStore,
     request: &'a LogRequest,
+    stop: &'a Stop,
     device: Option<DeviceId>,
     left: u64,
     out: &'a mut dyn Write,
@@ -63,6 +65,7 @@ impl<'a> Listing<'a> {
     fn new(
         store: &'a dyn EventStore,
         request: &'a LogRequest,
+        stop: &'a Stop,
         out: &'a mut dyn Write,
     ) -> Result<Self, HistoryError> {
         let device = request.device.as_deref().map(|text| {
@@ -73,6 +76,7 @@ impl<'a> Listing<'a> {
         Ok(Self {
             store,
             request,
+            stop,
             device: device.transpose()?,
             left: request.limit.unwrap_or(u64::MAX),
             out,
@@ -90,6 +94,7 @@ impl<'a> Listing<'a> {
             place(self.request.until, head.seq)?,
         );
         while self.left > 0 && after < until {
+            self.stop.check()?;
             let events = match self.store.read(stream, after, READ) {
                 Ok(events) => events,
                 Err(StoreError::Folded { kept_after }) => {

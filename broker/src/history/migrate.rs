@@ -13,7 +13,7 @@ use syncline_protocol::state::Content;
 use syncline_protocol::{Entry, Epoch, Schema, Snapshot, StreamId, UnixMillis, Value};
 
 use super::adoption::{Change, Migration, Record, after_everything, changes};
-use super::{HistoryError, StreamName, each_stream};
+use super::{HistoryError, Stop, StreamName, each_stream};
 use crate::compactor::States;
 use crate::store::{Append, Base, EventStore, Fold, Folded, StoredEntry};
 
@@ -117,7 +117,7 @@ impl Plan {
         if altered.is_empty() {
             return Ok(plan);
         }
-        each_stream(store, None, |stream, head| {
+        each_stream(store, &Stop::default(), |stream, head| {
             let state = states.at(stream, head.seq)?;
             let mut is_altered = false;
             for name in &altered {

@@ -1,7 +1,7 @@
 //! History for people: what happened, what was so when, and whether all of it adds up.
 //!
 //! A [`Desk`] answers a [`Request`] by writing text. It is the same whether a running broker answers (through its admin
-//! socket) or `syncline` has opened the store itself. Calls block.
+//! socket) or `syncline` has opened the store itself. Calls block, and end early when they are ordered to stop.
 
 mod adoption;
 mod desk;
@@ -33,6 +33,7 @@ pub use stream_name::{NoStream, StreamName};
 pub use verify::VerifyRequest;
 
 use crate::compactor::StatesError;
+pub use crate::store::Stop;
 use crate::store::{EventStore, ReadLimit, StoreError, StreamHead};
 
 /// How much of a log is read at a time.
@@ -81,19 +82,20 @@ impl HistoryError {
     }
 }
 
-/// Goes through all streams that have events, in the order of their names, from the one after `after`.
+/// Goes through all streams that have events, in the order of their names, until it is ordered to stop.
 fn each_stream(
     store: &dyn EventStore,
-    after: Option<StreamId>,
+    stop: &Stop,
     mut each: impl FnMut(&StreamId, &StreamHead) -> Result<(), HistoryError>,
 ) -> Result<(), HistoryError> {
-    let mut after = after;
+    let mut after: Option<StreamId> = None;
     loop {
         let page = store.streams(after.as_ref(), STREAMS_PAGE)?;
         let Some((last, _)) = page.last() else {
             return Ok(());
         };
         for (stream, head) in &page {
+            stop.check()?;
             each(stream, head)?;
         }
         after = Some(last.clone());

@@ -17,13 +17,13 @@ const MUSIC: &str = include_str!("../../../config/schemas/music.toml");
 /// The first event's, in Unix milliseconds; one second apart.
 const BEGIN: u64 = 1_700_000_000_000;
 
-/// An empty store in memory, whose copying panics.
-pub(crate) fn desk_without_data() -> Arc<Desk> {
+/// An empty store in memory, and what a copy of it is.
+pub(crate) fn desk_without_data(backup: BackUp) -> Arc<Desk> {
     let store: Arc<dyn EventStore> = Arc::new(crate::store::memory::MemoryStore::new(8));
     let schema = Arc::new(Schema::parse("").unwrap());
     let states = States::new(Arc::clone(&store), Arc::clone(&schema), 1 << 20);
     let deeds = Deeds {
-        backup: Box::new(|_| panic!("a bug")),
+        backup,
         erase: Box::new(|_| Ok(crate::store::Erased::default())),
         now: Box::new(|| UnixMillis::new(1)),
     };
@@ -154,7 +154,10 @@ impl Fixture {
         let schema = Arc::new(Schema::parse(MUSIC).unwrap());
         let (backed_up, erased) = (Arc::clone(&self.store), Arc::clone(&self.store));
         let deeds = Deeds {
-            backup: Box::new(move |file| backed_up.backup(file).map_err(|error| error.to_string())),
+            backup: Box::new(move |file, stop| {
+                let backed_up = backed_up.backup(file, stop);
+                backed_up.map_err(|error| error.to_string())
+            }),
             erase: Box::new(move |id| erased.erase(id).map_err(|error| error.to_string())),
             now: Box::new(|| UnixMillis::new(BEGIN)),
         };
@@ -163,7 +166,7 @@ impl Fixture {
 
     fn ask(&self, request: &Request) -> Result<String, String> {
         let mut out = Vec::new();
-        let answered = self.desk().answer(request, &mut out);
+        let answered = self.desk().answer(request, &Stop::default(), &mut out);
         let text = String::from_utf8(out).unwrap();
         answered.map(|()| text).map_err(|error| error.to_string())
     }
@@ -358,12 +361,38 @@ fn what_does_not_add_up_is_found() {
         .unwrap();
     let mut out = Vec::new();
     let request = Request::Verify(VerifyRequest::default());
-    fixture.desk().answer(&request, &mut out).unwrap_err();
+    fixture
+        .desk()
+        .answer(&request, &Stop::default(), &mut out)
+        .unwrap_err();
     let found = String::from_utf8(out).unwrap();
     assert!(
         found.contains("home: device_seq 1") && found.contains("1 findings"),
         "{found}"
     );
+}
+
+#[test]
+fn what_writes_nothing_for_long_stops_when_it_is_ordered_to() {
+    let fixture = Fixture::with_history();
+    let stop = Stop::default();
+    stop.order();
+    let nobody = log(|it| it.device = Some("00000000-0000-0000-0000-000000000009".to_owned()));
+    let one = Request::Verify(VerifyRequest {
+        stream: Some("home".parse().unwrap()),
+    });
+    let all = Request::Verify(VerifyRequest::default());
+    let dry = Request::Erase(EraseRequest {
+        sync_id: "nobody".to_owned(),
+        yes: false,
+    });
+    for request in [nobody, one, all, dry] {
+        let mut out = Vec::new();
+        let stopped = fixture.desk().answer(&request, &stop, &mut out);
+        let stopped = stopped.unwrap_err().to_string();
+        assert!(stopped.contains("shutting down"), "{stopped}");
+        assert!(out.is_empty(), "{request:?}");
+    }
 }
 
 #[test]
@@ -475,6 +504,7 @@ mod schemas {
             &schema,
             UnixMillis::new(1),
             &request,
+            &Stop::default(),
             &mut text,
         )
         .unwrap();

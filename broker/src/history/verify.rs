@@ -11,7 +11,7 @@ use syncline_protocol::{DeviceId, DeviceSeq, Schema, Seq, State, StreamId, UnixM
 
 use super::{HistoryError, READ, StreamName, each_stream};
 use crate::compactor::States;
-use crate::store::{Base, Committed, EventStore, StoreError, StreamHead};
+use crate::store::{Base, Committed, EventStore, Stop, StoreError, StreamHead};
 
 /// What to check.
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
@@ -34,11 +34,12 @@ pub(super) fn verify(
     states: &States,
     schema: &Arc<Schema>,
     request: &VerifyRequest,
+    stop: &Stop,
     out: &mut dyn Write,
 ) -> Result<(), HistoryError> {
     let mut totals = Totals::default();
     let mut one = |stream: &StreamId, out: &mut dyn Write| -> Result<(), HistoryError> {
-        let checked = check(store, states, schema, stream)?;
+        let checked = check(store, states, schema, stop, stream)?;
         totals.streams += 1;
         totals.events += checked.events;
         totals.findings += checked.findings.len();
@@ -49,7 +50,7 @@ pub(super) fn verify(
     };
     match &request.stream {
         Some(StreamName(stream)) => one(stream, out)?,
-        None => each_stream(store, None, |stream, _| one(stream, out))?,
+        None => each_stream(store, stop, |stream, _| one(stream, out))?,
     }
     let Totals {
         streams,
@@ -87,14 +88,15 @@ fn check(
     store: &dyn EventStore,
     states: &States,
     schema: &Arc<Schema>,
+    stop: &Stop,
     stream: &StreamId,
 ) -> Result<Checked, HistoryError> {
-    let mut checked = check_unmoved(store, states, schema, stream)?;
+    let mut checked = check_unmoved(store, states, schema, stop, stream)?;
     for _ in 1..CHECKS {
         if checked.findings.is_empty() {
             break;
         }
-        checked = check_unmoved(store, states, schema, stream)?;
+        checked = check_unmoved(store, states, schema, stop, stream)?;
     }
     Ok(checked)
 }
@@ -103,10 +105,11 @@ fn check_unmoved(
     store: &dyn EventStore,
     states: &States,
     schema: &Arc<Schema>,
+    stop: &Stop,
     stream: &StreamId,
 ) -> Result<Checked, HistoryError> {
     for _ in 0..ATTEMPTS_MAX {
-        match check_once(store, states, schema, stream) {
+        match check_once(store, states, schema, stop, stream) {
             Err(HistoryError::Store(StoreError::Folded { .. })) => {}
             other => return other,
         }
@@ -120,6 +123,7 @@ fn check_once(
     store: &dyn EventStore,
     states: &States,
     schema: &Arc<Schema>,
+    stop: &Stop,
     stream: &StreamId,
 ) -> Result<Checked, HistoryError> {
     let mut unreadable = Vec::new();
@@ -135,6 +139,7 @@ fn check_once(
     let mut chain = Chain::new(stream, &base, &head);
     chain.findings.append(&mut unreadable);
     while chain.seq < head.seq {
+        stop.check()?;
         let events = store.read(stream, chain.seq, READ)?;
         if events.is_empty() {
             chain.find(format!("the event at {} is missing", chain.seq.next()));
@@ -143,6 +148,7 @@ fn check_once(
         events.iter().for_each(|event| chain.event(event));
     }
     check_marks(store, stream, &mut chain)?;
+    stop.check()?;
     let mut checked = Checked {
         events: chain.events,
         findings: chain.findings,

@@ -99,6 +99,9 @@ pub enum StoreError {
     /// A fold that contradicts itself. Nothing was changed.
     #[error("a fold that contradicts itself: {0}")]
     BadFold(&'static str),
+    /// The work was ended before it was done. Nothing of it counts.
+    #[error("stopped before it was done, because the broker is shutting down; try again")]
+    Stopped,
     /// A fault that a test asked for.
     #[error("a fault was injected")]
     Injected,

@@ -30,6 +30,7 @@ mod piece;
 mod planted;
 mod redb;
 pub mod sessions;
+mod stop;
 
 /// The store on a simulated disk.
 #[cfg(any(test, feature = "simulation"))]
@@ -48,6 +49,7 @@ pub(crate) use head::{Control, Footprint};
 pub use head::{Mark, Recent, StreamHead};
 pub use planted::Planted;
 pub use redb::{Compacted, RedbOptions, RedbStore, Restored};
+pub use stop::Stop;
 
 use std::sync::Arc;
 

@@ -131,6 +131,17 @@ impl Cursors {
         }
     }
 
+    /// A subscription's scan has passed streams: where others are under way already, it stands where the bus is, unless it has
+    /// begun there.
+    pub(super) fn join(&mut self, sub: &Arc<Sub>, passed: impl Fn(&StreamId) -> bool) {
+        for (stream, track) in &mut self.tracks {
+            let begun = track.cursors.iter().any(|it| it.sub.id == sub.id);
+            if !begun && passed(stream) && sub.filter.matches_text(&track.topic) {
+                track.cursors.push(Cursor::at(Arc::clone(sub), track.bus));
+            }
+        }
+    }
+
     /// A subscription was renewed.
     pub(super) fn renew(&mut self, sub: &Arc<Sub>) {
         let cursors = self

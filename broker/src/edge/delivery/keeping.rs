@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use syncline_protocol::planted::{Planted, planted};
 use syncline_protocol::{Epoch, Filter, Seq, StreamId, Topic};
 
 use super::Delivery;
@@ -161,7 +162,9 @@ impl Delivery {
             standing.lag(&cursor.sub, stream, lag);
         }
         self.unsent(&mut standing);
-        self.unacknowledged(&mut standing);
+        if !planted(Planted::CursorAheadOfAcks) {
+            self.unacknowledged(&mut standing);
+        }
         self.states_due(&mut standing);
         standing
     }

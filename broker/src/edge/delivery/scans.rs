@@ -104,6 +104,11 @@ impl Scan {
         passed
     }
 
+    /// Whether its subscription hears of a stream's events from now on, listed or not: one without events is in no page.
+    pub(super) fn follows(&self, stream: &StreamId, last: bool) -> bool {
+        (last || self.has_passed(stream)) && !self.is_apart(stream)
+    }
+
     fn has_passed(&self, stream: &StreamId) -> bool {
         self.after.as_ref().is_some_and(|after| stream <= after)
     }

@@ -79,6 +79,23 @@ proptest! {
 }
 
 #[test]
+fn g3_a_scan_that_passes_an_empty_stream_follows_it_where_others_have_begun() {
+    let mut world = World::new();
+    world.publish(0, 1);
+    world.subscribe("$json/sync/#");
+    world.bring(0);
+    world.publish(0, 1);
+    world.run(1);
+    world.publish(0, 1);
+    world.subscribe("$since/0/sync/+/events");
+    world.subscribe("$since/0-0/sync/b/events");
+    world.unsubscribe("$since/0-0/sync/b/events");
+    world.run(4);
+    world.publish(2, 1);
+    world.settle();
+}
+
+#[test]
 fn what_the_bus_has_not_brought_is_not_delivered_but_in_a_replay() {
     let mut world = World::new();
     world.subscribe("sync/a/events");

@@ -13,7 +13,7 @@ use super::journal::{self, Journal};
 use super::pending::{Pending, What};
 use super::tables::{self, Tables};
 use super::{RedbOptions, RedbStore, applier};
-use crate::store::{Control, StoreError};
+use crate::store::{Control, Stop, StoreError};
 
 /// In the `meta` table of a backup: it is one, and has the journal's records beside the tables.
 const COPY: &str = "copy";
@@ -31,8 +31,9 @@ pub struct Restored {
 impl RedbStore {
     /// Writes a consistent copy of everything that was acknowledged into one new file, which takes the place of an older one only
     /// when it is complete and on disk. Meanwhile the store serves; its journal and the pages that the copy reads
-    /// are kept, so its files may grow.
-    pub fn backup(&self, path: &Path) -> Result<(), StoreError> {
+    /// are kept, so its files may grow. Ordered to `stop`, it leaves nothing behind; killed, only a file of another name, which
+    /// nobody takes for a backup.
+    pub fn backup(&self, path: &Path, stop: &Stop) -> Result<(), StoreError> {
         let refused = || StoreError::BadBackup {
             file: path.to_owned(),
             why: "it does not name a file of its own",
@@ -46,25 +47,38 @@ impl RedbStore {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        self.backup_on(&Directory::new(directory), name)
+        self.backup_on(&Directory::new(directory), name, stop)
     }
 
-    pub(super) fn backup_on(&self, media: &dyn Media, name: &str) -> Result<(), StoreError> {
+    pub(super) fn backup_on(
+        &self,
+        media: &dyn Media,
+        name: &str,
+        stop: &Stop,
+    ) -> Result<(), StoreError> {
         let _hold = self.applier.trimmer().hold();
-        let target = Target::create(media, name)?;
+        let target = Target::create_unless(media, name, stop.clone())?;
+        let filled = self.fill_backup(&target).and_then(|()| stop.check());
+        if let Err(error) = filled {
+            target.abandon();
+            return Err(error);
+        }
+        target.finish()?;
+        media.sync_names()
+    }
+
+    fn fill_backup(&self, target: &Target) -> Result<(), StoreError> {
         let mut applied_to = 0;
         self.tables.file().look(|txn| {
             applied_to = tables::applied_to(txn)?;
-            CopyError::sort(target.take_tables(txn), &target)
+            CopyError::sort(target.take_tables(txn), target)
         })??;
         let journal = Arc::clone(self.journal().file());
-        journal.look(|txn| CopyError::sort(target.take_records(txn, applied_to), &target))??;
+        journal.look(|txn| CopyError::sort(target.take_records(txn, applied_to), target))??;
         target.commit(|txn| {
             set_meta(txn, FORMAT, FORMAT_VERSION)?;
             set_meta(txn, COPY, 1)
-        })?;
-        target.finish()?;
-        media.sync_names()
+        })
     }
 
     /// Makes a data directory of a backup: the directory exists and holds no store. Every stream begins an epoch there (EPOCH-1), each

@@ -9,6 +9,7 @@ use super::backup::{compact_on, restore_on};
 use super::simulated::SimDisk;
 use super::tests::{eager, options};
 use super::*;
+use crate::store::Stop;
 use crate::store::contract::{
     ALL, append, at, batch, device, entries, fold, fold_of, number, of_epoch, raise, read_all,
     seqs, stream,
@@ -75,7 +76,7 @@ fn epoch_1_a_restored_backup_has_everything_in_new_epochs() {
     let store = RedbStore::open(data.path(), &options()).unwrap();
     fill(&store);
     let file = elsewhere.path().join(BACKUP);
-    store.backup(&file).unwrap();
+    store.backup(&file, &Stop::default()).unwrap();
     // What comes after is not in it.
     append(&store, batch(&stream("new"), 3, 5));
     let done = RedbStore::restore(&file, restored.path(), epochs()).unwrap();
@@ -94,10 +95,10 @@ fn a_backup_takes_the_place_of_an_older_one() {
     let (store_disk, backups) = (SimDisk::new(), SimDisk::new());
     let store = store_disk.open_store(&options()).unwrap();
     append(&store, batch(&stream("old"), 1, 2));
-    store.backup_on(&backups, BACKUP).unwrap();
+    store.backup_on(&backups, BACKUP, &Stop::default()).unwrap();
     store.erase(&"old".parse().unwrap()).unwrap();
     fill(&store);
-    store.backup_on(&backups, BACKUP).unwrap();
+    store.backup_on(&backups, BACKUP, &Stop::default()).unwrap();
     let restored = SimDisk::new();
     restore_on(&backups, BACKUP, &restored, epochs()).unwrap();
     check_restored(&restored.open_store(&options()).unwrap());
@@ -122,7 +123,7 @@ fn g12_a_backup_beside_appends_has_what_was_acknowledged_before_it() {
         for _ in 0..10 {
             let acknowledged = store.head(home).unwrap().seq.get();
             let (backups, restored) = (SimDisk::new(), SimDisk::new());
-            store.backup_on(&backups, BACKUP).unwrap();
+            store.backup_on(&backups, BACKUP, &Stop::default()).unwrap();
             restore_on(&backups, BACKUP, &restored, epochs()).unwrap();
             let copy = restored.open_store(&options()).unwrap();
             let head = copy.head(home).unwrap().seq.get();
@@ -140,7 +141,7 @@ fn g12_a_backup_is_whole_or_not_there_wherever_it_is_cut() {
         let store = store_disk.open_store(&options()).unwrap();
         fill(&store);
         backups.lose_power_at(step);
-        store.backup_on(&backups, BACKUP).unwrap();
+        store.backup_on(&backups, BACKUP, &Stop::default()).unwrap();
         for survive in [false, true] {
             let found = backups.crash(|| survive);
             if found.exists(BACKUP) {
@@ -161,7 +162,7 @@ fn g12_a_restoration_that_was_cut_is_begun_again() {
     let (store_disk, backups) = (SimDisk::new(), SimDisk::new());
     let store = store_disk.open_store(&options()).unwrap();
     fill(&store);
-    store.backup_on(&backups, BACKUP).unwrap();
+    store.backup_on(&backups, BACKUP, &Stop::default()).unwrap();
     for step in 1.. {
         let disk = SimDisk::new();
         disk.lose_power_at(step);
@@ -191,7 +192,9 @@ fn what_is_no_backup_is_refused() {
     let store = RedbStore::open(data.path(), &options()).unwrap();
     fill(&store);
     for name in [journal::FILE, tables::FILE] {
-        let error = store.backup(&data.path().join(name)).unwrap_err();
+        let error = store
+            .backup(&data.path().join(name), &Stop::default())
+            .unwrap_err();
         assert!(matches!(error, StoreError::BadBackup { .. }), "{error}");
     }
     drop(store);
@@ -214,7 +217,7 @@ fn an_epoch_that_is_none_is_refused() {
     let (store_disk, backups) = (SimDisk::new(), SimDisk::new());
     let store = store_disk.open_store(&options()).unwrap();
     fill(&store);
-    store.backup_on(&backups, BACKUP).unwrap();
+    store.backup_on(&backups, BACKUP, &Stop::default()).unwrap();
     for bad in [Epoch::NONE, Epoch::new(7)] {
         let disk = SimDisk::new();
         assert!(restore_on(&backups, BACKUP, &disk, || bad).is_err());
@@ -275,4 +278,22 @@ fn g12_a_compaction_that_was_cut_loses_nothing() {
             return;
         }
     }
+}
+
+#[test]
+fn a_backup_that_is_stopped_leaves_nothing_and_the_older_one() {
+    let (store_disk, backups) = (SimDisk::new(), SimDisk::new());
+    let store = store_disk.open_store(&options()).unwrap();
+    fill(&store);
+    store.backup_on(&backups, BACKUP, &Stop::default()).unwrap();
+    append(&store, batch(&stream("new"), 3, 5));
+    let stop = Stop::default();
+    stop.order();
+    let stopped = store.backup_on(&backups, BACKUP, &stop).unwrap_err();
+    assert!(matches!(stopped, StoreError::Stopped), "{stopped}");
+    assert!(!backups.exists(&format!("{BACKUP}.new")));
+    let restored = SimDisk::new();
+    restore_on(&backups, BACKUP, &restored, epochs()).unwrap();
+    check_restored(&restored.open_store(&options()).unwrap());
+    store.backup_on(&backups, BACKUP, &Stop::default()).unwrap();
 }

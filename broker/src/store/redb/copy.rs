@@ -1,5 +1,7 @@
 //! Copies of whole files, row by row: what they hold arrives, what they once held does not.
 
+use std::ops::Bound;
+
 use redb::{
     Database, Durability, Key, ReadTransaction, TableDefinition, TableError, Value,
     WriteTransaction,
@@ -9,7 +11,7 @@ use super::disk::{Disk, Media, SyncWatch};
 use super::file::{META, io};
 use super::journal;
 use super::tables::COPIED;
-use crate::store::StoreError;
+use crate::store::{Stop, StoreError};
 
 /// Rows in one commit. No commit but the last is waited for.
 const STEP_ROWS: usize = 4096;
@@ -18,6 +20,8 @@ const STEP_ROWS: usize = 4096;
 pub(super) enum CopyError {
     From(redb::Error),
     To(redb::Error),
+    /// Nobody wants it any more.
+    Stopped(StoreError),
 }
 
 impl CopyError {
@@ -30,6 +34,7 @@ impl CopyError {
             Ok(()) => Ok(Ok(())),
             Err(CopyError::From(error)) => Err(error),
             Err(CopyError::To(error)) => Ok(Err(target.explain(&error))),
+            Err(CopyError::Stopped(error)) => Ok(Err(error)),
         }
     }
 }
@@ -40,11 +45,21 @@ pub(super) struct Target {
     name: String,
     media: Box<dyn Media>,
     syncs: SyncWatch,
+    stop: Stop,
 }
 
 impl Target {
     /// Begins a file in place of one that was never finished.
     pub(super) fn create(media: &dyn Media, name: &str) -> Result<Target, StoreError> {
+        Self::create_unless(media, name, Stop::default())
+    }
+
+    /// One whose copying ends when it is ordered to.
+    pub(super) fn create_unless(
+        media: &dyn Media,
+        name: &str,
+        stop: Stop,
+    ) -> Result<Target, StoreError> {
         let unfinished = unfinished(name);
         let path = media.path(&unfinished);
         if media.exists(&unfinished) {
@@ -54,12 +69,13 @@ impl Target {
         let backend = media.open(&unfinished);
         let backend = backend.map_err(|error| io(&path, &error))?;
         let syncs = SyncWatch::default();
-        let opened = Database::builder().create_with_backend(Disk::new(backend, syncs.clone()));
+        let opened = Database::builder().create_with_backend(Disk::making(backend, syncs.clone()));
         Ok(Target {
             db: opened.map_err(|error| io(&path, &error))?,
             name: name.to_owned(),
             media: media.share(),
             syncs,
+            stop,
         })
     }
 
@@ -84,6 +100,17 @@ impl Target {
         drop(db);
         let renamed = media.rename(&unfinished(&name), &name);
         renamed.map_err(|error| io(&media.path(&name), &error))
+    }
+
+    /// Removes what there is of the file. What cannot be removed is in nobody's way: it has not its name.
+    pub(super) fn abandon(self) {
+        let Target {
+            db, name, media, ..
+        } = self;
+        drop(db);
+        if let Err(error) = media.remove(&unfinished(&name)) {
+            tracing::debug!(%error, "an unfinished copy was not removed");
+        }
     }
 
     /// Gives free pages back to the file system.
@@ -154,12 +181,17 @@ impl Target {
         txn.set_durability(Durability::None).map_err(to)?;
         let mut copied = 0;
         {
+            // Rows come in order: a run at the end fills its pages.
             let mut target = txn.open_table(table).map_err(to)?;
+            let end = target.upper_bound_mut(Bound::<K::SelfType<'_>>::Unbounded);
+            let mut end = end.map_err(to)?;
             for row in rows.take(STEP_ROWS) {
+                self.stop.check().map_err(CopyError::Stopped)?;
                 let (key, value) = row.map_err(|error| CopyError::From(error.into()))?;
-                target.insert(key.value(), value.value()).map_err(to)?;
+                end.insert_before(key.value(), value.value()).map_err(to)?;
                 copied += 1;
             }
+            end.close().map_err(to)?;
         }
         txn.commit().map_err(to)?;
         Ok(copied == STEP_ROWS)

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 
+use super::regions;
 use crate::store::{StoreError, Tell};
 
 /// Holds files by name. A directory; in tests also something that loses power.
@@ -144,6 +145,7 @@ pub(super) struct Disk {
     inner: Box<dyn StorageBackend>,
     syncs: SyncWatch,
     overlay: Option<Mutex<Overlay>>,
+    is_new: bool,
 }
 
 impl Disk {
@@ -153,6 +155,15 @@ impl Disk {
             inner,
             syncs,
             overlay: None,
+            is_new: false,
+        }
+    }
+
+    /// For making a file: it gets small regions.
+    pub(super) fn making(inner: Box<dyn StorageBackend>, syncs: SyncWatch) -> Disk {
+        Disk {
+            is_new: true,
+            ..Disk::new(inner, syncs)
         }
     }
 
@@ -168,6 +179,7 @@ impl Disk {
             inner,
             syncs: SyncWatch::default(),
             overlay: Some(Mutex::new(overlay)),
+            is_new: false,
         })
     }
 
@@ -221,6 +233,7 @@ impl StorageBackend for Disk {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         match self.overlay() {
             Some(mut overlay) => overlay.write(&*self.inner, offset, data),
+            None if self.is_new => self.inner.write(offset, &regions::small(offset, data)),
             None => self.inner.write(offset, data),
         }
     }

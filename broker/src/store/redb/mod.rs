@@ -18,6 +18,7 @@ mod disk;
 mod file;
 mod journal;
 mod pending;
+mod regions;
 mod sessions;
 mod tables;
 mod tail;

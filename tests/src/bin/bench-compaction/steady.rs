@@ -1,5 +1,6 @@
 //! A store in its steady state: events come, the compactor lets old ones go, and the files stay as long as they are.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,13 +32,23 @@ pub(crate) struct Options {
     /// Streams that are written to in turns
     #[arg(long, default_value_t = 50)]
     streams: u64,
+    /// The bytes of a value
+    #[arg(long, default_value_t = 1_000)]
+    value_bytes: u64,
+    /// Events that one commit brings
+    #[arg(long, default_value_t = 200)]
+    batch: u64,
 }
 
-/// The bytes of a value.
-const VALUE_BYTES: usize = 1_000;
+/// What an event has beside its value, about.
+const EVENT_BYTES: u64 = 250;
 
-/// Appended at once.
-const BATCH: u64 = 200;
+impl Options {
+    /// How many make the bytes asked for.
+    fn events(&self) -> u64 {
+        self.megabytes * 1_000_000 / (self.value_bytes + EVENT_BYTES)
+    }
+}
 
 struct Churn {
     store: Arc<dyn EventStore>,
@@ -45,6 +56,8 @@ struct Churn {
     written: Written,
     streams: Vec<StreamId>,
     keys: u64,
+    value_bytes: u64,
+    batch: u64,
     dice: Dice,
     now: u64,
 }
@@ -55,21 +68,23 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
     let mut churn = Churn::new(options, Arc::new(store))?;
     // Half of it is state, half is history.
-    let events = options.megabytes * 1_000_000 / (VALUE_BYTES as u64 + 250);
+    let events = options.events();
     println!(
-        "{} streams, values of {VALUE_BYTES} bytes; {} events make {} MB",
-        options.streams, events, options.megabytes
+        "{} streams, values of {} bytes; {} events make {} MB",
+        options.streams, options.value_bytes, events, options.megabytes
     );
     let mut worst: f64 = 0.0;
     for turn in 1..=2 * options.turns {
         churn.turn(events / 2)?;
-        let (logical, files) = (churn.logical()?, files(folder.path())?);
+        let (logical, lengths) = (churn.logical()?, files(folder.path())?);
+        let files: u64 = lengths.values().sum();
         let ratio = files as f64 / logical as f64;
         println!(
-            "  {:>4} MB written: state and history {:>4} MB, files {:>4} MB, ratio {ratio:.2}",
+            "  {:>4} MB written: state and history {:>4} MB, files {:>4} MB, ratio {ratio:.2} ({})",
             turn * options.megabytes / 2,
             logical / 1_000_000,
-            files / 1_000_000
+            files / 1_000_000,
+            told(&lengths)
         );
         // The first turns fill it.
         if turn > 2 {
@@ -85,8 +100,7 @@ impl Churn {
     fn new(options: &Options, store: Arc<dyn EventStore>) -> Result<Self, String> {
         let schema = Arc::new(Schema::parse(SCHEMA).map_err(|error| error.to_string())?);
         let written = Written::default();
-        let per_stream =
-            options.megabytes * 1_000_000 / (VALUE_BYTES as u64 + 250) / 2 / options.streams;
+        let per_stream = options.events() / 2 / options.streams;
         let states = States::new(Arc::clone(&store), Arc::clone(&schema), 64 << 20);
         let raises = Arc::clone(&store);
         let compactor = Compactor::new(
@@ -113,6 +127,8 @@ impl Churn {
             written,
             streams: streams.collect(),
             keys: per_stream,
+            value_bytes: options.value_bytes,
+            batch: options.batch,
             dice: Dice::new(3),
             now: 1_000_000,
         })
@@ -120,7 +136,7 @@ impl Churn {
 
     /// So many events, with the compactor after each batch.
     fn turn(&mut self, events: u64) -> Result<(), String> {
-        for _ in 0..events / BATCH {
+        for _ in 0..events / self.batch {
             let stream = self.streams[self.dice.below(self.streams.len() as u64) as usize].clone();
             self.append(&stream).map_err(|error| error.to_string())?;
             self.now += 1_000;
@@ -147,7 +163,7 @@ impl Churn {
     fn append(&mut self, stream: &StreamId) -> Result<(), StoreError> {
         let head = self.store.head(stream)?;
         let mut seq = head.seq;
-        let records = (0..BATCH).map(|_| {
+        let records = (0..self.batch).map(|_| {
             let base_seq = seq;
             seq = seq.next();
             let event = self.event(stream, seq, base_seq);
@@ -165,7 +181,7 @@ impl Churn {
     /// A note on a random album.
     fn event(&mut self, stream: &StreamId, seq: Seq, base_seq: Seq) -> Event {
         let album = format!("album-{:06}", self.dice.below(self.keys));
-        let text: String = (0..VALUE_BYTES)
+        let text: String = (0..self.value_bytes)
             .map(|_| char::from(b'a' + self.dice.below(26) as u8))
             .collect();
         let data = [
@@ -239,14 +255,19 @@ fn raise(store: &dyn EventStore, stream: &StreamId, to: Seq) -> Result<StreamHea
     store.head(stream).map_err(|error| error.to_string())
 }
 
-fn files(folder: &Path) -> Result<u64, String> {
-    let mut bytes = 0;
+/// Names and lengths.
+fn files(folder: &Path) -> Result<BTreeMap<String, u64>, String> {
+    let mut lengths = BTreeMap::new();
     for file in fs::read_dir(folder).map_err(|error| error.to_string())? {
-        bytes += file
-            .map_err(|error| error.to_string())?
-            .metadata()
-            .map_err(|error| error.to_string())?
-            .len();
+        let file = file.map_err(|error| error.to_string())?;
+        let length = file.metadata().map_err(|error| error.to_string())?.len();
+        lengths.insert(file.file_name().to_string_lossy().into_owned(), length);
     }
-    Ok(bytes)
+    Ok(lengths)
+}
+
+fn told(lengths: &BTreeMap<String, u64>) -> String {
+    let large = lengths.iter().filter(|(_, length)| **length > 0);
+    let told = large.map(|(name, length)| format!("{name} {:.1}", *length as f64 / 1e6));
+    told.collect::<Vec<_>>().join(", ")
 }

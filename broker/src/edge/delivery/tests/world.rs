@@ -63,6 +63,8 @@ struct Seen {
     states: HashMap<usize, Vec<u64>>,
     /// The last state had more than the bus had brought, so it may come again when the bus brings that.
     early: HashMap<usize, bool>,
+    /// SUBSCRIBEs that a retained state has not answered yet.
+    owed: usize,
     /// It begins in each stream when its scan comes there.
     scans: bool,
     /// VIEW-7: what it asked for.
@@ -227,6 +229,7 @@ impl World {
     fn seen(&self, subscription: &Subscription) -> Seen {
         let mut seen = Seen {
             filter: subscription.filter.as_str().to_owned(),
+            owed: 1,
             ..Seen::default()
         };
         if let Start::At(asked) = subscription.start {
@@ -291,10 +294,8 @@ impl World {
                 // What is on its way may still name it as it was.
                 Some((old, mut before)) if stays && before.once.is_none() => {
                     self.renewed.insert(old, id);
-                    // It is retained for the new SUBSCRIBE as it was for the old one.
-                    if before.filter.ends_with("/state") {
-                        before.states.clear();
-                    }
+                    // It is retained for the new SUBSCRIBE as it was for the old one, whose answer may be under way.
+                    before.owed += 1;
                     before
                 }
                 _ => seen,
@@ -578,7 +579,9 @@ impl Seen {
         if self.filter.ends_with("/state") {
             let early = self.early.get(&at).is_some_and(|it| *it);
             let turned = self.epoch.insert(at, epoch) != Some(epoch);
-            let may_repeat = early || turned;
+            let answers = message.retain && self.owed > 0;
+            self.owed -= usize::from(answers);
+            let may_repeat = early || turned || answers;
             assert!(may_repeat || !repeats, "{}: {n} again", self.filter);
             return n;
         }

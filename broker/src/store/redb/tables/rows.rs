@@ -11,7 +11,7 @@ use crate::store::{Base, StreamHead};
 pub(super) const STREAMS: TableDefinition<'_, StreamKey<'_>, StreamColumns> =
     TableDefinition::new("streams");
 /// Stream number and seq to epoch, position and payload.
-pub(super) const EVENTS: TableDefinition<'_, (u64, u64), (u64, u64, &[u8])> =
+pub(super) const EVENTS: TableDefinition<'_, (u64, u64), EventColumns<'_>> =
     TableDefinition::new("events");
 /// Stream number and device to [`MarkColumns`].
 pub(super) const MARKS: TableDefinition<'_, MarkKey, MarkColumns> = TableDefinition::new("marks");
@@ -31,6 +31,8 @@ pub(super) const NOTES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(
 pub(in crate::store::redb) type StreamKey<'a> = (&'a str, &'a str);
 pub(super) type StreamColumns = (u64, u64, u64, u64, u64, u32, u64, u64);
 pub(super) type MarkKey = (u64, [u8; 16]);
+/// Epoch, position and payload.
+pub(super) type EventColumns<'a> = (u64, u64, &'a [u8]);
 /// Seq up to which it has absorbed, device_seq (0: none), base_seq, timestamp, counter, accepted_at, rows of recent events.
 pub(super) type MarkColumns = (u64, u64, u64, u64, u32, u64, u64);
 pub(super) type RecentKey = (u64, [u8; 16], u64);
