@@ -71,7 +71,7 @@ impl Session {
     /// The client hears of it.
     pub(crate) fn is_answered(&mut self) {
         self.unanswered = false;
-        self.first_left = None;
+        (self.left, self.first_left) = (None, None);
     }
 
     /// SESSION-1, SESSION-3: whether it is there when it has to be, and gone when it has to be gone.

@@ -115,7 +115,12 @@ impl World {
             server.lost(now);
             drop(server);
             self.put_down(id, Chunk::End);
-            if let Owner::Observer(n) = owner {
+            // Unless a later connection took the session over before.
+            let mut others = self.links.values().filter(|link| link.owner == owner);
+            let goes_on = others.any(|link| link.server.is_some());
+            if let Owner::Observer(n) = owner
+                && !goes_on
+            {
                 let (now, skew_ms) = (self.now(), self.broker_skew_ms);
                 self.observers[n].session.left(now, skew_ms);
             }
