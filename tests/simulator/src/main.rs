@@ -15,8 +15,11 @@ struct Arguments {
     /// How many seeds
     #[arg(long, default_value_t = 100)]
     seeds: u64,
-    /// The first, or the only one to look at again
-    #[arg(long)]
+    /// The first of them
+    #[arg(long, default_value_t = 1)]
+    first: u64,
+    /// Only this one, to look at it again
+    #[arg(long, conflicts_with = "first")]
     seed: Option<u64>,
     /// Print what was injected and which rules were met
     #[arg(long)]
@@ -35,6 +38,15 @@ struct Arguments {
     jobs: usize,
 }
 
+impl Arguments {
+    fn range(&self) -> Range<u64> {
+        match self.seed {
+            Some(seed) => seed..seed + 1,
+            None => self.first..self.first + self.seeds,
+        }
+    }
+}
+
 /// Within how many seeds a planted mistake has to be found.
 const PLANTED_SEEDS_MAX: u64 = 200;
 
@@ -50,14 +62,8 @@ fn main() -> ExitCode {
             .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
             .init();
     }
-    let first = arguments.seed.unwrap_or(1);
-    let count = if arguments.seed.is_some() {
-        1
-    } else {
-        arguments.seeds
-    };
     let began = Instant::now();
-    let runs = run_all(first..first + count, arguments.jobs, arguments.trace);
+    let runs = run_all(arguments.range(), arguments.jobs, arguments.trace);
     let mut total = Tally::default();
     runs.iter().for_each(|run| total.take(&run.tally));
     report(
