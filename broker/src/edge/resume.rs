@@ -74,6 +74,10 @@ pub(crate) fn footing(
         true => head.seq,
         false => store.seq_at(stream, position)?,
     };
+    if seq == Seq::ZERO && store.base(stream)?.seq > Seq::ZERO {
+        // What was there then is folded away.
+        return Ok(GoOn::State);
+    }
     let epoch = match position >= head.position {
         true => Some(head.epoch).filter(|epoch| *epoch != Epoch::NONE),
         false => epoch_of(store, stream, seq)?,
@@ -191,6 +195,7 @@ fn scan_from(subscription: &StoredSubscription, position: u64, now: u64) -> Reac
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::contract::history::{fold, fold_of, raise};
     use crate::store::contract::{append, batch, stream};
     use crate::store::memory::MemoryStore;
 
@@ -236,6 +241,19 @@ mod tests {
         assert_eq!(found(2, lag(0, 1), false).events, Some(after(0, 1)));
         assert_eq!(found(2, lag(3, 3), false).events, Some(GoOn::State));
         assert_eq!(found(2, Lag::State, false).events, Some(GoOn::State));
+    }
+
+    #[test]
+    fn session_2_a_state_comes_first_where_what_was_had_is_folded_away() {
+        let (store, home) = (MemoryStore::new(8), stream("home"));
+        append(&store, batch(&home, 1, 9));
+        raise(&store, &home, 4);
+        fold(&store, &fold_of(&home, 0, 4));
+        let head = store.head(&home).unwrap();
+        let goes_on = |position| footing(&store, &home, &head, position).unwrap();
+        assert_eq!([0, 1, 3].map(goes_on), [GoOn::State; 3]);
+        let after_4 = matches!(goes_on(4), GoOn::After { seq, .. } if seq.get() == 4);
+        assert!(after_4, "{:?}", goes_on(4));
     }
 
     #[test]

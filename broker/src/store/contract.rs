@@ -10,7 +10,7 @@ use syncline_protocol::{
 use super::{Append, Committed, EventStore, Kept, ReadLimit, Record, StreamHead};
 
 mod folds;
-mod history;
+pub(crate) mod history;
 pub(crate) use folds::*;
 pub(crate) use history::*;
 

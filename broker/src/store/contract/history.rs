@@ -109,6 +109,9 @@ pub(crate) fn seq_at_is_what_somebody_had_at_a_position(harness: &mut dyn Harnes
         had.push((store.position().unwrap(), [round * 3, round - 1]));
         append(store, batch(&work, round, round));
         had.push((store.position().unwrap(), [round * 3, round]));
+        // Takes a position, and nobody has anything more by it.
+        raise(store, &home, round);
+        had.push((store.position().unwrap(), [round * 3, round]));
         if round == 3 {
             harness.reopen();
         }
