@@ -10,6 +10,7 @@ const CLOCKS: &[&str] = &[
     "broker/src/router/",
     "broker/src/run.rs",
     "client-sdk/rust/src/ambient.rs",
+    "fuzz/",
     "tests/",
     "xtask/",
 ];

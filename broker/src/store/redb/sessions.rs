@@ -1,5 +1,8 @@
 //! Sessions in `tables.redb`. Each session has a number; its rows are found by it.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
+
 use std::ops::Bound;
 
 use redb::{
