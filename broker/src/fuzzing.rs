@@ -1,8 +1,8 @@
 //! Doors for the fuzzer: what the rooms read back of their own bytes, and what a browser says before it is let in. Only
 //! with the feature `fuzzing`.
 //!
-//! Each takes any bytes, must not panic, and checks that what was read is written again as the same bytes: what a room
-//! reads is what it wrote, and nothing else.
+//! Each takes any bytes, must not panic, and checks that what was read is written and read again as the same: byte for byte
+//! where there is no time among it, because a time beyond the integers is read as the last one.
 
 pub use crate::http::fuzzing::host_and_origin;
 pub use crate::router::fuzzing::bus_frame;
