@@ -99,7 +99,8 @@ fn cursor(row: &[u8]) {
             events,
             state,
         };
-        assert_eq!(cursor_columns(&cursor), columns);
+        let again = read_cursor(cursor_columns(&cursor));
+        assert_eq!(again.expect("it was written"), (events, state));
     }
 }
 
