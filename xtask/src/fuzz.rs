@@ -54,7 +54,7 @@ pub(crate) fn run(project: &Project, options: &Fuzz) -> Result<(), Failure> {
 
 /// The files of a package's `src/bin`, but for the one that writes the seeds.
 fn targets(project: &Project, package: &str) -> Result<Vec<String>, Failure> {
-    let folder = project.path(format!("{package}/src/bin"));
+    let folder = project.path(&format!("{package}/src/bin"));
     let failed = |error| Failure::new(format!("{}: {error}", folder.display()));
     let mut names = Vec::new();
     for file in std::fs::read_dir(&folder).map_err(failed)? {
