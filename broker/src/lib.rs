@@ -22,5 +22,8 @@ pub mod config;
 pub mod run;
 pub mod startup;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+
 #[cfg(test)]
 mod history_tests;

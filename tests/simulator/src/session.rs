@@ -83,8 +83,9 @@ impl Session {
                 false => Ok(()),
             };
         }
-        // Where nothing is known of how it left, it did not.
-        let Some(left) = self.left.filter(|left| left.skew_ms == skew_ms) else {
+        // Where nothing is known of how it left before it asked, it did not.
+        let known = |left: &Left| left.skew_ms == skew_ms && left.latest <= self.asked_at;
+        let Some(left) = self.left.filter(known) else {
             return Ok(());
         };
         let away = (

@@ -2,6 +2,9 @@
 
 mod rows;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
+
 use std::ops::Bound;
 
 use redb::{ReadableTable, Table, TableDefinition, TableError, Value, WriteTransaction};

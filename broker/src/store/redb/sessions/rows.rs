@@ -107,7 +107,7 @@ pub(super) fn cursor_columns(cursor: &Cursor) -> CursorColumns {
     }
 }
 
-fn read_cursor(columns: CursorColumns) -> Result<(Lag, bool), redb::Error> {
+pub(super) fn read_cursor(columns: CursorColumns) -> Result<(Lag, bool), redb::Error> {
     let (kind, epoch, seq, sent, state) = columns;
     let lag = match kind {
         0 => Lag::None,
