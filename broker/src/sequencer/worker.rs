@@ -167,7 +167,7 @@ impl Worker {
     }
 
     fn settle_batch(&mut self, jobs: Vec<Job>) {
-        self.unpublished.publish(&*self.store, &self.hooks.sink);
+        self.unpublished.catch_up(&*self.store, &self.hooks.sink);
         let mut batch = Batch::new(jobs, (self.hooks.now)());
         for _ in 0..ROUNDS_MAX {
             let lineups = self.decide(&mut batch);
@@ -177,9 +177,8 @@ impl Worker {
             self.commit(lineups, &mut batch);
         }
         let committed = batch.answer();
-        if !committed.is_empty() {
-            (self.hooks.sink)(committed);
-        }
+        self.unpublished
+            .publish(committed, &*self.store, &self.hooks.sink);
         self.streams.trim();
     }
 

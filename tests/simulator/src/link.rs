@@ -98,6 +98,8 @@ pub(crate) struct Link {
     pub(crate) abandoned: bool,
     /// The broker's end is gone for good.
     pub(crate) closed: bool,
+    /// The broker's end was over, though something of it may still be on its way.
+    pub(crate) left: bool,
     pub(crate) up: Pipe,
     pub(crate) down: Pipe,
     /// Nothing more is put on its way.
@@ -129,6 +131,7 @@ impl Link {
             server: None,
             abandoned: false,
             closed: false,
+            left: false,
             up: Pipe::default(),
             down: Pipe::default(),
             broken: false,

@@ -115,18 +115,28 @@ impl World {
             server.lost(now);
             drop(server);
             self.put_down(id, Chunk::End);
-            // Unless a later connection took the session over before.
-            let mut others = self.links.values().filter(|link| link.owner == owner);
-            let goes_on = others.any(|link| link.server.is_some());
-            if let Owner::Observer(n) = owner
-                && !goes_on
-            {
-                let (now, skew_ms) = (self.now(), self.broker_skew_ms);
-                self.observers[n].session.left(now, skew_ms);
-            }
+            self.session_left(id, owner);
         }
         self.forget_if_over(id);
         self.schedule_server();
+    }
+
+    /// The broker's end is over: from here on a session waits, unless a later connection took it over before.
+    fn session_left(&mut self, id: LinkId, owner: Owner) {
+        let Owner::Observer(n) = owner else {
+            return;
+        };
+        let mut others = self
+            .links
+            .iter()
+            .filter(|(it, link)| **it != id && link.owner == owner);
+        let goes_on = others.any(|(_, link)| link.server.is_some());
+        let (now, skew_ms) = (self.now(), self.broker_skew_ms);
+        let known = self.links.get_mut(&id);
+        let was_noted = known.is_some_and(|link| std::mem::replace(&mut link.left, true));
+        if !goes_on && !was_noted {
+            self.observers[n].session.left(now, skew_ms);
+        }
     }
 
     pub(super) fn turn_if_due(&mut self, id: LinkId) {
@@ -160,7 +170,11 @@ impl World {
             return;
         };
         let bytes = server.output(room);
-        let ended = server.ended().is_some() && bytes.len() < room;
+        let (is_over, owner) = (server.ended().is_some(), link.owner);
+        let ended = is_over && bytes.len() < room;
+        if is_over {
+            self.session_left(id, owner);
+        }
         let moved = !bytes.is_empty();
         if moved {
             self.put_down(id, Chunk::Bytes(bytes));
