@@ -100,6 +100,8 @@ pub(crate) struct Link {
     pub(crate) closed: bool,
     /// The broker's end was over, though something of it may still be on its way.
     pub(crate) left: bool,
+    /// When bytes last came to the broker's end.
+    pub(crate) heard_at: u64,
     pub(crate) up: Pipe,
     pub(crate) down: Pipe,
     /// Nothing more is put on its way.
@@ -132,6 +134,7 @@ impl Link {
             abandoned: false,
             closed: false,
             left: false,
+            heard_at: 0,
             up: Pipe::default(),
             down: Pipe::default(),
             broken: false,

@@ -107,10 +107,10 @@ impl Session {
         Ok(())
     }
 
-    /// The broker has noticed that the client is gone.
-    pub(crate) fn left(&mut self, now: u64, skew_ms: i64) {
+    /// The broker has noticed that the client is gone, at `earliest` or since.
+    pub(crate) fn left(&mut self, earliest: u64, now: u64, skew_ms: i64) {
         let left = Left {
-            earliest: now,
+            earliest,
             latest: now,
             skew_ms,
         };
@@ -121,7 +121,7 @@ impl Session {
     /// The broker's process is gone. `connected`: with a connection of this client.
     pub(crate) fn crashed(&mut self, now: u64, skew_ms: i64, connected: bool) {
         if connected {
-            self.left(now, skew_ms);
+            self.left(now, now, skew_ms);
         }
         self.heard.clear();
         self.shown.clear();
@@ -181,7 +181,7 @@ mod tests {
             ..Session::default()
         };
         session.is_answered();
-        session.left(100 * SECOND, 0);
+        session.left(100 * SECOND, 100 * SECOND, 0);
         session
     }
 
@@ -208,7 +208,7 @@ mod tests {
     fn session_1_who_did_not_hear_whether_it_ended_begins_anew() {
         let mut session = left_at_100();
         assert!(!session.connects(170 * SECOND, 0, false));
-        session.left(171 * SECOND, 0);
+        session.left(171 * SECOND, 171 * SECOND, 0);
         assert!(session.connects(172 * SECOND, 0, false));
     }
 }

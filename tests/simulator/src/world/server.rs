@@ -6,7 +6,7 @@ use syncline_broker::compactor::Progress;
 
 use super::{Happening, World};
 use crate::broker::Broker;
-use crate::link::{Chunk, LinkId, Owner};
+use crate::link::{Chunk, Link, LinkId, Owner};
 
 impl World {
     pub(super) fn start_broker(&mut self) {
@@ -75,13 +75,14 @@ impl World {
         let (now, skew_ms) = (self.now(), self.broker_skew_ms);
         for (n, observer) in self.observers.iter_mut().enumerate() {
             let mut links = self.links.values();
-            let connected = links.any(|it| it.owner == Owner::Observer(n) && it.server.is_some());
+            let is_up = |it: &Link| it.server.is_some() && !it.left;
+            let connected = links.any(|it| it.owner == Owner::Observer(n) && is_up(it));
             observer.session.crashed(now, skew_ms, connected);
         }
     }
 
     pub(super) fn server_receives(&mut self, id: LinkId, bytes: &[u8]) {
-        let now = self.instant();
+        let (now, time) = (self.instant(), self.now());
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
@@ -96,6 +97,7 @@ impl World {
             .server
             .get_or_insert_with(|| broker.edge.connect(format!("auto-{id}"), now));
         server.receive(bytes);
+        link.heard_at = time;
         let owner = link.owner;
         self.turn(id);
         if let Owner::Observer(n) = owner {
@@ -115,14 +117,15 @@ impl World {
             server.lost(now);
             drop(server);
             self.put_down(id, Chunk::End);
-            self.session_left(id, owner);
+            self.session_left(id, owner, self.now());
         }
         self.forget_if_over(id);
         self.schedule_server();
     }
 
-    /// The broker's end is over: from here on a session waits, unless a later connection took it over before.
-    fn session_left(&mut self, id: LinkId, owner: Owner) {
+    /// The broker's end is over, since `earliest` or later: a session waits from there on, unless a later connection took it over
+    /// before.
+    fn session_left(&mut self, id: LinkId, owner: Owner, earliest: u64) {
         let Owner::Observer(n) = owner else {
             return;
         };
@@ -135,7 +138,7 @@ impl World {
         let known = self.links.get_mut(&id);
         let was_noted = known.is_some_and(|link| std::mem::replace(&mut link.left, true));
         if !goes_on && !was_noted {
-            self.observers[n].session.left(now, skew_ms);
+            self.observers[n].session.left(earliest, now, skew_ms);
         }
     }
 
@@ -172,8 +175,10 @@ impl World {
         let bytes = server.output(room);
         let (is_over, owner) = (server.ended().is_some(), link.owner);
         let ended = is_over && bytes.len() < room;
+        // What it said last may have been its goodbye.
+        let heard_at = link.heard_at;
         if is_over {
-            self.session_left(id, owner);
+            self.session_left(id, owner, heard_at);
         }
         let moved = !bytes.is_empty();
         if moved {
