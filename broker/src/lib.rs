@@ -25,5 +25,8 @@ mod listeners;
 pub mod run;
 pub mod startup;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+
 #[cfg(test)]
 mod history_tests;

@@ -2,6 +2,8 @@
 
 mod seeds;
 mod targets;
+mod write;
 
 pub use seeds::seeds;
 pub use targets::*;
+pub use write::write;

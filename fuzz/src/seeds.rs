@@ -6,6 +6,15 @@ use syncline_protocol::{Snapshot, Value};
 
 type Seeds = BTreeMap<&'static str, Vec<Vec<u8>>>;
 
+const NAMES: [&str; 6] = [
+    "demo",
+    "jam.room",
+    "star_album",
+    "00000000000000ff",
+    "000102030405060708090a0b0c0d0e0f",
+    "6a3b0c52-8d64-4d5e-9f39-2f1f2a3b4c5d",
+];
+
 macro_rules! golden {
     ($($name:literal),*) => {
         [$(($name, include_bytes!(concat!("../../protocol/golden/", $name, ".json")).as_slice())),*]
@@ -22,6 +31,7 @@ pub fn seeds() -> Seeds {
         let value = Value::from_json(text).expect("the golden files are JSON text");
         gather(&mut seeds, file, "", &value);
     }
+    seeds.insert("names", NAMES.map(|name| name.as_bytes().to_vec()).into());
     for inputs in seeds.values_mut() {
         inputs.sort();
         inputs.dedup();

@@ -4,10 +4,11 @@
 
 use std::sync::{Arc, LazyLock};
 
-use syncline_protocol::state::Act;
+use syncline_protocol::state::{Act, Digest};
 use syncline_protocol::{
-    Action, Assembler, DeviceId, Entry, Epoch, Event, Filter, Intent, Notice, Overlay, Presence,
-    Schema, Seq, Snapshot, State, Subscription, Topic, UnixMillis, Value,
+    Action, Assembler, Channel, DeviceId, Entry, Epoch, Event, EventType, Filter, Intent, Notice,
+    Overlay, Presence, Schema, SchemaHash, Seq, Snapshot, State, Subscription, SyncId, Topic,
+    UnixMillis, Value,
 };
 
 /// The memory that one byte on the wire may take: an array of nils is a byte and a [`Value`] each, and maps have room
@@ -18,10 +19,11 @@ const BYTES_PER_BYTE: usize = 2 * size_of::<(String, Value)>();
 pub type Target = fn(&[u8]);
 
 /// All of them, by their names.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("entry", entry),
     ("event", event),
     ("intent", intent),
+    ("names", names),
     ("notice", notice),
     ("parts", parts),
     ("presence", presence),
@@ -178,6 +180,28 @@ pub fn topic(data: &[u8]) {
     if let Ok(filter) = text.parse::<Filter>() {
         assert!(filter.levels().count() >= 1);
         filter.matches_text("sync/demo/events");
+    }
+}
+
+/// Everything that is a name or a number in hex digits: what is read is written as it was.
+pub fn names(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    same::<SyncId>(text);
+    same::<Channel>(text);
+    same::<EventType>(text);
+    // Hex digits may come in upper case.
+    let text = &text.to_ascii_lowercase();
+    same::<Epoch>(text);
+    same::<SchemaHash>(text);
+    same::<Digest>(text);
+    same::<DeviceId>(text);
+}
+
+fn same<T: std::str::FromStr + std::fmt::Display>(text: &str) {
+    if let Ok(read) = text.parse::<T>() {
+        assert_eq!(read.to_string(), text);
     }
 }
 

@@ -41,6 +41,12 @@ pub enum Planted {
     RenewedUnderItsNumber,
     /// What was on its way when a connection ended is not sent again (OUTBOX-7).
     SentForgotten,
+    /// An opening is the full state although less would do (SNAP-7).
+    OpeningAlwaysFull,
+    /// A session counts as acknowledged what was only sent (SESSION-2).
+    CursorAheadOfAcks,
+    /// The state as of a seq is the one of the head (VIEW-7).
+    HeadForPast,
 }
 
 impl Planted {
@@ -63,6 +69,9 @@ impl Planted {
         Planted::SentForgotten,
         Planted::RenewedUnseen,
         Planted::RenewedUnderItsNumber,
+        Planted::OpeningAlwaysFull,
+        Planted::CursorAheadOfAcks,
+        Planted::HeadForPast,
     ];
 }
 

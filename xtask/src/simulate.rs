@@ -11,11 +11,14 @@ const DEBUG_SEEDS_MAX: u64 = 50;
 
 #[derive(Args)]
 pub(crate) struct Simulate {
-    /// How many seeds, from 1 on
+    /// How many seeds
     #[arg(long, default_value_t = 20)]
     seeds: u64,
+    /// The first of them
+    #[arg(long, default_value_t = 1)]
+    first: u64,
     /// Runs this seed alone
-    #[arg(long)]
+    #[arg(long, conflicts_with = "first")]
     seed: Option<u64>,
     /// Prints what was injected and which rules were met
     #[arg(long)]
@@ -40,9 +43,11 @@ impl Simulate {
 
     fn arguments(&self) -> Vec<String> {
         let mut arguments = vec!["--seeds".to_owned(), self.seeds.to_string()];
-        if let Some(seed) = self.seed {
-            arguments.extend(["--seed".to_owned(), seed.to_string()]);
-        }
+        let which = match self.seed {
+            Some(seed) => ["--seed".to_owned(), seed.to_string()],
+            None => ["--first".to_owned(), self.first.to_string()],
+        };
+        arguments.extend(which);
         let flags = [
             (self.faults, "--faults"),
             (self.trace, "--trace"),

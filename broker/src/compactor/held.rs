@@ -123,6 +123,7 @@ impl Held {
         want: Want,
     ) -> Arc<EncodedSnapshot> {
         let less = match want {
+            _ if planted(Planted::OpeningAlwaysFull) => None,
             Want::Full => None,
             Want::Since { seq, epoch } => self.less_than_full(stream, head, seq, epoch),
         };

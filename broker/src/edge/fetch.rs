@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use syncline_protocol::planted::{Planted, planted};
 use syncline_protocol::{DeviceSeq, Epoch, Seq, Snapshot, StreamId};
 
 use super::delivery::{Form, GoOn, Need, Parts, Rendered, SCAN_PAGE, Want};
@@ -199,8 +200,12 @@ fn plain(
     let states = &shared.states;
     let snapshot = match want {
         Want::Horizon => states.horizon_state(stream)?,
-        Want::At(seq) => return Ok(Some(states.at(stream, seq)?)),
-        Want::Full | Want::Opening { .. } => states.snapshot(stream, compactor::Want::Full)?,
+        Want::At(seq) if !planted(Planted::HeadForPast) => {
+            return Ok(Some(states.at(stream, seq)?));
+        }
+        Want::Full | Want::Opening { .. } | Want::At(_) => {
+            states.snapshot(stream, compactor::Want::Full)?
+        }
     };
     // SNAP-6
     Ok((snapshot.snapshot().seq > Seq::ZERO).then_some(snapshot))

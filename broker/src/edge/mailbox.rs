@@ -103,7 +103,8 @@ impl Mailbox {
         let inbox = self.open();
         let told = inbox.advances.is_empty() && inbox.topics.is_empty() && inbox.reports.is_empty();
         let answered = inbox.outcomes.is_empty() && inbox.fetched.is_empty();
-        !(told && answered && inbox.summons.is_none())
+        let undisturbed = inbox.admitted.is_none() && inbox.summons.is_none();
+        !(told && answered && undisturbed)
     }
 
     /// Waits until something has come since the last wait.

@@ -2,14 +2,15 @@
 //! and never blocks; `connection.rs` moves the bytes.
 
 mod keeping;
+mod subscribing;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use syncline_protocol::{Filter, Notice, Seq, Start, StreamId, SyncId, Topic, TransientName};
+use syncline_protocol::{Notice, SyncId, TransientName};
 
-use super::delivery::{Delivery, DeliveryOptions, Ground, Need, Outgoing, Scanned};
+use super::delivery::{Delivery, DeliveryOptions, Need, Outgoing, Scanned};
 use super::errors;
 use super::fetch::{self, Fetched, Listed};
 use super::hub::Reading;
@@ -17,13 +18,10 @@ use super::identity::Identity;
 use super::index::PeerId;
 use super::mailbox::{Inbox, Mailbox, Summons};
 use super::presence::Visit;
-use super::session::{
-    Action, EndReason, Message, NoSession, NotSent, Request, Session, Tag, Ticket, Verdict, Wanted,
-};
+use super::session::{Action, EndReason, Message, NoSession, NotSent, Session, Tag, Ticket};
 use super::shared::Shared;
 use super::submission::Submission;
 use crate::sequencer::{Lane, Outcome};
-use crate::store::StreamHead;
 use crate::transport::Caller;
 use keeping::Keeping;
 
@@ -267,89 +265,6 @@ impl Peer {
         self.session.reported();
     }
 
-    fn subscribe(&mut self, now: Instant, packet_id: u16, requests: Vec<Request>) {
-        let streams: Vec<_> = requests.iter().map(stream_with_head).collect();
-        if streams.iter().all(Option::is_none) {
-            let heads = vec![StreamHead::EMPTY; requests.len()];
-            let reading = self.shared.hub.reading();
-            return self.begin(now, packet_id, requests, &heads, reading);
-        }
-        let shared = Arc::clone(&self.shared);
-        fetch::spawn(&self.shared.reader, self.mailbox(), move || {
-            let (heads, reading) = fetch::heads(&shared, &streams)?;
-            Ok(Fetched::Heads {
-                packet_id,
-                requests,
-                heads,
-                reading,
-            })
-        });
-    }
-
-    /// Begins the subscriptions at the heads that were read after `reading`, or reads them anew.
-    fn begin(
-        &mut self,
-        now: Instant,
-        packet_id: u16,
-        requests: Vec<Request>,
-        heads: &[StreamHead],
-        reading: Reading,
-    ) {
-        let streams: Vec<_> = requests.iter().map(stream_with_head).collect();
-        let named = streams.iter().zip(heads);
-        let named: Vec<_> = named
-            .filter_map(|(stream, head)| Some((stream.as_ref()?, head)))
-            .collect();
-        let filters: Vec<_> = requests.iter().filter_map(lasting_filter).collect();
-        let hub = Arc::clone(&self.shared.hub);
-        let began = hub.brought();
-        let Some((advances, buses)) = hub.subscribe(self.id, &filters, &named, reading) else {
-            return self.subscribe(now, packet_id, requests);
-        };
-        self.delivery.advance(now, &advances);
-        let mut buses = buses.into_iter();
-        let mut verdicts = Vec::with_capacity(requests.len());
-        for ((request, head), stream) in requests.iter().zip(heads).zip(&streams) {
-            let bus = stream.as_ref().and_then(|_| buses.next());
-            verdicts.push(match request {
-                Ok(wanted) => self.begin_one(wanted, head, bus.unwrap_or_default()),
-                Err(verdict) => *verdict,
-            });
-        }
-        self.answer_subscribe(now, packet_id, &requests, verdicts, began);
-    }
-
-    fn begin_one(&mut self, wanted: &Wanted, head: &StreamHead, bus: Seq) -> Verdict {
-        let filter = &wanted.subscription.filter;
-        if !self.delivery.takes(filter) {
-            self.shared.hub.unsubscribe(self.id, filter);
-            return Verdict::TooMany;
-        }
-        if let Some(group) = named_group(filter) {
-            self.visit(&group);
-        }
-        let ground = Ground {
-            head: head.seq,
-            horizon: head.horizon,
-            epoch: head.epoch,
-            bus,
-            topics: self.shared.hub.retained_topics(filter),
-        };
-        self.delivery.subscribe(wanted, &ground)
-    }
-
-    fn unsubscribe(&mut self, packet_id: u16, filters: &[Option<Filter>]) {
-        let mut end = |filter: &Filter| {
-            self.shared.hub.unsubscribe(self.id, filter);
-            self.delivery.unsubscribe(filter)
-        };
-        let existed: Vec<_> = filters
-            .iter()
-            .map(|it| it.as_ref().is_some_and(&mut end))
-            .collect();
-        self.answer_unsubscribe(packet_id, filters, existed);
-    }
-
     fn deliver(&mut self, now: Instant) {
         if self.keeping.holds_back() {
             return;
@@ -528,32 +443,4 @@ impl Drop for Peer {
             }
         }
     }
-}
-
-/// The stream of which a subscription needs to know where it is.
-fn stream_with_head(request: &Request) -> Option<StreamId> {
-    let subscription = &request.as_ref().ok()?.subscription;
-    match (subscription.filter.exact(), subscription.start) {
-        (Some(Topic::Events(stream)), _) | (Some(Topic::State(stream)), Start::At(_)) => {
-            Some(stream)
-        }
-        _ => None,
-    }
-}
-
-/// The filter of a subscription to which something may come later.
-fn lasting_filter(request: &Request) -> Option<&Filter> {
-    let subscription = &request.as_ref().ok()?.subscription;
-    let once = matches!(subscription.start, Start::At(_));
-    (!once).then_some(&subscription.filter)
-}
-
-/// The group that a filter names without a wildcard.
-fn named_group(filter: &Filter) -> Option<SyncId> {
-    let mut levels = filter.levels();
-    if levels.next() != Some("sync") {
-        return None;
-    }
-    let group = levels.next()?.parse().ok()?;
-    (!filter.has_wildcard()).then_some(group)
 }

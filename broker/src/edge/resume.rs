@@ -74,6 +74,10 @@ pub(crate) fn footing(
         true => head.seq,
         false => store.seq_at(stream, position)?,
     };
+    if seq == Seq::ZERO && store.base(stream)?.seq > Seq::ZERO {
+        // What was there then is folded away.
+        return Ok(GoOn::State);
+    }
     let epoch = match position >= head.position {
         true => Some(head.epoch).filter(|epoch| *epoch != Epoch::NONE),
         false => epoch_of(store, stream, seq)?,
@@ -185,5 +189,87 @@ fn scan_from(subscription: &StoredSubscription, position: u64, now: u64) -> Reac
     Reaches {
         events: Some(events.unwrap_or_else(rest)),
         states: Some(states.unwrap_or_else(rest)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::contract::history::{fold, fold_of, raise};
+    use crate::store::contract::{append, batch, stream};
+    use crate::store::memory::MemoryStore;
+
+    /// Where somebody goes on in a stream with two events who had everything up to a position but for a lag.
+    fn found(position: u64, lag: Lag, state: bool) -> FoundPlace {
+        let store = MemoryStore::new(8);
+        let home = stream("home");
+        append(&store, batch(&home, 1, 2));
+        let sought = Sought {
+            of: 0,
+            stream: home.clone(),
+            lag,
+            state,
+            position,
+        };
+        let head = store.head(&home).unwrap();
+        place(&store, sought, head).unwrap()
+    }
+
+    #[test]
+    fn session_2_a_state_is_due_that_changed_since_or_was_due_then() {
+        let cases = [(1, false), (2, false), (2, true)];
+        let due = cases.map(|(at, state)| found(at, Lag::None, state).state);
+        assert_eq!(due, [true, false, true]);
+    }
+
+    #[test]
+    fn epoch_3_a_lag_goes_on_in_the_history_of_its_event_or_with_a_state() {
+        let lag = |seq: u64, sent: u64| Lag::After {
+            epoch: Epoch::NONE,
+            seq: Seq::new(seq).unwrap(),
+            sent: Seq::new(sent).unwrap(),
+        };
+        let store = MemoryStore::new(8);
+        append(&store, batch(&stream("home"), 1, 1));
+        let epoch = store.head(&stream("home")).unwrap().epoch;
+        let after = |seq: u64, sent: u64| GoOn::After {
+            seq: Seq::new(seq).unwrap(),
+            epoch: Some(epoch),
+            sent: Seq::new(sent).unwrap(),
+        };
+        assert_eq!(found(2, lag(1, 0), false).events, Some(after(1, 0)));
+        assert_eq!(found(2, lag(0, 1), false).events, Some(after(0, 1)));
+        assert_eq!(found(2, lag(3, 3), false).events, Some(GoOn::State));
+        assert_eq!(found(2, Lag::State, false).events, Some(GoOn::State));
+    }
+
+    #[test]
+    fn session_2_a_state_comes_first_where_what_was_had_is_folded_away() {
+        let (store, home) = (MemoryStore::new(8), stream("home"));
+        append(&store, batch(&home, 1, 9));
+        raise(&store, &home, 4);
+        fold(&store, &fold_of(&home, 0, 4));
+        let head = store.head(&home).unwrap();
+        let goes_on = |position| footing(&store, &home, &head, position).unwrap();
+        assert_eq!([0, 1, 3].map(goes_on), [GoOn::State; 3]);
+        let after_4 = matches!(goes_on(4), GoOn::After { seq, .. } if seq.get() == 4);
+        assert!(after_4, "{:?}", goes_on(4));
+    }
+
+    #[test]
+    fn session_2_who_was_away_goes_through_what_came_since_and_no_more() {
+        let store = crate::store::sessions::contract::subscription("sync/#");
+        let scans = |it: &StoredSubscription, at, now| scan_from(it, at, now);
+        let after = |at| Reaches {
+            events: Some(Reach::all(at)),
+            states: Some(Reach::all(at)),
+        };
+        assert_eq!(scans(&store, 5, 5), Reaches::default());
+        assert_eq!(scans(&store, 5, 9), after(5));
+        let left_over = StoredSubscription {
+            scans: after(3),
+            ..store
+        };
+        assert_eq!(scans(&left_over, 9, 9), after(3));
     }
 }

@@ -14,8 +14,9 @@ use super::fetch::Reader;
 use super::keeper::Keeper;
 use super::mailbox::Mailbox;
 use super::peer::Peer;
+use super::presence::Attendance;
 use super::shared::{BeforeWaiting, Shared};
-use super::{Prepared, WallClock};
+use super::{Prepared, WallClock, end_expired};
 use crate::compactor::States;
 use crate::sequencer::Sequencer;
 use crate::store::StoreError;
@@ -81,8 +82,11 @@ impl SimulatedEdge {
         }
     }
 
-    /// What the edge does from time to time: compares itself with the store where the bus lost something.
+    /// What the edge does from time to time: ends sessions whose time is over, and compares itself with the store where
+    /// the bus lost something.
     pub fn tick(&self) {
+        self.shared.attend(Attendance::tick);
+        end_expired(&self.shared);
         self.shared.hub.catch_up();
     }
 }

@@ -36,7 +36,10 @@ impl FromStr for StreamName {
 impl fmt::Display for StreamName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let topic = self.0.to_string();
-        write!(f, "{}", topic.strip_prefix("sync/").unwrap_or(&topic))
+        let short = topic.strip_prefix("sync/").unwrap_or(&topic);
+        // A channel of a group that is called `sync` would be read as a group of its own.
+        let is_read_back = !short.starts_with("sync/");
+        f.write_str(if is_read_back { short } else { &topic })
     }
 }
 
@@ -64,6 +67,11 @@ mod tests {
             assert_eq!(name.parse::<StreamName>().unwrap().to_string(), name);
         }
         assert_eq!("sync/home/room".parse::<StreamName>(), "home/room".parse());
+        for name in ["sync", "sync/sync/room"] {
+            let read: StreamName = name.parse().unwrap();
+            assert_eq!(read.0.sync_id.as_str(), "sync", "{name}");
+            assert_eq!(read.to_string().parse(), Ok(read), "{name}");
+        }
         for bad in ["", "a b", "home/", "home/state", "home/a/b"] {
             assert!(bad.parse::<StreamName>().is_err(), "{bad}");
         }

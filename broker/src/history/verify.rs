@@ -38,8 +38,14 @@ pub(super) fn verify(
     out: &mut dyn Write,
 ) -> Result<(), HistoryError> {
     let mut totals = Totals::default();
+    let verifier = Verifier {
+        store,
+        states,
+        schema,
+        stop,
+    };
     let mut one = |stream: &StreamId, out: &mut dyn Write| -> Result<(), HistoryError> {
-        let checked = check(store, states, schema, stop, stream)?;
+        let checked = verifier.check(stream)?;
         totals.streams += 1;
         totals.events += checked.events;
         totals.findings += checked.findings.len();
@@ -84,77 +90,69 @@ struct Checked {
     findings: Vec<String>,
 }
 
-fn check(
-    store: &dyn EventStore,
-    states: &States,
-    schema: &Arc<Schema>,
-    stop: &Stop,
-    stream: &StreamId,
-) -> Result<Checked, HistoryError> {
-    let mut checked = check_unmoved(store, states, schema, stop, stream)?;
-    for _ in 1..CHECKS {
-        if checked.findings.is_empty() {
-            break;
-        }
-        checked = check_unmoved(store, states, schema, stop, stream)?;
-    }
-    Ok(checked)
+/// What streams are checked with.
+struct Verifier<'a> {
+    store: &'a dyn EventStore,
+    states: &'a States,
+    schema: &'a Arc<Schema>,
+    stop: &'a Stop,
 }
 
-fn check_unmoved(
-    store: &dyn EventStore,
-    states: &States,
-    schema: &Arc<Schema>,
-    stop: &Stop,
-    stream: &StreamId,
-) -> Result<Checked, HistoryError> {
-    for _ in 0..ATTEMPTS_MAX {
-        match check_once(store, states, schema, stop, stream) {
-            Err(HistoryError::Store(StoreError::Folded { .. })) => {}
-            other => return other,
+impl Verifier<'_> {
+    fn check(&self, stream: &StreamId) -> Result<Checked, HistoryError> {
+        let mut checked = self.check_unmoved(stream)?;
+        for _ in 1..CHECKS {
+            if checked.findings.is_empty() {
+                break;
+            }
+            checked = self.check_unmoved(stream)?;
         }
+        Ok(checked)
     }
-    let name = StreamName(stream.clone());
-    let reason = format!("{name} is compacted faster than it can be read; try again");
-    Err(HistoryError::Request(reason))
-}
 
-fn check_once(
-    store: &dyn EventStore,
-    states: &States,
-    schema: &Arc<Schema>,
-    stop: &Stop,
-    stream: &StreamId,
-) -> Result<Checked, HistoryError> {
-    let mut unreadable = Vec::new();
-    let base = store.entries(stream, &mut |stored| {
-        if let Err(error) = syncline_protocol::state::Entry::decode(&stored.entry) {
-            unreadable.push(format!(
-                "the entry {} {} cannot be read: {error}",
-                stored.collection, stored.key
-            ));
+    fn check_unmoved(&self, stream: &StreamId) -> Result<Checked, HistoryError> {
+        for _ in 0..ATTEMPTS_MAX {
+            match self.check_once(stream) {
+                Err(HistoryError::Store(StoreError::Folded { .. })) => {}
+                other => return other,
+            }
         }
-    })?;
-    let head = store.head(stream)?;
-    let mut chain = Chain::new(stream, &base, &head);
-    chain.findings.append(&mut unreadable);
-    while chain.seq < head.seq {
-        stop.check()?;
-        let events = store.read(stream, chain.seq, READ)?;
-        if events.is_empty() {
-            chain.find(format!("the event at {} is missing", chain.seq.next()));
-            break;
-        }
-        events.iter().for_each(|event| chain.event(event));
+        let name = StreamName(stream.clone());
+        let reason = format!("{name} is compacted faster than it can be read; try again");
+        Err(HistoryError::Request(reason))
     }
-    check_marks(store, stream, &mut chain)?;
-    stop.check()?;
-    let mut checked = Checked {
-        events: chain.events,
-        findings: chain.findings,
-    };
-    check_digest(states, schema, stream, &head, &mut checked);
-    Ok(checked)
+
+    fn check_once(&self, stream: &StreamId) -> Result<Checked, HistoryError> {
+        let mut unreadable = Vec::new();
+        let base = self.store.entries(stream, &mut |stored| {
+            if let Err(error) = syncline_protocol::state::Entry::decode(&stored.entry) {
+                unreadable.push(format!(
+                    "the entry {} {} cannot be read: {error}",
+                    stored.collection, stored.key
+                ));
+            }
+        })?;
+        let head = self.store.head(stream)?;
+        let mut chain = Chain::new(stream, &base, &head);
+        chain.findings.append(&mut unreadable);
+        while chain.seq < head.seq {
+            self.stop.check()?;
+            let events = self.store.read(stream, chain.seq, READ)?;
+            if events.is_empty() {
+                chain.find(format!("the event at {} is missing", chain.seq.next()));
+                break;
+            }
+            events.iter().for_each(|event| chain.event(event));
+        }
+        check_marks(self.store, stream, &mut chain)?;
+        self.stop.check()?;
+        let mut checked = Checked {
+            events: chain.events,
+            findings: chain.findings,
+        };
+        check_digest(self.states, self.schema, stream, &head, &mut checked);
+        Ok(checked)
+    }
 }
 
 /// The events of a stream, one after the other.

@@ -59,6 +59,16 @@ impl Guard {
             && allowed.any(|allowed| origin.eq_ignore_ascii_case(allowed.as_bytes()))
     }
 
+    /// All that [`check`] does with a request before it is served.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn meet(&self, request: &Request) {
+        let mut headers = HeaderMap::new();
+        if let Ok(authority) = self.authority(request) {
+            secure(&mut headers, &authority);
+            assert!(headers.contains_key(header::CONTENT_SECURITY_POLICY));
+        }
+    }
+
     /// An IP address cannot be rebound, and `localhost` always means this machine (RFC 6761).
     fn is_ours(&self, host: &str) -> bool {
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();

@@ -6,6 +6,8 @@
 //! The calling contract: [`serve`] runs until `shutdown`, then answers what is open within [`DRAIN_DEADLINE`]. WebSockets are
 //! not waited for: whoever took them ends them.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod guard;
 mod pages;
 mod serve;

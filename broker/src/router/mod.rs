@@ -16,6 +16,8 @@
 mod bus;
 mod desk;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod link;
 mod pump;
 

@@ -9,7 +9,9 @@ use syncline_protocol::{
 
 use super::{Append, Committed, EventStore, Kept, ReadLimit, Record, StreamHead};
 
-mod history;
+mod folds;
+pub(crate) mod history;
+pub(crate) use folds::*;
 pub(crate) use history::*;
 
 /// W in the suite.

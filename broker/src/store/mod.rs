@@ -38,6 +38,13 @@ pub mod simulated {
     pub use super::redb::simulated::{Failure, SimDisk};
 }
 
+/// The decoders of rows, for the fuzzer.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing {
+    pub(crate) use super::redb::fuzzing::{committed, journal_seeds, session_seeds, table_seeds};
+    pub use super::redb::fuzzing::{journal_record, session_rows, table_rows};
+}
+
 #[cfg(test)]
 pub(crate) mod contract;
 

@@ -81,6 +81,8 @@ pub struct Core {
     /// OUTBOX-8.
     pub(crate) holding: bool,
     pub(crate) fork: Fork,
+    /// Every opening tells a fork until there is a new device (FORK-5).
+    pub(crate) taken_over: bool,
     pub(crate) saves: Saves,
     next_write: WriteId,
     pub(crate) persisted: WriteId,
@@ -124,6 +126,7 @@ impl Core {
             reason: None,
             holding: false,
             fork: Fork::No,
+            taken_over: false,
             saves: Saves::default(),
             next_write: WriteId::NONE.next(),
             persisted: WriteId::NONE,
@@ -178,7 +181,9 @@ impl Core {
             }
             Input::Message { topic, payload } => self.message(now, random, &topic, &payload),
             Input::Acked { id, answer } => self.answered(now, id, answer),
-            Input::Disconnected { reason } => self.disconnected(now, random, reason),
+            Input::Disconnected { reason, taken_over } => {
+                self.disconnected(now, random, reason, taken_over);
+            }
             Input::Timeout => self.timeout(now, random),
             Input::SetOnline(online) => self.set_online(now, online),
             Input::NewDevice(device) => self.new_device(now, device),

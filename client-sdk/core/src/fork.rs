@@ -1,11 +1,12 @@
 //! Two installations with one device UUID must not pass for one (FORK).
 
-use syncline_protocol::{DeviceId, UnixMillis};
+use syncline_protocol::{DeviceId, DeviceSeq, UnixMillis};
 
 use crate::core::Core;
 use crate::link::Link;
+use crate::outbox::WINDOW_MAX;
 use crate::output::Output;
-use crate::rows::DeviceRow;
+use crate::rows::{DeviceRow, IntentId};
 
 /// Where the change to another UUID is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,22 @@ impl Core {
         self.fork_if_drained();
     }
 
+    /// FORK-5, of a connection that has ended.
+    pub(crate) fn was_taken_over(&mut self) {
+        self.taken_over = !self.outbox.queued_to(self.device.offered).is_empty();
+        if !self.taken_over {
+            self.forked();
+        }
+    }
+
+    /// FORK-5: what was on its way may be accepted after the mark was read.
+    pub(crate) fn doubt_beyond(&mut self, mark: Option<DeviceSeq>) {
+        let queued = self.outbox.queued_to(self.device.offered).into_iter();
+        let beyond = queued.skip(self.outbox.queued_to(mark).len());
+        let beyond: Vec<IntentId> = beyond.take(WINDOW_MAX).collect();
+        self.outbox.doubt(&beyond);
+    }
+
     /// FORK-2.
     pub(crate) fn fork_if_drained(&mut self) {
         if self.fork == Fork::Draining && self.outbox.is_clear() {
@@ -41,7 +58,7 @@ impl Core {
         if self.fork != Fork::Minting {
             return;
         }
-        self.fork = Fork::No;
+        (self.fork, self.taken_over) = (Fork::No, false);
         let (renumbered, next_device_seq) = self.outbox.renumber(device);
         self.device = DeviceRow {
             device,

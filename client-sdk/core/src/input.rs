@@ -34,6 +34,8 @@ pub enum Input {
     Disconnected {
         /// Why, for people.
         reason: String,
+        /// Whether the broker ended it because another connection came with this device's UUID (DISCONNECT 0x8E).
+        taken_over: bool,
     },
     /// The moment of `next_timeout` has come.
     Timeout,

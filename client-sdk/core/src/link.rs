@@ -186,7 +186,7 @@ impl Core {
         if !planted(Planted::SentForgotten) {
             self.outbox.requeue_all();
         }
-        // Whether this is a fork shows again at the next opening, and then what the broker has of it.
+        // Whether this is a fork shows again at the next opening, and then what the broker has of it (FORK-2, FORK-5).
         if self.fork == Fork::Draining {
             self.fork = Fork::No;
         }
@@ -225,9 +225,18 @@ impl Core {
         }));
     }
 
-    pub(crate) fn disconnected(&mut self, now: UnixMillis, random: f64, reason: String) {
+    pub(crate) fn disconnected(
+        &mut self,
+        now: UnixMillis,
+        random: f64,
+        reason: String,
+        taken_over: bool,
+    ) {
         if self.link.is_connected_or_trying() {
             self.connection_ended();
+            if taken_over {
+                self.was_taken_over();
+            }
             self.retry_later(now, random, reason);
         }
     }

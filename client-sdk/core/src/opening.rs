@@ -107,17 +107,21 @@ impl Core {
     }
 
     fn opened(&mut self, mark: Option<DeviceSeq>, head: Seq, epoch_before: Epoch) {
-        let forked = mark > self.device.offered;
+        let forked = mark > self.device.offered || self.taken_over;
         let known = mark.min(self.device.offered);
         if let Some(up) = self.link.up_mut() {
             (up.awaits, up.open) = (Awaits::Nothing, true);
             let mark = known.filter(|_| !forked);
             up.unreached = Some(Unreached { head, mark });
         }
-        self.attempt = 0;
         self.reason = None;
         self.hold_if_other(epoch_before);
         self.use_mark(known);
+        if self.taken_over {
+            self.doubt_beyond(known);
+        } else {
+            self.attempt = 0;
+        }
         if forked {
             self.forked();
         }

@@ -141,6 +141,7 @@ fn inputs_that_nothing_waits_for_do_nothing() {
     let (mut core, _) = Core::open(UnixMillis::new(1), read_open(&open));
     let disconnected = Input::Disconnected {
         reason: "late".to_owned(),
+        taken_over: true,
     };
     let connected = Input::Connected {
         receive_maximum: 9,

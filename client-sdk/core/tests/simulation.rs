@@ -4,7 +4,7 @@
 mod model;
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Broker, How};
 use proptest::prelude::*;
@@ -65,16 +65,37 @@ proptest! {
         let mut world = World::new(seed, 2);
         world.run(300, Trouble::Clients);
         world.is_honest = false;
+        let copied_at = world.said;
         let copy = world.clients[0].disk.clone();
         world.add_client(copy);
         world.run(800, Trouble::Clients);
         let heard = world.heard();
+        // What waited in the copied disk is said by both.
+        for said in copied_at + 1..=world.said {
+            prop_assert!(heard.get(&format!("s{said}")).is_none_or(|times| *times == 1), "s{} is repeated", said);
+        }
         for client in &world.clients {
             for said in client.stored.difference(&client.set_aside) {
                 let let_go = world.is_let_go(client, said, &heard);
                 prop_assert!(let_go || heard.contains_key(said), "{} is lost", said);
             }
         }
+        world.assert_agreement();
+    }
+
+    #[test]
+    fn fork_5_idle_copies_come_to_rest_as_devices_of_their_own(seed in any::<u64>()) {
+        let mut world = World::new(seed, 1);
+        world.run(100, Trouble::Clients);
+        for _ in 0..2 {
+            let copy = world.clients[0].disk.clone();
+            world.add_client(copy);
+        }
+        world.run(0, Trouble::None);
+        prop_assert!(world.takeovers >= 2);
+        let devices: BTreeSet<DeviceId> = world.clients.iter().map(|it| it.core.device()).collect();
+        prop_assert_eq!(devices.len(), 3);
+        prop_assert!(world.heard().values().all(|times| *times == 1));
         world.assert_agreement();
     }
 

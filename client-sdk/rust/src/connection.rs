@@ -6,7 +6,8 @@ use std::time::Duration;
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
-    ConnAck, ConnectProperties, PubAck, PubAckReason, SubAck, SubscribeReasonCode,
+    ConnAck, ConnectProperties, DisconnectReasonCode, PubAck, PubAckReason, SubAck,
+    SubscribeReasonCode,
 };
 use rumqttc::v5::{
     AsyncClient, ConnectionError, Event, EventLoop, Incoming, MqttOptions, StateError,
@@ -77,7 +78,7 @@ impl Connection {
     /// What happens next. Safe to cancel.
     pub(crate) async fn input(&mut self) -> Input {
         loop {
-            let closed = || Signal::Input(disconnected("the connection ended"));
+            let closed = || Signal::Input(Ending::of("the connection ended").into());
             match self.signals.recv().await.unwrap_or_else(closed) {
                 Signal::Input(input) => return input,
                 Signal::Published(packet) => {
@@ -168,19 +169,19 @@ async fn drive(event_loop: &mut EventLoop, signals: &mpsc::Sender<Signal>, conne
                         break;
                     }
                 }
-                Some(why(&error))
+                Some(Ending::by(&error))
             }
         };
-        if let Some(reason) = end {
+        if let Some(ending) = end {
             // If nobody listens, the connection was given up.
-            let _ = signals.send(Signal::Input(disconnected(reason))).await;
+            let _ = signals.send(Signal::Input(ending.into())).await;
             return;
         }
     }
 }
 
 /// `Some`: why the connection has to end.
-async fn pass_on(event: Event, signals: &mpsc::Sender<Signal>) -> Option<String> {
+async fn pass_on(event: Event, signals: &mpsc::Sender<Signal>) -> Option<Ending> {
     let signal = match event {
         Event::Incoming(Incoming::ConnAck(connack)) => Signal::Input(connected(&connack)),
         Event::Incoming(Incoming::Publish(publish)) => Signal::Input(Input::Message {
@@ -189,9 +190,11 @@ async fn pass_on(event: Event, signals: &mpsc::Sender<Signal>) -> Option<String>
         }),
         Event::Incoming(Incoming::PubAck(puback)) => match answer(&puback) {
             Some(answer) => Signal::Answered(puback.pkid, answer),
-            None => return Some("an acknowledgement without a seq".to_owned()),
+            None => return Some(Ending::of("an acknowledgement without a seq")),
         },
-        Event::Incoming(Incoming::SubAck(suback)) => return subscription_refused(&suback),
+        Event::Incoming(Incoming::SubAck(suback)) => {
+            return subscription_refused(&suback).map(Ending::of);
+        }
         Event::Outgoing(Outgoing::Publish(packet)) => Signal::Published(packet),
         _ => return None,
     };
@@ -199,7 +202,7 @@ async fn pass_on(event: Event, signals: &mpsc::Sender<Signal>) -> Option<String>
         .send(signal)
         .await
         .err()
-        .map(|_| "given up".to_owned())
+        .map(|_| Ending::of("given up"))
 }
 
 fn connected(connack: &ConnAck) -> Input {
@@ -214,9 +217,38 @@ fn connected(connack: &ConnAck) -> Input {
     }
 }
 
-fn disconnected(reason: impl Into<String>) -> Input {
-    Input::Disconnected {
-        reason: reason.into(),
+/// How a connection ended.
+#[derive(Debug, PartialEq, Eq)]
+struct Ending {
+    reason: String,
+    taken_over: bool,
+}
+
+impl Ending {
+    fn of(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            taken_over: false,
+        }
+    }
+
+    fn by(error: &ConnectionError) -> Self {
+        let code = match error {
+            ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, .. }) => {
+                Some(*reason_code)
+            }
+            _ => None,
+        };
+        Self {
+            reason: why(error),
+            taken_over: code == Some(DisconnectReasonCode::SessionTakenOver),
+        }
+    }
+}
+
+impl From<Ending> for Input {
+    fn from(Ending { reason, taken_over }: Ending) -> Self {
+        Self::Disconnected { reason, taken_over }
     }
 }
 
@@ -323,6 +355,25 @@ mod tests {
             answer(&puback(PubAckReason::Success, None, ("seq", "x"))),
             None
         );
+    }
+
+    #[test]
+    fn fork_5_a_session_that_is_taken_over_is_no_common_end() {
+        let closed = |reason_code| {
+            let reason_string = Some("closed".to_owned());
+            let error = StateError::ServerDisconnect {
+                reason_code,
+                reason_string,
+            };
+            Ending::by(&ConnectionError::MqttState(error))
+        };
+        let taken_over = Ending {
+            taken_over: true,
+            ..Ending::of("closed")
+        };
+        assert_eq!(closed(DisconnectReasonCode::SessionTakenOver), taken_over);
+        let shut_down = closed(DisconnectReasonCode::ServerShuttingDown);
+        assert_eq!(shut_down, Ending::of("closed"));
     }
 
     #[test]

@@ -350,7 +350,8 @@ impl Driver {
         }
         self.disconnect();
         let reason = "the connection takes no more".to_owned();
-        Some(Wake::Input(Input::Disconnected { reason }))
+        let taken_over = false;
+        Some(Wake::Input(Input::Disconnected { reason, taken_over }))
     }
 
     fn connect(&mut self, device: DeviceId) {

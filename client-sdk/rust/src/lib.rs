@@ -66,6 +66,9 @@ mod options;
 mod connection;
 mod driver;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+
 mod store;
 mod writer;
 

@@ -265,14 +265,14 @@ fn single_rows(write: &Write) -> Vec<(&'static str, Vec<u8>)> {
     device.into_iter().chain(replica).chain(schema).collect()
 }
 
-fn write_intent(row: &Row) -> Vec<u8> {
+pub(crate) fn write_intent(row: &Row) -> Vec<u8> {
     let intent = ("intent", Value::Bytes(row.intent.encode()));
     let saw = row.saw.map(|saw| ("saw", saw.to_value()));
     let overtaken = row.overtaken.then(|| ("overtaken", Value::from(true)));
     crate::map([intent].into_iter().chain(saw).chain(overtaken)).to_msgpack()
 }
 
-fn read_intent(id: IntentId, bytes: &[u8]) -> Result<Row, String> {
+pub(crate) fn read_intent(id: IntentId, bytes: &[u8]) -> Result<Row, String> {
     let value = Value::from_msgpack(bytes).map_err(|error| error.to_string())?;
     let map = value.as_map().ok_or("it is no map")?;
     let Some(Value::Bytes(intent)) = map.get("intent") else {
@@ -288,7 +288,7 @@ fn read_intent(id: IntentId, bytes: &[u8]) -> Result<Row, String> {
     })
 }
 
-fn write_device(row: DeviceRow) -> Vec<u8> {
+pub(crate) fn write_device(row: DeviceRow) -> Vec<u8> {
     let number = |n: u64| Value::number(n as f64).unwrap_or_default();
     crate::map([
         ("device_uuid", Value::Bytes(row.device.as_bytes().to_vec())),
@@ -300,7 +300,7 @@ fn write_device(row: DeviceRow) -> Vec<u8> {
     .to_msgpack()
 }
 
-fn read_device(bytes: &[u8]) -> Result<DeviceRow, String> {
+pub(crate) fn read_device(bytes: &[u8]) -> Result<DeviceRow, String> {
     let value = Value::from_msgpack(bytes).map_err(|error| error.to_string())?;
     let number = |name: &str| value.as_map()?.get(name)?.as_u64();
     let read = || {

@@ -27,7 +27,7 @@ export interface RunnerListener {
   connected(link: Link): void;
   /** A message of a topic that is not the core's. */
   message(topic: string, payload: Uint8Array): void;
-  /** This slot is another page's, or another client's by the broker's word. The runner has stopped. */
+  /** This slot is another page's. The runner has stopped. */
   lost(): void;
   /** The store does not take writes any more (STORE-4). The runner has stopped. */
   failed(error: unknown): void;
@@ -222,8 +222,7 @@ export class Runner {
 
   #onDisconnected(reason: string, takenOver: boolean): void {
     this.#link = undefined;
-    if (takenOver) return this.#lose();
-    this.#feed({ type: 'disconnected', reason });
+    this.#feed({ type: 'disconnected', reason, takenOver });
   }
 
   #disconnect(): void {

@@ -40,6 +40,14 @@ async function steal(browser: Browser): Promise<void> {
   store.close();
 }
 
+/** A backup of a profile, restored elsewhere. */
+async function copySlot(from: MemoryStore, to: MemoryStore): Promise<void> {
+  const [{ slot, owner } = { slot: '', owner: '' }] = await from.slots();
+  const put = await from.take(slot, owner, owner, Date.now());
+  await to.create(slot, 'a page elsewhere', Date.now());
+  await to.write(slot, 'a page elsewhere', [{ type: 'write', write: 1, put, delete: [] }]);
+}
+
 function stars({ client }: Page): string[] {
   return client.entries('albums').map(({ key }) => key);
 }
@@ -466,13 +474,52 @@ describe.each([{ locks: true }, { locks: false }])('tabs of one browser, $locks 
     });
   });
 
-  it('web_4 a device that another client took over is left to it', async () => {
-    const page = await open(browser);
+  it('fork_5 a page that is thrown out by a copy of its device is another device in its slot', async () => {
+    const store = new MemoryStore();
+    const page = await open(browser, undefined, store);
     await saved(page);
     const device = page.client.deviceUuid;
     broker.links.get(device)?.end('taken over', true);
     await until(() => page.client.deviceUuid !== device);
     await saved(page);
+    expect((await store.slots()).map(({ slot }) => slot)).toEqual([device]);
+  });
+
+  it('fork_5 two copies of a profile come to rest as two devices, and what was in doubt is there once', async () => {
+    const [store, copy] = [new MemoryStore(), new MemoryStore()];
+    const first = await open(browser, undefined, store);
+    await saved(first);
+    // Else both would try again at the same moments.
+    first.environment.luck = 0.1;
+    broker.mute = true;
+    await star(first.client, 'a1');
+    await until(() => broker.log.length === 1);
+    await copySlot(store, copy);
+    const second = await open(new Browser(broker, { locks: true }), undefined, copy);
+    await until(() => broker.joined.length > 2);
+    broker.mute = false;
+    broker.cut();
+    await until(() => first.client.deviceUuid !== second.client.deviceUuid);
+    await Promise.all([saved(first), saved(second)]);
+    await Promise.all([star(first.client, 'a2'), star(second.client, 'a3')]);
+    await until(() => stars(first).length === 3 && stars(second).length === 3);
+    expect(broker.log).toHaveLength(3);
+  });
+
+  it('web_4 a page that finds its slot and its connection taken by another page moves', async () => {
+    const page = await open(browser);
+    await saved(page);
+    const device = page.client.deviceUuid;
+    await steal(browser);
+    broker.links.get(device)?.end('taken over', true);
+    await until(() => page.client.deviceUuid !== device);
+    await saved(page);
+    const store = await browser.openStore();
+    expect((await store.slots()).map(({ slot }) => slot).sort()).toEqual(
+      [device, page.client.deviceUuid].sort(),
+    );
+    expect(broker.joined).toEqual([device, page.client.deviceUuid]);
+    store.close();
   });
 
   it('g11_web_5 delivers what a closed tab left, as the device that it was', async () => {

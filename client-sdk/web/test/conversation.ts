@@ -146,6 +146,10 @@ function readInput(input: Json): Input {
       };
     case 'message':
       return { type: 'message', topic: input['topic'] as string, payload: readPayload(input) };
+    case 'disconnected': {
+      const { reason, taken_over } = input;
+      return { type: 'disconnected', reason: reason as string, takenOver: taken_over === true };
+    }
     case 'new_device':
       return { type: 'new_device', deviceUuid: input['device_uuid'] as string };
     default:

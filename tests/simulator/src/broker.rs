@@ -10,8 +10,7 @@ use syncline_broker::edge::simulation::SimulatedEdge;
 use syncline_broker::edge::{Edge, EdgeOptions, SessionsOptions};
 use syncline_broker::router::{BusMessage, Consumer};
 use syncline_broker::sequencer::{Hooks, Options, Sequencer, Stepper};
-use syncline_broker::store::sessions::QueueLimit;
-use syncline_broker::store::sessions::memory::MemorySessions;
+use syncline_broker::store::sessions::{QueueLimit, SessionStore};
 use syncline_broker::store::{Committed, EventStore, StreamHead};
 use syncline_protocol::{Schema, Seq, StreamId, UnixMillis};
 
@@ -23,9 +22,14 @@ pub(crate) const RECEIVE_MAXIMUM: u16 = 16;
 /// CLOCK-3.
 pub(crate) const CLOCK_SKEW_MS_MAX: u64 = 60_000;
 
-/// How long a device is remembered, and a deletion: much shorter than in life, as everything here is.
+/// How long a device is remembered: much shorter than in life, as everything here is.
 pub(crate) const DEVICE_RETENTION_MS: u64 = 200_000;
-const TOMBSTONE_RETENTION_MS: u64 = 60_000;
+
+/// How long a deletion is remembered: also much shorter than the history, so that HORIZON-5's other condition stands alone.
+const TOMBSTONE_RETENTIONS_MS: [u64; 3] = [0, 20_000, 60_000];
+
+/// How long a session is kept at most.
+pub(crate) const SESSION_EXPIRY_S_MAX: u32 = 100;
 
 /// How much of a stream is kept.
 const LIMITS: Limits = Limits {
@@ -57,7 +61,7 @@ type Promised = Arc<Mutex<Vec<(StreamId, Seq)>>>;
 impl Broker {
     /// Starts on what the disk holds.
     pub(crate) fn start(
-        store: &Arc<dyn EventStore>,
+        (store, sessions): (&Arc<dyn EventStore>, Arc<dyn SessionStore>),
         schema: &Arc<Schema>,
         clock: &WallClock,
         dice: &mut Dice,
@@ -82,15 +86,13 @@ impl Broker {
         let before_waiting = Arc::new(move || while lock(&by_waiting).step() > 0 {});
         let fatal = Arc::clone(&dead);
         let compactor = Compactor::new(
-            compactor_options(),
+            compactor_options(dice),
             (Arc::clone(&store), Arc::clone(&schema)),
             Arc::clone(&states),
             written,
             raise(&sequencer, &promised),
             Box::new(move |_| fatal.store(true, Ordering::Relaxed)),
         );
-        // Clients of the simulation begin anew with every connection.
-        let sessions = Arc::new(MemorySessions::default());
         let prepared = Edge::prepare(edge_options(dice), store, sessions, &schema);
         let prepared = prepared.map_err(|error| error.to_string())?;
         let mut consumer = prepared.consumer();
@@ -185,13 +187,13 @@ fn raise(sequencer: &Arc<Sequencer>, promised: &Promised) -> compactor::Raise {
     })
 }
 
-fn compactor_options() -> compactor::Options {
+fn compactor_options(dice: &mut Dice) -> compactor::Options {
     compactor::Options {
         history: History {
             limits: LIMITS,
             channels: std::collections::BTreeMap::new(),
         },
-        tombstone_retention_ms: TOMBSTONE_RETENTION_MS,
+        tombstone_retention_ms: TOMBSTONE_RETENTIONS_MS[dice.below(3) as usize],
         device_retention_ms: DEVICE_RETENTION_MS,
         interval_ms: 1_000,
         round_ms: 10_000,
@@ -245,11 +247,11 @@ fn edge_options(dice: &mut Dice) -> EdgeOptions {
         subscriptions_max: 64,
         tail_events_max: [1, 8, 1_000][dice.below(3) as usize],
         tail_bytes_max: 1 << 20,
-        state_bytes_per_s: 1 << 20,
-        state_part_bytes: [1_000, 4_000, 1 << 20][dice.below(3) as usize],
+        state_bytes_per_s: [16 << 10, 64 << 10, 1 << 20][dice.below(3) as usize],
+        state_part_bytes: [1_000, 4_000, 16_000, 1 << 20][dice.below(4) as usize],
         sessions: SessionsOptions {
             sessions_max: 1_000,
-            expiry_max: Duration::from_secs(60),
+            expiry_max: Duration::from_secs(SESSION_EXPIRY_S_MAX.into()),
             save_interval: Duration::from_secs(1),
             queue: QueueLimit {
                 messages_max: 100,

@@ -1,13 +1,18 @@
 //! The broker's disk: what a new process finds on it after the old one is gone.
 
+mod sessions;
+
 use std::sync::Arc;
 
 use syncline_broker::store::faults::{Faults, FaultyStore};
 use syncline_broker::store::memory::MemoryStore;
+use syncline_broker::store::sessions::SessionStore;
+use syncline_broker::store::sessions::memory::MemorySessions;
 use syncline_broker::store::simulated::SimDisk;
 use syncline_broker::store::{EventStore, RedbOptions, RedbStore, StoreError};
 
 use crate::dice::Dice;
+use sessions::Sessions;
 
 /// How many hashes a mark keeps (EVENT-10): no more than a client may have on its way, so that repeats are cut close.
 pub(crate) const MARK_WINDOW: usize = 64;
@@ -16,6 +21,8 @@ pub(crate) const MARK_WINDOW: usize = 64;
 pub(crate) struct Disk {
     medium: Medium,
     faults: Faults,
+    /// What the present process keeps of its clients' sessions.
+    sessions: Option<Arc<Sessions>>,
     /// From some moment on it only pretends to keep anything.
     lies: bool,
 }
@@ -23,7 +30,12 @@ pub(crate) struct Disk {
 /// What keeps the bytes.
 enum Medium {
     /// A model that keeps what it took.
-    Memory(MemoryStore),
+    Memory {
+        store: MemoryStore,
+        sessions: Arc<MemorySessions>,
+        /// The sessions that are found instead, once the disk has lied.
+        old: Option<MemorySessions>,
+    },
     /// The store that people run, on files that forget what was not synced.
     Files {
         files: SimDisk,
@@ -42,11 +54,16 @@ impl Disk {
                 old: None,
                 store: None,
             },
-            _ => Medium::Memory(MemoryStore::new(MARK_WINDOW)),
+            _ => Medium::Memory {
+                store: MemoryStore::new(MARK_WINDOW),
+                sessions: Arc::default(),
+                old: None,
+            },
         };
         Self {
             medium,
             faults: Faults::default(),
+            sessions: None,
             lies: false,
         }
     }
@@ -55,10 +72,18 @@ impl Disk {
     pub(crate) fn open(&mut self) -> Result<(Arc<dyn EventStore>, bool), StoreError> {
         self.faults = Faults::default();
         let faults = self.faults.clone();
-        let opened: Arc<dyn EventStore> = match &mut self.medium {
-            Medium::Memory(memory) => {
-                *memory = memory.reopen();
-                Arc::new(FaultyStore::new(memory.reopen(), faults))
+        let (opened, sessions): (Arc<dyn EventStore>, Sessions) = match &mut self.medium {
+            Medium::Memory {
+                store,
+                sessions,
+                old,
+            } => {
+                *store = store.reopen();
+                if let Some(old) = old.take() {
+                    *sessions = Arc::new(old);
+                }
+                let opened = FaultyStore::new(store.reopen(), faults);
+                (Arc::new(opened), Sessions::in_memory(sessions))
             }
             Medium::Files { files, old, store } => {
                 if let Some(old) = old.take() {
@@ -67,10 +92,18 @@ impl Disk {
                 let opened = files.open_store(&options())?;
                 let opened = Arc::new(FaultyStore::new(opened, faults));
                 *store = Some(Arc::clone(&opened));
-                opened
+                let sessions = Sessions::in_files(&opened);
+                (opened, sessions)
             }
         };
+        self.sessions = Some(Arc::new(sessions));
         Ok((opened, std::mem::take(&mut self.lies)))
+    }
+
+    /// What the present process keeps of its clients' sessions: it survives as the events do.
+    pub(crate) fn sessions(&self) -> Arc<dyn SessionStore> {
+        let sessions = self.sessions.as_ref().map(Arc::clone);
+        sessions.expect("the disk was opened for this process")
     }
 
     /// What goes wrong for the present process.
@@ -80,6 +113,9 @@ impl Disk {
 
     /// The power goes: what the process does from here on leaves no trace.
     pub(crate) fn freeze(&mut self) {
+        if let Some(sessions) = self.sessions.take() {
+            sessions.freeze();
+        }
         if let Medium::Files { files, store, .. } = &mut self.medium {
             files.lose_power();
             *store = None;
@@ -111,7 +147,14 @@ impl Disk {
             return;
         }
         match &mut self.medium {
-            Medium::Memory(memory) => memory.freeze_durability(),
+            Medium::Memory {
+                store,
+                sessions,
+                old,
+            } => {
+                store.freeze_durability();
+                *old = Some(sessions.copy());
+            }
             Medium::Files { files, old, .. } => *old = Some(files.crash(|| true)),
         }
     }

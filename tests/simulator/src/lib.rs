@@ -17,6 +17,7 @@ mod disk;
 
 mod device;
 mod observer;
+mod session;
 mod workload;
 
 mod model;

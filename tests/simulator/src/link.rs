@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use syncline_broker::edge::simulation::Connection;
 use syncline_client_core::IntentId;
-use syncline_protocol::{DeviceId, DeviceSeq, Seq};
+use syncline_protocol::snapshot::Assembler;
+use syncline_protocol::{DeviceId, DeviceSeq, Seq, StreamId};
 
+use crate::oracle::Asked;
 use crate::watch::Watch;
 use crate::wire::Decoder;
 
@@ -110,8 +112,12 @@ pub(crate) struct Link {
     pub(crate) sent: BTreeMap<u16, Sent>,
     pub(crate) last_packet_id: u16,
     pub(crate) watch: Watch,
-    /// What was acknowledged anywhere when it subscribed, per opening that is awaited (G8).
-    pub(crate) owed: VecDeque<Seq>,
+    /// What was known when it subscribed, per opening that is awaited (G6, G8).
+    pub(crate) asked: VecDeque<Asked>,
+    /// The parts of an opening.
+    pub(crate) opening: Assembler,
+    /// Deliveries that the client has acknowledged and the broker has not heard of yet.
+    pub(crate) unheard: BTreeMap<u16, (StreamId, Seq)>,
     /// A turn of the broker's end is scheduled.
     pub(crate) turn_at: Option<u64>,
 }
@@ -133,7 +139,9 @@ impl Link {
             sent: BTreeMap::new(),
             last_packet_id: 0,
             watch: Watch::default(),
-            owed: VecDeque::new(),
+            asked: VecDeque::new(),
+            opening: Assembler::default(),
+            unheard: BTreeMap::new(),
             turn_at: None,
         }
     }

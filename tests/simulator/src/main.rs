@@ -15,8 +15,11 @@ struct Arguments {
     /// How many seeds
     #[arg(long, default_value_t = 100)]
     seeds: u64,
-    /// The first, or the only one to look at again
-    #[arg(long)]
+    /// The first of them
+    #[arg(long, default_value_t = 1)]
+    first: u64,
+    /// Only this one, to look at it again
+    #[arg(long, conflicts_with = "first")]
     seed: Option<u64>,
     /// Print what was injected and which rules were met
     #[arg(long)]
@@ -27,9 +30,21 @@ struct Arguments {
     /// Plant every known mistake in turn, and fail unless each is found within 200 seeds
     #[arg(long)]
     planted: bool,
+    /// Plant only this one of them
+    #[arg(long, requires = "planted")]
+    mistake: Option<String>,
     /// Seeds that run side by side
     #[arg(long, default_value_t = 2)]
     jobs: usize,
+}
+
+impl Arguments {
+    fn range(&self) -> Range<u64> {
+        match self.seed {
+            Some(seed) => seed..seed + 1,
+            None => self.first..self.first + self.seeds,
+        }
+    }
 }
 
 /// Within how many seeds a planted mistake has to be found.
@@ -38,7 +53,7 @@ const PLANTED_SEEDS_MAX: u64 = 200;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.planted {
-        return find_planted();
+        return find_planted(&arguments);
     }
     if arguments.trace {
         // What the broker says stands between the steps.
@@ -47,14 +62,8 @@ fn main() -> ExitCode {
             .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
             .init();
     }
-    let first = arguments.seed.unwrap_or(1);
-    let count = if arguments.seed.is_some() {
-        1
-    } else {
-        arguments.seeds
-    };
     let began = Instant::now();
-    let runs = run_all(first..first + count, arguments.jobs, arguments.trace);
+    let runs = run_all(arguments.range(), arguments.jobs, arguments.trace);
     let mut total = Tally::default();
     runs.iter().for_each(|run| total.take(&run.tally));
     report(
@@ -73,9 +82,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs seeds side by side until one fails. Each run is on one thread alone.
+/// Runs seeds side by side until one fails. Each run is on one thread alone. Says now and then how far it is.
 fn run_all(seeds: Range<u64>, jobs: usize, trace: bool) -> Vec<Run> {
     let next = AtomicU64::new(seeds.start);
+    let (done, began) = (AtomicU64::new(0), Instant::now());
     let failed = AtomicBool::new(false);
     let work = || {
         let mut runs = Vec::new();
@@ -87,6 +97,7 @@ fn run_all(seeds: Range<u64>, jobs: usize, trace: bool) -> Vec<Run> {
             let run = simulate(seed, &Size::default(), trace);
             failed.fetch_or(run.violation.is_some(), Ordering::Relaxed);
             runs.push(run);
+            say_how_far(done.fetch_add(1, Ordering::Relaxed) + 1, &seeds, began);
         }
         runs
     };
@@ -98,22 +109,40 @@ fn run_all(seeds: Range<u64>, jobs: usize, trace: bool) -> Vec<Run> {
     })
 }
 
-fn find_planted() -> ExitCode {
+/// After how many seeds a long run says how far it is.
+const PROGRESS_SEEDS: u64 = 500;
+
+fn say_how_far(done: u64, seeds: &Range<u64>, began: Instant) {
+    if done.is_multiple_of(PROGRESS_SEEDS) {
+        let rate = done as f64 / began.elapsed().as_secs_f64();
+        let all = seeds.end - seeds.start;
+        eprintln!("{done} of {all} seeds are done ({rate:.1} seeds/s)");
+    }
+}
+
+fn find_planted(arguments: &Arguments) -> ExitCode {
     if !cfg!(feature = "planted-faults") {
         println!("built without the feature planted-faults: use cargo xtask simulate --planted");
         return ExitCode::FAILURE;
     }
     // Mistakes may end in a panic, which is a find like any other.
     std::panic::set_hook(Box::new(|_| {}));
-    let missed = Planted::ALL.iter().filter(|mistake| !is_found(**mistake));
+    let named = |mistake: &&Planted| {
+        let name = arguments.mistake.as_ref();
+        name.is_none_or(|name| *name == format!("{mistake:?}"))
+    };
+    let planted: Vec<_> = Planted::ALL.iter().filter(named).collect();
+    let missed = planted
+        .iter()
+        .filter(|mistake| !is_found(***mistake, arguments.jobs));
     match missed.count() {
-        0 => ExitCode::SUCCESS,
+        0 if !planted.is_empty() => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }
 }
 
-fn is_found(mistake: Planted) -> bool {
-    let found = find(mistake);
+fn is_found(mistake: Planted, jobs: usize) -> bool {
+    let found = find(mistake, jobs);
     match &found {
         Some(run) => {
             let what = run.violation.as_deref().unwrap_or_default();
@@ -125,11 +154,11 @@ fn is_found(mistake: Planted) -> bool {
 }
 
 /// The first run that fails because of the mistake.
-fn find(mistake: Planted) -> Option<Run> {
+fn find(mistake: Planted, jobs: usize) -> Option<Run> {
     let mut first = 1;
     while first <= PLANTED_SEEDS_MAX {
         plant(Some(mistake));
-        let runs = run_all(first..PLANTED_SEEDS_MAX + 1, 2, false);
+        let runs = run_all(first..PLANTED_SEEDS_MAX + 1, jobs, false);
         plant(None);
         let failed = runs.into_iter().filter(|run| run.violation.is_some());
         let failed = failed.min_by_key(|run| run.seed)?;

@@ -7,6 +7,18 @@ use syncline_protocol::snapshot::Assembler;
 use syncline_protocol::{Event, Schema, Seq, Snapshot, State, StreamId};
 
 use crate::link::LinkId;
+use crate::session::Session;
+
+/// A state that is asked for (VIEW-7), and what the disk had then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wish {
+    pub(crate) seq: Seq,
+    pub(crate) horizon: Seq,
+    pub(crate) head: Seq,
+    /// The true time.
+    pub(crate) at: u64,
+    pub(crate) json: bool,
+}
 
 /// Which view it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +31,10 @@ pub(crate) enum View {
     Live,
     /// The states of everything.
     States,
+    /// The events of one stream or of everything from their beginning, in a session that is kept.
+    Kept { wild: bool },
+    /// The state of one stream as of some seq, again and again.
+    At,
 }
 
 /// See the module.
@@ -37,6 +53,9 @@ pub(crate) struct Observer {
     assembling: BTreeMap<StreamId, Assembler>,
     /// Acknowledged everywhere when it subscribed (G8).
     pub(crate) owed: BTreeMap<StreamId, Seq>,
+    pub(crate) session: Session,
+    /// What it waits for (VIEW-7).
+    pub(crate) wish: Option<Wish>,
     schema: Arc<Schema>,
 }
 
@@ -52,6 +71,8 @@ impl Observer {
             begins_anew: false,
             assembling: BTreeMap::new(),
             owed: BTreeMap::new(),
+            session: Session::default(),
+            wish: None,
             schema,
         }
     }
@@ -66,7 +87,21 @@ impl Observer {
                 let topic = syncline_protocol::Topic::Events(self.stream.clone());
                 vec![format!("{prefix}$since/{seq}/{topic}")]
             }
-            View::Everything => vec![
+            View::Kept { wild: false } => {
+                let seq = self.states.get(&self.stream).map_or(Seq::ZERO, State::seq);
+                let topic = syncline_protocol::Topic::Events(self.stream.clone());
+                vec![format!("$since/{seq}/{topic}")]
+            }
+            View::At => {
+                let topic = syncline_protocol::Topic::State(self.stream.clone());
+                let wish = self.wish.iter();
+                wish.map(|it| {
+                    let prefix = if it.json { "$json/" } else { "" };
+                    format!("{prefix}$at/{}/{topic}", it.seq)
+                })
+                .collect()
+            }
+            View::Everything | View::Kept { wild: true } => vec![
                 "$since/0/sync/+/events".to_owned(),
                 "$since/0/sync/+/+/events".to_owned(),
             ],
@@ -83,9 +118,16 @@ impl Observer {
         self.shown.clear();
         self.assembling.clear();
         let begins_anew = std::mem::take(&mut self.begins_anew);
-        if begins_anew || !matches!(self.view, View::Since { .. }) {
+        let goes_on = matches!(self.view, View::Since { .. } | View::Kept { wild: false });
+        if begins_anew || !goes_on {
             self.states.clear();
         }
+    }
+
+    /// What it forgets when its session goes on.
+    pub(crate) fn resume(&mut self) {
+        self.shown.clear();
+        self.assembling.clear();
     }
 
     /// Takes an event into what it puts together; nothing if it did not see the beginning.
@@ -96,6 +138,10 @@ impl Observer {
         let schema = &self.schema;
         let state = self.states.entry(event.stream.clone());
         let state = state.or_insert_with(|| State::new(Arc::clone(schema)));
+        if matches!(self.view, View::Kept { .. }) && event.seq <= state.seq() {
+            // It came on an earlier connection, too.
+            return Ok(());
+        }
         if state.seq() > Seq::ZERO && state.seq().next() == event.seq {
             // A plain client knows of no epochs; a state comes first where they matter.
             state.begin_epoch(event.epoch);

@@ -1,5 +1,6 @@
 //! Who knows what is true: a twin of every stream's log that is never compacted, and what the promises say of it.
 
+mod catch_up;
 mod twin;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use syncline_protocol::{
 
 use crate::tally::Tally;
 use crate::workload;
+pub(crate) use catch_up::Asked;
 pub(crate) use twin::Twin;
 
 /// What is read of a log at once.
@@ -95,6 +97,13 @@ impl Oracle {
         self.streams.get(stream).map_or(Seq::ZERO, Twin::head)
     }
 
+    /// The horizon of a stream as the disk has it.
+    pub(crate) fn horizon(&self, stream: &StreamId) -> Seq {
+        self.streams
+            .get(stream)
+            .map_or(Seq::ZERO, |twin| twin.horizon)
+    }
+
     /// The highest seq that somebody was told is saved.
     pub(crate) fn acknowledged(&self, stream: &StreamId) -> Seq {
         self.streams
@@ -118,6 +127,7 @@ impl Oracle {
             let schema = &self.schema;
             let twin = self.streams.entry(stream.clone());
             let twin = twin.or_insert_with(|| Twin::new(Arc::clone(schema)));
+            twin.horizon = head.horizon;
             while twin.head() < head.seq {
                 let events = store.read(&stream, twin.head(), PIECE)?;
                 if events.is_empty() {

@@ -24,6 +24,8 @@ pub(crate) struct Watch {
     pub(crate) only_states: bool,
     /// Streams whose kept events are replayed: those of older epochs come as they are (EPOCH-3).
     replayed: BTreeSet<StreamId>,
+    /// Streams of a resumed session: what was not acknowledged may come again first (SESSION-2).
+    resumed: BTreeSet<StreamId>,
     /// The parts of a state so far: of which seq, how many.
     parts: BTreeMap<StreamId, (Seq, u32)>,
 }
@@ -47,6 +49,15 @@ impl Watch {
         self.places.insert(stream.clone(), Place { epoch, seq });
     }
 
+    /// A session goes on, and this is what its client has.
+    pub(crate) fn resume<'a>(&mut self, has: impl Iterator<Item = (&'a StreamId, Seq)>) {
+        self.from_zero = true;
+        for (stream, seq) in has {
+            self.resumed.insert(stream.clone());
+            self.expect_after(stream, seq);
+        }
+    }
+
     /// A `state` message.
     pub(crate) fn state(&mut self, snapshot: &Snapshot) -> Result<Came, String> {
         if !self.part_fits(snapshot)? {
@@ -60,6 +71,7 @@ impl Watch {
         if self.only_states {
             return Ok(Came::Whole);
         }
+        self.resumed.remove(&snapshot.stream);
         let before = self.places.insert(snapshot.stream.clone(), place);
         match before {
             Some(before) if !opens => self.bridged(snapshot, before),
@@ -119,7 +131,8 @@ impl Watch {
                 ));
             }
         };
-        if event.seq != before.seq.next() {
+        let again = self.resumed.remove(stream) && event.seq <= before.seq;
+        if event.seq != before.seq.next() && !again {
             return Err(format!(
                 "G3: {stream}: event {} after everything up to {}",
                 event.seq, before.seq

@@ -80,6 +80,8 @@ enum Happening {
     Alarm(usize),
     /// A write of a device is durable.
     Written(usize),
+    /// A device is switched off.
+    PowerOff(usize),
     /// A device is switched on.
     PowerOn(usize),
     /// A device wants to be connected again.
@@ -183,11 +185,17 @@ impl World {
             View::Everything,
             View::Live,
             View::States,
+            View::Kept { wild: false },
+            View::Kept { wild: true },
+            View::At,
         ];
         for view in views {
             let schema = Arc::clone(&self.schema);
-            self.observers
-                .push(Observer::new(view, stream(None), schema));
+            let mut observer = Observer::new(view, stream(None), schema);
+            if matches!(view, View::Kept { .. }) {
+                observer.session.expiry_s = [20, 60, 600][self.dice.below(3) as usize];
+            }
+            self.observers.push(observer);
             let delay = self.dice.below(5_000);
             let observe = Happening::Observe(self.observers.len() - 1);
             self.agenda.after(delay, observe);
@@ -259,6 +267,7 @@ impl World {
             Happening::Start => self.start_broker(),
             Happening::Alarm(device) => self.alarm(device),
             Happening::Written(device) => self.written(device),
+            Happening::PowerOff(device) => self.power_off(device),
             Happening::PowerOn(device) => self.power_on(device),
             Happening::Online(device) => self.go_online(device),
             Happening::Act => self.act(),

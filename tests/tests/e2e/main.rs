@@ -4,6 +4,7 @@
 
 mod answers;
 mod bus;
+mod copies;
 mod differential;
 mod epochs;
 mod faults;

@@ -11,6 +11,7 @@ const CLOCKS: &[&str] = &[
     "broker/src/router/",
     "broker/src/run.rs",
     "client-sdk/rust/src/ambient.rs",
+    "fuzz/",
     "tests/",
     "xtask/",
 ];

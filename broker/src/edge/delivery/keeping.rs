@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use syncline_protocol::planted::{Planted, planted};
 use syncline_protocol::{Epoch, Filter, Seq, StreamId, Topic};
 
 use super::Delivery;
@@ -161,7 +162,9 @@ impl Delivery {
             standing.lag(&cursor.sub, stream, lag);
         }
         self.unsent(&mut standing);
-        self.unacknowledged(&mut standing);
+        if !planted(Planted::CursorAheadOfAcks) {
+            self.unacknowledged(&mut standing);
+        }
         self.states_due(&mut standing);
         standing
     }
@@ -215,16 +218,8 @@ impl Delivery {
 
     /// Where a subscription would have begun whose opening state is awaited.
     fn opening_lag(&self, stream: &StreamId, sub: &Sub) -> Lag {
-        let waiting = match &self.waiting {
-            Some(Waiting::Snapshot { stream, purpose }) => Some((stream, purpose)),
-            _ => None,
-        };
-        let asked = self
-            .snapshots
-            .iter()
-            .map(|(stream, purpose)| (stream, purpose));
-        let opening = asked
-            .chain(waiting)
+        let opening = self
+            .snapshots_to_come()
             .find_map(|(of, purpose)| match purpose {
                 Purpose::Opening(it, seq, epoch) if **of == *stream && it.id == sub.id => {
                     Some((*seq, *epoch))
@@ -237,6 +232,18 @@ impl Delivery {
             seq,
             sent: seq,
         }
+    }
+
+    /// Asked for or being read.
+    fn snapshots_to_come(&self) -> impl Iterator<Item = (&Arc<StreamId>, &Purpose)> {
+        let waiting = match &self.waiting {
+            Some(Waiting::Snapshot { stream, purpose }) => Some((stream, purpose)),
+            _ => None,
+        };
+        let asked = self.snapshots.iter();
+        asked
+            .map(|(stream, purpose)| (stream, purpose))
+            .chain(waiting)
     }
 
     fn unsent(&self, standing: &mut Standing) {
@@ -258,15 +265,7 @@ impl Delivery {
     }
 
     fn states_due(&self, standing: &mut Standing) {
-        let waiting = match &self.waiting {
-            Some(Waiting::Snapshot { stream, purpose }) => Some((stream, purpose)),
-            _ => None,
-        };
-        let asked = self
-            .snapshots
-            .iter()
-            .map(|(stream, purpose)| (stream, purpose));
-        for (stream, purpose) in asked.chain(waiting) {
+        for (stream, purpose) in self.snapshots_to_come() {
             if let Purpose::Retained(_) | Purpose::Live(_) = purpose {
                 let subs = purpose.subs().iter().filter(|sub| self.subs.holds(sub));
                 subs.for_each(|sub| standing.state_due(sub, stream));

@@ -1,5 +1,6 @@
 //! Deliveries against a naive model, and the rules one by one.
 
+mod standing;
 mod world;
 
 use super::*;

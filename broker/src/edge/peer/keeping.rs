@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use syncline_protocol::{Filter, Start, StreamId, Subscription};
 
-use super::{Peer, named_group};
+use super::Peer;
+use super::subscribing::named_group;
 use crate::edge::clients::Entered;
 use crate::edge::delivery::{Footing, Resumed, Standing};
 use crate::edge::fetch::{self, Fetched};

@@ -58,8 +58,7 @@ impl RedbStore {
     ) -> Result<(), StoreError> {
         let _hold = self.applier.trimmer().hold();
         let target = Target::create_unless(media, name, stop.clone())?;
-        let filled = self.fill_backup(&target).and_then(|()| stop.check());
-        if let Err(error) = filled {
+        if let Err(error) = self.fill_backup(&target) {
             target.abandon();
             return Err(error);
         }

@@ -24,6 +24,9 @@ mod tables;
 mod tail;
 mod turns;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(in crate::store) mod fuzzing;
+
 #[cfg(any(test, feature = "simulation"))]
 pub(in crate::store) mod simulated;
 

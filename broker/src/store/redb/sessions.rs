@@ -1,23 +1,26 @@
 //! Sessions in `tables.redb`. Each session has a number; its rows are found by it.
 
+mod rows;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
+
 use std::ops::Bound;
 
-use redb::{
-    ReadTransaction, ReadableTable, Table, TableDefinition, TableError, Value, WriteTransaction,
-};
-use syncline_protocol::{Epoch, Filter, Seq, StreamId, SyncId, UnixMillis};
+use redb::{ReadableTable, Table, TableDefinition, TableError, Value, WriteTransaction};
+use syncline_protocol::{SyncId, UnixMillis};
 
+use self::rows::{
+    cursor_columns, cursor_key, load_cursors, load_packets, load_subscriptions, names,
+    read_session, side, stored_message, stored_subscription, text_names_group,
+};
 use super::RedbStore;
 use super::file::{DbFile, meta_of, set_meta};
-use super::tables::{corrupted, key as stream_key, stream_id};
-use crate::store::sessions::codec::{
-    read_message, read_subscription, write_message, write_subscription,
-};
+use crate::store::sessions::codec::{write_message, write_subscription};
 use crate::store::sessions::message::QueueSum;
 use crate::store::sessions::{
-    Cursor, Lag, LoadedSession, Message, MqttVersion, PacketId, Progress, QueueLimit, QueueNumber,
-    Queued, SessionChange, SessionKey, SessionStore, Side, StoredSession, StoredSubscription,
-    Written, names_group,
+    LoadedSession, Message, MqttVersion, Progress, QueueLimit, QueueNumber, Queued, SessionChange,
+    SessionKey, SessionStore, StoredSession, StoredSubscription, Written,
 };
 use crate::store::{ReadLimit, StoreError};
 
@@ -407,263 +410,5 @@ fn sum_of(
     })
 }
 
-fn load_subscriptions(
-    txn: &ReadTransaction,
-    number: u64,
-) -> Result<Vec<StoredSubscription>, redb::Error> {
-    let table = txn.open_table(SUBSCRIPTIONS)?;
-    table
-        .range((number, "")..(number + 1, ""))?
-        .map(|entry| {
-            let (key, row) = entry?;
-            stored_subscription(key.value().1, row.value())
-        })
-        .collect()
-}
-
-fn load_cursors(txn: &ReadTransaction, number: u64) -> Result<Vec<Cursor>, redb::Error> {
-    let table = txn.open_table(CURSORS)?;
-    let mut cursors = Vec::new();
-    for entry in table.range((number, "", "", "")..(number + 1, "", "", ""))? {
-        let (key, columns) = entry?;
-        let (_, filter, sync_id, channel) = key.value();
-        let (events, state) = read_cursor(columns.value())?;
-        cursors.push(Cursor {
-            filter: stored_filter(filter)?,
-            stream: stream_id((sync_id, channel)).ok_or_else(|| corrupted("a stream's name"))?,
-            events,
-            state,
-        });
-    }
-    Ok(cursors)
-}
-
-fn load_packets(txn: &ReadTransaction, number: u64) -> Result<Vec<PacketId>, redb::Error> {
-    let table = txn.open_table(PACKETS)?;
-    table
-        .range((number, 0, 0)..(number + 1, 0, 0))?
-        .map(|entry| {
-            let (key, _) = entry?;
-            let (_, side, id) = key.value();
-            let side = match side {
-                0 => Side::Client,
-                1 => Side::Broker,
-                _ => return Err(corrupted("the side of a packet id")),
-            };
-            Ok(PacketId { side, id })
-        })
-        .collect()
-}
-
-fn read_session(
-    (principal, client_id): SessionNames<'_>,
-    (number, version, expiry_ms, left_at, position): SessionColumns,
-) -> Result<(u64, StoredSession), redb::Error> {
-    let version = match version {
-        3 => MqttVersion::V3,
-        5 => MqttVersion::V5,
-        _ => return Err(corrupted("the version of a session")),
-    };
-    let session = StoredSession {
-        key: SessionKey {
-            principal: principal.to_owned(),
-            client_id: client_id.to_owned(),
-        },
-        version,
-        expiry_ms,
-        left_at: (left_at > 0).then(|| UnixMillis::new(left_at)),
-        position,
-    };
-    Ok((number, session))
-}
-
-fn names(key: &SessionKey) -> SessionNames<'_> {
-    (&key.principal, &key.client_id)
-}
-
-fn cursor_key<'a>(number: u64, filter: &'a Filter, stream: &'a StreamId) -> CursorKey<'a> {
-    let (sync_id, channel) = stream_key(stream);
-    (number, filter.as_str(), sync_id, channel)
-}
-
-fn cursor_columns(cursor: &Cursor) -> CursorColumns {
-    match cursor.events {
-        Lag::None => (0, 0, 0, 0, cursor.state),
-        Lag::After { epoch, seq, sent } => (1, epoch.get(), seq.get(), sent.get(), cursor.state),
-        Lag::State => (2, 0, 0, 0, cursor.state),
-    }
-}
-
-fn read_cursor(columns: CursorColumns) -> Result<(Lag, bool), redb::Error> {
-    let (kind, epoch, seq, sent, state) = columns;
-    let lag = match kind {
-        0 => Lag::None,
-        1 => Lag::After {
-            epoch: Epoch::new(epoch),
-            seq: stored_seq(seq)?,
-            sent: stored_seq(sent)?,
-        },
-        2 => Lag::State,
-        _ => return Err(corrupted("a cursor")),
-    };
-    Ok((lag, state))
-}
-
-fn side(side: Side) -> u8 {
-    match side {
-        Side::Client => 0,
-        Side::Broker => 1,
-    }
-}
-
-fn stored_filter(text: &str) -> Result<Filter, redb::Error> {
-    text.parse()
-        .map_err(|_| corrupted("the filter of a subscription"))
-}
-
-fn stored_subscription(filter: &str, row: &[u8]) -> Result<StoredSubscription, redb::Error> {
-    read_subscription(stored_filter(filter)?, row).ok_or_else(|| corrupted("a subscription"))
-}
-
-fn stored_message(row: &[u8]) -> Result<Message, redb::Error> {
-    read_message(row).ok_or_else(|| corrupted("a message"))
-}
-
-fn stored_seq(seq: u64) -> Result<Seq, redb::Error> {
-    Seq::new(seq).ok_or_else(|| corrupted("a seq"))
-}
-
-fn text_names_group(filter: &str, group: &SyncId) -> bool {
-    filter
-        .parse()
-        .is_ok_and(|filter: Filter| names_group(&filter, group))
-}
-
 #[cfg(test)]
-mod tests {
-    use tempfile::TempDir;
-
-    use crate::store::EventStore;
-
-    use super::*;
-    use crate::store::redb::applier::Applier;
-    use crate::store::redb::simulated::{Failure, SimDisk};
-    use crate::store::redb::tables;
-    use crate::store::redb::tests::options;
-    use crate::store::sessions::contract::{
-        SessionHarness, key, session, session_contract_suite, subscription,
-    };
-
-    struct OnDisk {
-        directory: TempDir,
-        store: Option<RedbStore>,
-    }
-
-    impl OnDisk {
-        fn new() -> OnDisk {
-            let directory = TempDir::new().unwrap();
-            let store = Some(RedbStore::open(directory.path(), &options()).unwrap());
-            OnDisk { directory, store }
-        }
-    }
-
-    impl SessionHarness for OnDisk {
-        fn store(&self) -> &dyn SessionStore {
-            self.store.as_ref().unwrap()
-        }
-
-        fn reopen(&mut self) {
-            drop(self.store.take());
-            self.store = Some(RedbStore::open(self.directory.path(), &options()).unwrap());
-        }
-    }
-
-    session_contract_suite!(OnDisk::new());
-
-    fn open(media: &SimDisk) -> Result<RedbStore, StoreError> {
-        RedbStore::open_on(media, &options(), Applier::start)
-    }
-
-    const WRITES: usize = 4;
-
-    /// How many writes were acknowledged before the power was lost.
-    fn work_until_power_loss(media: &SimDisk) -> usize {
-        let Ok(store) = open(media) else {
-            return 0;
-        };
-        let writes = (0..WRITES).take_while(|at| {
-            store.write(&one_session(*at)).unwrap();
-            !media.power_is_lost()
-        });
-        writes.count()
-    }
-
-    fn one_session(at: usize) -> Vec<SessionChange> {
-        let name = format!("client-{at:03}");
-        vec![
-            SessionChange::Begin(session(&name)),
-            SessionChange::Subscribe(key(&name), subscription("sync/#")),
-        ]
-    }
-
-    fn check_power_loss(step: u64) {
-        let media = SimDisk::new();
-        media.lose_power_at(step);
-        let acknowledged = work_until_power_loss(&media);
-        let mut survives = step.is_multiple_of(2);
-        let media = media.crash(|| {
-            survives = !survives;
-            survives
-        });
-        let store = open(&media).unwrap();
-        let found = store.sessions(None, usize::MAX).unwrap();
-        assert!(
-            found.len() >= acknowledged,
-            "step {step}: {} found",
-            found.len()
-        );
-        for session in &found {
-            let loaded = store.load(&session.key).unwrap().unwrap();
-            assert_eq!(
-                loaded.subscriptions,
-                [subscription("sync/#")],
-                "step {step}"
-            );
-        }
-        store.write(&one_session(found.len())).unwrap();
-    }
-
-    #[test]
-    fn g12_what_was_written_outlives_a_power_loss_at_every_step_whole() {
-        let media = SimDisk::new();
-        assert_eq!(work_until_power_loss(&media), WRITES);
-        (1..=media.steps()).for_each(check_power_loss);
-    }
-
-    #[test]
-    fn erasing_a_group_reaches_the_sessions() {
-        let harness = OnDisk::new();
-        let store = harness.store.as_ref().unwrap();
-        let follow = SessionChange::Subscribe(key("client-000"), subscription("sync/home/state"));
-        SessionStore::write(store, &one_session(0)).unwrap();
-        SessionStore::write(store, &[follow]).unwrap();
-        EventStore::erase(store, &"home".parse().unwrap()).unwrap();
-        let loaded = store.load(&key("client-000")).unwrap().unwrap();
-        assert_eq!(loaded.subscriptions, [subscription("sync/#")]);
-    }
-
-    #[test]
-    fn a_disk_that_refuses_is_named_and_changes_nothing() {
-        let media = SimDisk::new();
-        let store = open(&media).unwrap();
-        store.write(&one_session(0)).unwrap();
-        media.fail(tables::FILE, Failure::Write);
-        let large = vec![one_session(1); 2_000].concat();
-        let error = store.write(&large).unwrap_err();
-        assert!(error.to_string().contains(tables::FILE), "{error}");
-        media.fail("nothing", Failure::Write);
-        assert_eq!(store.sessions(None, 9).unwrap().len(), 1);
-        store.write(&one_session(1)).unwrap();
-        assert_eq!(store.sessions(None, 9).unwrap().len(), 2);
-    }
-}
+mod tests;

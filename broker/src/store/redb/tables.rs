@@ -1,6 +1,8 @@
 //! The tables: everything by stream, as of `applied_to`.
 
 mod apply;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 mod marks;
 mod migrate;
 mod notes;

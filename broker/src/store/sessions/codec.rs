@@ -30,7 +30,8 @@ pub(crate) fn write_subscription(it: &StoredSubscription) -> Vec<u8> {
 /// Reads what [`write_subscription`] wrote; `None` if it did not.
 pub(crate) fn read_subscription(filter: Filter, bytes: &[u8]) -> Option<StoredSubscription> {
     let mut rest = bytes;
-    let [flags, qos] = take(&mut rest)?;
+    let known = JSON | NO_LOCAL | RETAIN_AS_PUBLISHED | IDENTIFIER;
+    let (flags, qos) = take_flags(&mut rest, known)?;
     let identifier = match flags & IDENTIFIER {
         0 => None,
         _ => Some(u32::from_be_bytes(take(&mut rest)?)),
@@ -65,7 +66,7 @@ pub(crate) fn write_message(it: &Message) -> Vec<u8> {
 /// Reads what [`write_message`] wrote; `None` if it did not.
 pub(crate) fn read_message(bytes: &[u8]) -> Option<Message> {
     let mut rest = bytes;
-    let [flags, qos] = take(&mut rest)?;
+    let (flags, qos) = take_flags(&mut rest, RETAIN | EXPIRES)?;
     let expires_at = match flags & EXPIRES {
         0 => None,
         _ => Some(UnixMillis::new(u64::from_be_bytes(take(&mut rest)?))),
@@ -122,6 +123,12 @@ fn read_stream(name: &str) -> Option<Option<StreamId>> {
     }
 }
 
+/// Flags, none of them unknown, and a QoS.
+fn take_flags(rest: &mut &[u8], known: u8) -> Option<(u8, u8)> {
+    let [flags, qos] = take(rest)?;
+    (flags & !known == 0 && qos <= 2).then_some((flags, qos))
+}
+
 fn flag(bit: u8, on: bool) -> u8 {
     if on { bit } else { 0 }
 }
@@ -152,6 +159,33 @@ mod tests {
     use crate::store::sessions::contract::subscription;
 
     #[test]
+    fn each_flag_of_a_subscription_is_its_own() {
+        let plain = StoredSubscription {
+            json: false,
+            no_local: false,
+            retain_as_published: false,
+            identifier: None,
+            ..subscription("sync/#")
+        };
+        let with = |change: fn(&mut StoredSubscription)| {
+            let mut it = plain.clone();
+            change(&mut it);
+            it
+        };
+        let all = [
+            plain.clone(),
+            with(|it| it.json = true),
+            with(|it| it.no_local = true),
+            with(|it| it.retain_as_published = true),
+            with(|it| it.identifier = Some(268_435_455)),
+        ];
+        for it in all {
+            let bytes = write_subscription(&it);
+            assert_eq!(read_subscription(it.filter.clone(), &bytes), Some(it));
+        }
+    }
+
+    #[test]
     fn what_was_cut_off_is_not_read() {
         let written = StoredSubscription {
             scans: Reaches {
@@ -164,5 +198,19 @@ mod tests {
         let read = |bytes: &[u8]| read_subscription(written.filter.clone(), bytes);
         assert_eq!(read(&bytes), Some(written.clone()));
         (0..bytes.len()).for_each(|end| assert_eq!(read(&bytes[..end]), None, "{end}"));
+    }
+
+    #[test]
+    fn flags_and_qualities_that_nobody_wrote_are_not_read() {
+        let bytes = write_subscription(&subscription("sync/#"));
+        let filter = || "sync/#".parse().unwrap();
+        for (at, value) in [(0, 0x40), (1, 3)] {
+            let mut garbled = bytes.clone();
+            garbled[at] |= value;
+            assert_eq!(read_subscription(filter(), &garbled), None, "{at}");
+        }
+        assert!(read_subscription(filter(), &bytes).is_some());
+        assert_eq!(read_message(&[4, 0, 0, 0, 0, 0, 0, 0, 0, 0]), None);
+        assert!(read_message(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0]).is_some());
     }
 }

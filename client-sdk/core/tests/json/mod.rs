@@ -102,6 +102,7 @@ pub(crate) fn read_input(given: &Json) -> Input {
         },
         "disconnected" => Input::Disconnected {
             reason: text(&given["reason"]).to_owned(),
+            taken_over: given["taken_over"].as_bool().unwrap_or(false),
         },
         "timeout" => Input::Timeout,
         "set_online" => Input::SetOnline(given["online"].as_bool().unwrap()),

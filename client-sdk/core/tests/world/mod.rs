@@ -14,12 +14,14 @@ use crate::model::{Broker, How, Next};
 
 mod checks;
 mod parts;
+mod takeover;
 
 use parts::{Chance, Disk};
 
 /// A connection: what is on its way in both directions.
 #[derive(Default)]
 struct Wire {
+    device: Option<DeviceId>,
     up: VecDeque<Output>,
     down: VecDeque<Input>,
     /// Up to where messages were put on the way, once subscribed.
@@ -59,10 +61,13 @@ pub(crate) struct World {
     pub(crate) broker: Broker,
     pub(crate) clients: Vec<Client>,
     devices: u8,
-    said: u32,
+    pub(crate) said: u32,
     /// Who said it, having seen how much.
     acted: BTreeMap<String, (usize, Seq)>,
     pub(crate) faults: usize,
+    /// What the broker had read of connections that were taken over, and accepts before it reads anything else.
+    late: VecDeque<Vec<u8>>,
+    pub(crate) takeovers: usize,
     /// Whether each device is one client's, in one history; else EVENT-6 lets one say what another has seen.
     pub(crate) is_honest: bool,
 }
@@ -88,6 +93,8 @@ impl World {
             said: 0,
             acted: BTreeMap::new(),
             faults: 0,
+            late: VecDeque::new(),
+            takeovers: 0,
             is_honest: true,
         };
         for _ in 0..clients {
@@ -152,8 +159,11 @@ impl World {
             let client = &mut self.clients[n];
             match output {
                 Output::Disconnect => client.wire = None,
-                Output::Connect(_) => {
-                    let mut wire = Wire::default();
+                Output::Connect(device) => {
+                    let mut wire = Wire {
+                        device: Some(device),
+                        ..Wire::default()
+                    };
                     let receive_maximum = 3;
                     let connected = Input::Connected {
                         receive_maximum,
@@ -161,6 +171,7 @@ impl World {
                     };
                     wire.down.push_back(connected);
                     client.wire = Some(wire);
+                    self.take_over(n, device);
                 }
                 Output::Subscribe(_) | Output::Send { .. } => {
                     client.wire.as_mut().unwrap().up.push_back(output);
@@ -282,6 +293,7 @@ impl World {
                     wire.unanswered <= 3,
                     "more on the way than the broker takes"
                 );
+                self.accept_late();
                 let answer = self.submit(&payload);
                 let wire = self.clients[n].wire.as_mut().unwrap();
                 wire.down.push_back(Input::Acked { id, answer });
@@ -346,6 +358,7 @@ impl World {
                 n,
                 Input::Disconnected {
                     reason: "cut".to_owned(),
+                    taken_over: false,
                 },
             );
         }
@@ -371,6 +384,7 @@ impl World {
             8 if troubled && self.chance.one_in(6) => self.cut(n),
             8 if troubled && self.chance.one_in(12) => self.crash(n),
             9 if self.chance.one_in(4) => self.wake(n),
+            9 if self.chance.one_in(40) => self.accept_late(),
             10 if trouble == Trouble::History && self.chance.one_in(6) => self.move_history(),
             _ => {}
         }
@@ -394,13 +408,14 @@ impl World {
     }
 
     fn is_quiet(&self) -> bool {
-        self.clients.iter().all(|client| {
-            let status = client.core.status();
-            let wire = client.wire.as_ref();
-            let settled = wire.is_some_and(|wire| wire.up.is_empty() && wire.down.is_empty());
-            let caught_up = wire.is_some_and(|wire| wire.cursor == Some(self.broker.end()));
-            status.phase == Phase::Online && status.pending == 0 && settled && caught_up
-        })
+        self.late.is_empty()
+            && self.clients.iter().all(|client| {
+                let status = client.core.status();
+                let wire = client.wire.as_ref();
+                let settled = wire.is_some_and(|wire| wire.up.is_empty() && wire.down.is_empty());
+                let caught_up = wire.is_some_and(|wire| wire.cursor == Some(self.broker.end()));
+                status.phase == Phase::Online && status.pending == 0 && settled && caught_up
+            })
     }
 
     pub(crate) fn run(&mut self, steps: usize, trouble: Trouble) {

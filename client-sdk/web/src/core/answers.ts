@@ -85,6 +85,13 @@ export function forkKnown(parts: Parts): void {
   if (parts.fork === 'none') parts.fork = 'known';
 }
 
+/** FORK-5: without an intent that the broker may have there is nothing to wait for. */
+export function onTakenOver(parts: Parts): void {
+  const { outbox, device } = parts;
+  parts.takenOver = [...outbox.queued()].some(({ intent }) => intent.deviceSeq <= device.offered);
+  if (!parts.takenOver) forkKnown(parts);
+}
+
 /** FORK-2: asks for a new device once it is known of every intent whether the broker has it. */
 export function mintWhenQuiet(parts: Parts, turn: Turn): void {
   if (parts.fork !== 'known' || !parts.outbox.isClear) return;
@@ -96,6 +103,7 @@ export function mintWhenQuiet(parts: Parts, turn: Turn): void {
 export function onNewDevice(parts: Parts, turn: Turn, deviceUuid: string): void {
   if (parts.fork !== 'minting') return;
   parts.fork = 'none';
+  parts.takenOver = false;
   parts.device.rename(deviceUuid);
   for (const pending of parts.outbox.unacked()) renumber(parts, turn, pending);
   turn.putDevice();

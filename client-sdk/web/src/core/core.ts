@@ -8,7 +8,7 @@
 import type { OpenAct } from '../protocol/entry.js';
 import type { Entries, Item } from '../protocol/list.js';
 import type { Value } from '../protocol/value.js';
-import { mintWhenQuiet, onAcked, onNewDevice } from './answers.js';
+import { mintWhenQuiet, onAcked, onNewDevice, onTakenOver } from './answers.js';
 import { Device } from './device.js';
 import type { CoreOptions, CoreStatus, Input, IntentRow, Output, StoredRows } from './messages.js';
 import { connect, connectionEnded, drop, fault, Parts, seeClocks } from './parts.js';
@@ -107,7 +107,7 @@ export class Core {
       case 'acked':
         return onAcked(this.#parts, turn, input.id, input.answer);
       case 'disconnected':
-        return this.#onDisconnected(turn, input.reason);
+        return this.#onDisconnected(turn, input.reason, input.takenOver);
       case 'timeout':
         return this.#onTimeout(turn);
       case 'set_online':
@@ -141,11 +141,12 @@ export class Core {
     view.settle();
   }
 
-  /** OUTBOX-7, RETRY-1. */
-  #onDisconnected(turn: Turn, reason: string): void {
+  /** OUTBOX-7, FORK-5, RETRY-1. */
+  #onDisconnected(turn: Turn, reason: string, takenOver: boolean): void {
     const { link } = this.#parts;
     if (!link.active) return;
     connectionEnded(this.#parts);
+    if (takenOver) onTakenOver(this.#parts);
     link.retry(turn.now, turn.random, reason, false);
   }
 

@@ -121,9 +121,13 @@ export class Link {
     connection.opening = opening;
     connection.awaiting = null;
     connection.open = true;
-    this.#attempt = 0;
     this.#reason = undefined;
     this.#deadline = undefined;
+  }
+
+  /** The next try is the first again (RETRY-2). */
+  startAfresh(): void {
+    this.#attempt = 0;
   }
 
   /** The connection is gone: exponential backoff with full jitter (RETRY-1, RETRY-4). */

@@ -64,7 +64,8 @@ export type Input =
   | { readonly type: 'connected'; readonly receiveMaximum: number; readonly maximumPacketSize: number | null }
   | { readonly type: 'message'; readonly topic: string; readonly payload: Uint8Array }
   | { readonly type: 'acked'; readonly id: number; readonly answer: Answer }
-  | { readonly type: 'disconnected'; readonly reason: string }
+  /** `takenOver`: the broker gave the session to another connection of this device (FORK-5). */
+  | { readonly type: 'disconnected'; readonly reason: string; readonly takenOver: boolean }
   | { readonly type: 'timeout' }
   | { readonly type: 'set_online'; readonly online: boolean }
   | { readonly type: 'new_device'; readonly deviceUuid: string };

@@ -26,8 +26,9 @@ function onOpening(
   const { epoch } = parts.replica;
   if (!take(parts, turn, connection, snapshot)) return;
   const has = Math.min(mark ?? 0, parts.device.offered);
-  const forked = mark !== null && mark > parts.device.offered;
+  const forked = parts.takenOver || (mark !== null && mark > parts.device.offered);
   parts.link.opened(connection, { head: snapshot.head, known: forked ? 0 : has });
+  if (!parts.takenOver) parts.link.startAfresh();
   onMark(parts, turn, has);
   if (forked) forkKnown(parts);
   const reached = reach(parts, connection);
@@ -120,8 +121,14 @@ function reach(parts: Parts, connection: Connection): boolean {
 function onMark(parts: Parts, turn: Turn, known: number): void {
   const queued = covered(parts, known).filter(({ standing }) => standing === 'queued');
   const doubtful = queued.splice(Math.max(0, queued.length - WINDOW_MAX));
-  parts.outbox.setDoubtful(doubtful);
+  parts.outbox.setDoubtful(parts.takenOver ? [...doubtful, ...beyond(parts, known)] : doubtful);
   for (const pending of queued) acknowledge(parts, turn, pending, pending.seq);
+}
+
+/** FORK-5: what was on its way when the session was taken may be accepted after the mark was read. */
+function beyond({ outbox, device }: Parts, known: number): Pending[] {
+  const queued = [...outbox.queued()].filter(({ intent: { deviceSeq } }) => deviceSeq > known);
+  return queued.filter(({ intent }) => intent.deviceSeq <= device.offered).slice(0, WINDOW_MAX);
 }
 
 /** This device's intents up to a `device_seq`. */

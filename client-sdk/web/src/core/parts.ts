@@ -28,6 +28,8 @@ export class Parts {
   /** Nothing is sent until what was sent is answered (OUTBOX-8). */
   holding = false;
   fork: Fork = 'none';
+  /** Every opening tells a fork until there is a new device (FORK-5). */
+  takenOver = false;
 
   constructor(
     readonly stream: StreamId,
@@ -60,7 +62,7 @@ export function connect(parts: Parts, turn: Turn): void {
   turn.emit({ type: 'connect', deviceUuid: parts.device.uuid });
 }
 
-/** OUTBOX-7; and whether there is a fork shows again at the next opening (FORK-2). */
+/** OUTBOX-7; and whether there is a fork shows again at the next opening (FORK-2, FORK-5). */
 export function connectionEnded(parts: Parts): void {
   parts.outbox.requeueSent();
   parts.assembler.clear();

@@ -8,8 +8,8 @@
  *   last. So a page that was closed and opened again is the same device, with its outbox. Only without such a slot a
  *   new device is minted.
  * - WEB-4 Taking a slot changes its owner's word if it is still the one that was seen; every write checks it. A page
- *   that lost its slot to another finds out before it writes or connects, and moves to another slot. So does one that
- *   the broker says was taken over by another client with its device (a copied profile).
+ *   that lost its slot to another finds out before it writes or connects, and moves to another slot. (One whose
+ *   connection goes to a copy of this profile keeps its slot, and becomes another device in it: FORK-5.)
  * - WEB-5 What waits in slots that no live page holds is delivered by any page that is online (`courier.ts`).
  */
 import type { StoredRows } from '../core/messages.js';

@@ -12,11 +12,20 @@ use syncline_protocol::{
 use crate::broker::DEVICE_RETENTION_MS;
 use crate::workload::{self, Policy};
 
+/// How many events stand between two states that are kept.
+const EARLIER_EVERY: usize = 64;
+
 /// See the module.
 pub(crate) struct Twin {
     schema: Arc<Schema>,
     events: Vec<Event>,
+    /// The bytes of all events up to each.
+    bytes: Vec<usize>,
     state: State,
+    /// The state as it was at every so many events.
+    earlier: Vec<State>,
+    /// As the disk has it.
+    pub(crate) horizon: Seq,
     places: BTreeMap<(DeviceId, DeviceSeq), Seq>,
     /// The last `base_seq` of each device, and when it came.
     bases: BTreeMap<DeviceId, (Seq, UnixMillis)>,
@@ -37,6 +46,9 @@ impl Twin {
             state: State::new(Arc::clone(&schema)),
             schema,
             events: Vec::new(),
+            bytes: Vec::new(),
+            earlier: Vec::new(),
+            horizon: Seq::ZERO,
             places: BTreeMap::new(),
             bases: BTreeMap::new(),
             ever: BTreeSet::new(),
@@ -66,13 +78,44 @@ impl Twin {
         self.check(&event)?;
         self.apply(&event)?;
         self.ever.insert((event.seq, hash(payload)));
+        self.bytes
+            .push(self.bytes_to(event.seq.previous()) + payload.len());
         if let Some(number) = event.device_seq {
             self.places.insert((event.device, number), event.seq);
         }
         self.bases
             .insert(event.device, (event.base_seq, event.accepted_at));
         self.events.push(event);
+        if self.events.len().is_multiple_of(EARLIER_EVERY) {
+            self.earlier.push(self.state.clone());
+        }
         Ok(())
+    }
+
+    /// The bytes of the events up to a seq.
+    fn bytes_to(&self, seq: Seq) -> usize {
+        let last = index(seq).checked_sub(1);
+        last.and_then(|last| self.bytes.get(last))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// The bytes of the events after one seq and up to another.
+    pub(crate) fn bytes_between(&self, after: Seq, to: Seq) -> usize {
+        self.bytes_to(to).saturating_sub(self.bytes_to(after))
+    }
+
+    /// The state at a seq that the log has.
+    pub(crate) fn state_at(&self, seq: Seq) -> State {
+        let known = index(seq) / EARLIER_EVERY;
+        let known = known.checked_sub(1).and_then(|n| self.earlier.get(n));
+        let mut state = known.map_or_else(|| State::new(Arc::clone(&self.schema)), State::clone);
+        for event in &self.events[index(state.seq())..index(seq).min(self.events.len())] {
+            state.begin_epoch(event.epoch);
+            let applied = state.apply(event);
+            debug_assert!(applied.is_ok(), "it was applied before");
+        }
+        state
     }
 
     fn check(&self, event: &Event) -> Result<(), String> {
@@ -119,7 +162,9 @@ impl Twin {
     /// The disk has lost everything after `head`.
     pub(crate) fn roll_back(&mut self, head: Seq) {
         self.rollbacks += 1;
-        let kept = usize::try_from(head.get()).unwrap_or(usize::MAX);
+        let kept = index(head);
+        self.bytes.truncate(kept);
+        self.earlier.truncate(kept / EARLIER_EVERY);
         let gone = self.events.split_off(kept.min(self.events.len()));
         let gone = gone.iter().filter_map(|it| workload::said(&it.event_data));
         self.lost.extend(gone);
@@ -176,12 +221,7 @@ impl Twin {
 
     /// An entry as it was at a seq.
     fn entry_at(&self, seq: Seq, (collection, key): &(String, String)) -> Option<Entry> {
-        let mut state = State::new(Arc::clone(&self.schema));
-        for event in self.events.iter().take_while(|event| event.seq <= seq) {
-            state.begin_epoch(event.epoch);
-            state.apply(event).ok()?;
-        }
-        state.entry(collection, key).cloned()
+        self.state_at(seq).entry(collection, key).cloned()
     }
 
     /// Whether the state at this seq had this digest once.
@@ -195,6 +235,10 @@ impl Twin {
         let event = self.events.get(index)?;
         Some((event.device, event.device_seq?))
     }
+}
+
+fn index(seq: Seq) -> usize {
+    usize::try_from(seq.get()).unwrap_or(usize::MAX)
 }
 
 fn hash(payload: &[u8]) -> u64 {

@@ -5,10 +5,21 @@ use syncline_protocol::{DeviceId, DeviceSeq, Event, Intent, Seq, Snapshot, Strea
 
 use super::{Happening, World};
 use crate::link::{LinkId, Owner, Sent};
-use crate::oracle::Made;
+use crate::oracle::{Asked, Made};
 use crate::watch::Came;
 use crate::wire::{self, Connect, Packet, Properties, Publish};
 use crate::workload;
+
+/// DISCONNECT: another connection came with this client id.
+const TAKEN_OVER: u8 = 0x8e;
+
+/// A message, read.
+pub(super) enum Seen {
+    Event(Event),
+    State(Snapshot),
+    /// Something else, or nothing that can be read.
+    Other,
+}
 
 impl World {
     pub(super) fn power_on(&mut self, n: usize) {
@@ -233,9 +244,7 @@ impl World {
             .line(now, || format!("device {n} subscribes {filter}"));
         if let Some(link) = self.links.get_mut(&id) {
             let packet = link.next_packet_id();
-            if filter.starts_with("$since") {
-                link.owed.push_back(owed);
-            }
+            link.asked.extend(Asked::by(filter, owed));
             self.send_up(id, wire::subscribe(packet, filter));
         }
     }
@@ -269,11 +278,11 @@ impl World {
         self.send_up(id, wire::publish(packet, topic, payload));
     }
 
-    pub(super) fn device_loses(&mut self, n: usize, id: LinkId) {
+    pub(super) fn device_loses(&mut self, n: usize, id: LinkId, taken_over: bool) {
         if self.devices[n].link == Some(id) {
             self.devices[n].link = None;
             let reason = "the connection is gone".to_owned();
-            self.input(n, Input::Disconnected { reason });
+            self.input(n, Input::Disconnected { reason, taken_over });
         }
     }
 
@@ -300,6 +309,10 @@ impl World {
                 }
                 Packet::Disconnect { code, .. } => {
                     self.oracle.tally.count(format!("DISCONNECT {code:#x}"));
+                    if code == TAKEN_OVER {
+                        self.oracle.tally.count("FORK-5 taken over");
+                        self.device_loses(n, id, true);
+                    }
                     return self.client_notices(id);
                 }
                 _ => return self.client_notices(id),
@@ -311,7 +324,7 @@ impl World {
     /// come again under its number.
     fn refused(&mut self, n: usize, name: &str, place: Option<(DeviceId, DeviceSeq)>) {
         // While there is a horizon a refusal can have been lost.
-        let horizon = self.oracle.tally.of("HORIZON-1 horizons raised") > 0;
+        let horizon = self.oracle.horizon(&self.devices[n].stream) > Seq::ZERO;
         let device = &mut self.devices[n];
         if name != "device_forked" {
             device.was_refused = true;
@@ -347,36 +360,56 @@ impl World {
             format!("device {n} gets {topic}, {} bytes", payload.len())
         });
         let seen = self.see(id, &topic, &payload);
-        self.oracle.check(seen);
+        self.oracle.check(seen.map(drop));
         if let Some(packet) = packet {
             self.send_up(id, wire::puback(packet));
         }
         self.input(n, Input::Message { topic, payload });
     }
 
-    /// What every client's connection is watched for.
-    pub(super) fn see(&mut self, id: LinkId, topic: &str, payload: &[u8]) -> Result<(), String> {
+    /// What every client's connection is watched for. Returns what came.
+    pub(super) fn see(&mut self, id: LinkId, topic: &str, payload: &[u8]) -> Result<Seen, String> {
         let Some(link) = self.links.get_mut(&id) else {
-            return Ok(());
+            return Ok(Seen::Other);
         };
         match topic.parse::<Topic>() {
             Ok(Topic::Events(_)) => {
                 let event = Event::decode(payload).map_err(|error| error.to_string())?;
                 link.watch.event(&event)?;
                 self.oracle.shown(&event, payload);
+                return Ok(Seen::Event(event));
             }
             Ok(Topic::State(stream)) => {
                 let snapshot = Snapshot::decode(payload).map_err(|error| error.to_string())?;
                 let came = link.watch.state(&snapshot)?;
-                let opened = snapshot.mark.is_some() && came != Came::Part;
-                let owed = opened.then(|| link.owed.pop_front()).flatten();
+                let opens = snapshot.mark.is_some();
+                let asked = (opens && came != Came::Part).then(|| link.asked.pop_front());
                 self.oracle.showed(&snapshot);
                 self.count_state(&snapshot, came);
-                self.fresh(&stream, &snapshot, owed.unwrap_or_default())?;
+                let asked = asked.flatten().unwrap_or_default();
+                self.fresh(&stream, &snapshot, asked.owed)?;
+                if opens {
+                    self.opened(id, asked, snapshot.clone())?;
+                }
+                return Ok(Seen::State(snapshot));
             }
             _ => {}
         }
-        Ok(())
+        Ok(Seen::Other)
+    }
+
+    /// G6, once all parts have come.
+    fn opened(&mut self, id: LinkId, asked: Asked, part: Snapshot) -> Result<(), String> {
+        let (Some(link), Some(store)) = (self.links.get_mut(&id), &self.store) else {
+            return Ok(());
+        };
+        let whole = link.opening.push(part);
+        let Some(opening) = whole.map_err(|error| format!("SNAP-8: {error}"))? else {
+            return Ok(());
+        };
+        let base = store.base(&opening.stream);
+        let base = base.map_err(|error| format!("the store cannot be read: {error}"))?;
+        self.oracle.is_cheapest(asked, &opening, base.removed_floor)
     }
 
     fn count_state(&mut self, snapshot: &Snapshot, came: Came) {

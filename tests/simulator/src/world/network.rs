@@ -128,7 +128,7 @@ impl World {
         self.put_up(id, Chunk::End);
         self.forget_if_over(id);
         match owner {
-            Owner::Device(device) => self.device_loses(device, id),
+            Owner::Device(device) => self.device_loses(device, id, false),
             Owner::Observer(observer) => self.observer_loses(observer),
         }
     }

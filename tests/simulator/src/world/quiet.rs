@@ -13,6 +13,9 @@ use crate::observer::View;
 /// How long it may take after the last trouble.
 const PATIENCE_MS: u64 = 600_000;
 
+/// How long a state as of a seq may take.
+const WISH_MS_MAX: u64 = 60_000;
+
 /// How often it is looked at.
 const LOOK_MS: u64 = 500;
 
@@ -64,13 +67,17 @@ impl World {
 
     fn observer_unrest(&self, n: usize) -> Option<String> {
         let observer = &self.observers[n];
+        let wish = observer.wish.filter(|_| observer.link.is_some());
+        if let Some(wish) = wish.filter(|it| it.at + WISH_MS_MAX < self.now()) {
+            return Some(format!("nobody answers {wish:?}"));
+        }
         for (stream, twin) in self.oracle.twins() {
             // Of an empty log a plain client is told nothing.
             let seq = observer.states.get(stream).map_or(Seq::ZERO, State::seq);
             let follows = match observer.view {
-                View::Since { .. } => *stream == observer.stream,
-                View::Everything | View::States => true,
-                View::Live => false,
+                View::Since { .. } | View::Kept { wild: false } => *stream == observer.stream,
+                View::Everything | View::States | View::Kept { wild: true } => true,
+                View::Live | View::At => false,
             };
             if follows && seq != twin.head() {
                 return Some(format!(
@@ -168,7 +175,8 @@ impl World {
 
     fn observers_agree(&mut self, stream: &StreamId, truth: &Snapshot) {
         for n in 0..self.observers.len() {
-            let state = self.observers[n].states.get(stream);
+            let at = self.observers[n].view == View::At;
+            let state = self.observers[n].states.get(stream).filter(|_| !at);
             let place = state.map(|state| (state.seq(), state.digest()));
             if place.is_some_and(|place| place != (truth.seq, truth.digest)) {
                 self.oracle.fail(format!(

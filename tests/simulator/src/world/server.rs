@@ -6,7 +6,7 @@ use syncline_broker::compactor::Progress;
 
 use super::{Happening, World};
 use crate::broker::Broker;
-use crate::link::{Chunk, LinkId};
+use crate::link::{Chunk, LinkId, Owner};
 
 impl World {
     pub(super) fn start_broker(&mut self) {
@@ -29,13 +29,17 @@ impl World {
                 .iter_mut()
                 .for_each(|it| it.begins_anew = true);
         }
-        match Broker::start(&store, &self.schema, &self.wall, &mut self.dice) {
+        let kept = (&store, self.disk.sessions());
+        match Broker::start(kept, &self.schema, &self.wall, &mut self.dice) {
             Ok(broker) => self.broker = Some(broker),
             Err(error) => self
                 .oracle
                 .fail(format!("G12: the broker does not start: {error}")),
         }
         self.store = Some(store);
+        let now = self.now();
+        let observers = self.observers.iter_mut();
+        observers.for_each(|it| it.session.restarted(now));
         self.schedule_server();
     }
 
@@ -45,6 +49,7 @@ impl World {
         self.disk.freeze();
         self.broker = None;
         self.store = None;
+        self.sessions_cut();
         let ids: Vec<LinkId> = self.links.keys().copied().collect();
         for id in ids {
             let (kept, after) = (self.dice.below(4), self.dice.below(20_000));
@@ -66,6 +71,15 @@ impl World {
         self.agenda.after(delay, Happening::Start);
     }
 
+    fn sessions_cut(&mut self) {
+        let (now, skew_ms) = (self.now(), self.broker_skew_ms);
+        for (n, observer) in self.observers.iter_mut().enumerate() {
+            let mut links = self.links.values();
+            let connected = links.any(|it| it.owner == Owner::Observer(n) && it.server.is_some());
+            observer.session.crashed(now, skew_ms, connected);
+        }
+    }
+
     pub(super) fn server_receives(&mut self, id: LinkId, bytes: &[u8]) {
         let now = self.instant();
         let Some(link) = self.links.get_mut(&id) else {
@@ -82,7 +96,11 @@ impl World {
             .server
             .get_or_insert_with(|| broker.edge.connect(format!("auto-{id}"), now));
         server.receive(bytes);
+        let owner = link.owner;
         self.turn(id);
+        if let Owner::Observer(n) = owner {
+            self.observer_heard(n, id, bytes);
+        }
     }
 
     /// The broker's end is gone, and it knows.
@@ -92,10 +110,20 @@ impl World {
             return;
         };
         link.closed = true;
+        let owner = link.owner;
         if let Some(mut server) = link.server.take() {
             server.lost(now);
             drop(server);
             self.put_down(id, Chunk::End);
+            // Unless a later connection took the session over before.
+            let mut others = self.links.values().filter(|link| link.owner == owner);
+            let goes_on = others.any(|link| link.server.is_some());
+            if let Owner::Observer(n) = owner
+                && !goes_on
+            {
+                let (now, skew_ms) = (self.now(), self.broker_skew_ms);
+                self.observers[n].session.left(now, skew_ms);
+            }
         }
         self.forget_if_over(id);
         self.schedule_server();

@@ -18,6 +18,7 @@ const TROUBLES: &[Trouble] = &[
     ("fault broker crashes", 4, World::broker_crashes),
     ("fault broker's clock jumps", 1, World::broker_clock_jumps),
     ("fault disk slow", 3, World::disk_slow),
+    ("fault disk slow, nobody waits", 2, World::nobody_waits),
     ("fault commit fails", 3, World::commit_fails),
     (
         "fault commit fails and is kept",
@@ -29,6 +30,8 @@ const TROUBLES: &[Trouble] = &[
     ("fault disk rolled back", 1, World::disk_rolled_back),
     ("fault bus lost", 3, World::bus_lost),
     ("fault observer slow", 2, World::observer_slow),
+    ("fault observer loses connection", 5, World::cut_observer),
+    ("fault observer away", 3, World::observer_away),
 ];
 
 /// What a slow network is no more once the trouble is over.
@@ -121,13 +124,19 @@ impl World {
         true
     }
 
+    /// Often in the midst of a write.
     fn crash_device(&mut self) -> bool {
         let n = self.any_device();
         if !self.devices[n].is_on() {
             return false;
         }
-        self.power_off(n);
-        let delay = self.dice.below(3_000);
+        let mut lived = 0;
+        if self.dice.below(2) == 0 {
+            (0..=self.dice.below(4)).for_each(|_| self.publish(n));
+            lived = self.dice.below(self.devices[n].write_ms * 2);
+        }
+        self.agenda.after(lived, Happening::PowerOff(n));
+        let delay = lived + self.dice.below(3_000);
         self.agenda.after(delay, Happening::PowerOn(n));
         true
     }
@@ -210,6 +219,25 @@ impl World {
         true
     }
 
+    /// While the disk is slow, whoever waits for it loses the connection, comes again and says everything again; and
+    /// then the disk fails.
+    fn nobody_waits(&mut self) -> bool {
+        if self.broker.is_none() {
+            return false;
+        }
+        self.stalled_until = self.now() + 8_000 + self.dice.below(12_000);
+        self.disk.faults().fail_before(1);
+        for n in 0..self.devices.len() {
+            let Some(link) = self.devices[n].link else {
+                continue;
+            };
+            self.publish(n);
+            let after = 500 + self.dice.below(1_500);
+            self.agenda.after(after, Happening::ClientNotices(link));
+        }
+        true
+    }
+
     fn commit_fails(&mut self) -> bool {
         let count = 1 + self.dice.below(3) as usize;
         self.disk.faults().fail_before(count);
@@ -249,6 +277,31 @@ impl World {
         broker.lose_bus();
         self.schedule_server();
         true
+    }
+
+    /// One whose session is kept.
+    fn any_keeper(&mut self) -> Option<(usize, LinkId)> {
+        let observers = self.observers.iter().enumerate();
+        let keepers = observers.filter(|(_, it)| it.session.expiry_s > 0);
+        let keepers: Vec<_> = keepers.filter_map(|(n, it)| Some((n, it.link?))).collect();
+        let which = self.dice.below(keepers.len().max(1) as u64);
+        keepers.get(which as usize).copied()
+    }
+
+    fn cut_observer(&mut self) -> bool {
+        let keeper = self.any_keeper();
+        if let Some((_, link)) = keeper {
+            self.cut(link);
+        }
+        keeper.is_some()
+    }
+
+    fn observer_away(&mut self) -> bool {
+        let keeper = self.any_keeper();
+        if let Some((n, _)) = keeper {
+            self.observer_leaves(n);
+        }
+        keeper.is_some()
     }
 
     fn observer_slow(&mut self) -> bool {

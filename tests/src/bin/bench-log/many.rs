@@ -24,6 +24,8 @@ const FILLED: &str = "filled";
 const BATCH: u64 = 2_000;
 /// Streams that are written in and read from while memory is measured.
 const ACTIVE: usize = 1_000;
+/// Streams that change while a client is away that follows them all.
+const MISSED: usize = 100;
 
 pub(crate) fn run(events: u64, streams: u64) -> Result<(), Box<dyn Error>> {
     let folder = TempDir::with_prefix("syncline-bench-")?;
@@ -44,6 +46,13 @@ pub(crate) fn run(events: u64, streams: u64) -> Result<(), Box<dyn Error>> {
         "  resident with {ACTIVE} active streams: {} MB",
         broker.resident_bytes() / 1_000_000
     );
+    let back = come_back(broker.mqtt(), streams)?;
+    println!(
+        "  a session on sync/+/events comes back, {MISSED} streams changed: first event after {:.1} ms, all after {:.1} ms; resident then: {} MB",
+        back.first.as_secs_f64() * 1_000.0,
+        back.all.as_secs_f64() * 1_000.0,
+        broker.resident_bytes() / 1_000_000
+    );
     let scanned = scan(broker.mqtt(), streams)?;
     println!(
         "  sync/+/state: first message after {:.1} ms, all {streams} after {:.1} s; resident then: {} MB",
@@ -54,7 +63,7 @@ pub(crate) fn run(events: u64, streams: u64) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// How soon a wildcard over all streams brings the first state, and the last.
+/// How soon the first message comes, and the last.
 struct Scanned {
     first: Duration,
     all: Duration,
@@ -70,6 +79,31 @@ fn scan(address: std::net::SocketAddr, streams: u64) -> Result<Scanned, Box<dyn 
         wire.message()?;
     }
     let all = begin.elapsed();
+    Ok(Scanned { first, all })
+}
+
+/// Leaves a session that follows all streams, writes into some of them, and takes the session up again.
+fn come_back(address: std::net::SocketAddr, streams: u64) -> Result<Scanned, Box<dyn Error>> {
+    let session = Connect::new(Version::V5, "away").back().expiry(3_600);
+    let mut wire = Wire::connect(address, &session)?;
+    wire.subscribe("sync/+/events")?;
+    wire.disconnect()?;
+    let missed = MISSED.min(streams as usize);
+    let step = streams as usize / missed;
+    let topic = |at: usize| format!("sync/{}/events", stream_name((at * step) as u64));
+    let payloads: Vec<String> = (0..missed)
+        .map(|at| Star::album(&format!("missed-{at}")).json())
+        .collect();
+    publish::all(address, topic, &payloads)?;
+    let begin = Instant::now();
+    let mut wire = Wire::connect(address, &session)?;
+    wire.message()?;
+    let first = begin.elapsed();
+    for _ in 1..missed {
+        wire.message()?;
+    }
+    let all = begin.elapsed();
+    wire.disconnect_with_expiry(0)?;
     Ok(Scanned { first, all })
 }
 

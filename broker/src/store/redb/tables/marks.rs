@@ -34,15 +34,19 @@ impl AppliedMark {
     }
 
     /// Without recent events, and how many there are.
-    fn read(columns: MarkColumns) -> Result<(AppliedMark, u64), redb::Error> {
+    pub(super) fn read(columns: MarkColumns) -> Result<(AppliedMark, u64), redb::Error> {
         let (through, device_seq, base_seq, timestamp, counter, accepted_at, recent) = columns;
         let place = |n| Seq::new(n).ok_or_else(|| corrupted("a mark"));
         let clock = Clock {
             timestamp: UnixMillis::new(timestamp),
             counter,
         };
+        let device_seq = match device_seq {
+            0 => None,
+            n => Some(DeviceSeq::new(n).ok_or_else(|| corrupted("a mark"))?),
+        };
         let mark = Mark {
-            device_seq: DeviceSeq::new(device_seq),
+            device_seq,
             base_seq: place(base_seq)?,
             clock,
             accepted_at: UnixMillis::new(accepted_at),
@@ -52,7 +56,7 @@ impl AppliedMark {
         Ok((AppliedMark { through, mark }, recent))
     }
 
-    fn columns(&self, recent: u64) -> MarkColumns {
+    pub(super) fn columns(&self, recent: u64) -> MarkColumns {
         let mark = &self.mark;
         (
             self.through.get(),
@@ -177,4 +181,18 @@ impl MarkTables<'_> {
 /// When the last event of a mark was accepted.
 pub(super) fn accepted_at(columns: MarkColumns) -> UnixMillis {
     UnixMillis::new(columns.5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As none it would let the device's numbers begin anew, and what it had sent be taken twice.
+    #[test]
+    fn a_number_that_is_none_is_not_read_as_no_number() {
+        let read = |device_seq| AppliedMark::read((9, device_seq, 3, 1, 0, 1, 0));
+        let number = |device_seq| read(device_seq).map(|(it, _)| it.mark.device_seq).unwrap();
+        assert_eq!((number(0), number(4)), (None, DeviceSeq::new(4)));
+        assert!(read(u64::MAX).is_err());
+    }
 }

@@ -109,14 +109,14 @@ fn move_marks(
 
 /// Through, device_seq, base_seq and timestamp (8 each), counter (4), then device_seq (8), hash (16) and seq (8) of each
 /// recent event; big endian.
-struct Mark1 {
+pub(super) struct Mark1 {
     numbers: [u64; 4],
     counter: u32,
     recent: Vec<(u64, [u8; 16], u64)>,
 }
 
 impl Mark1 {
-    fn read(bytes: &[u8]) -> Option<Mark1> {
+    pub(super) fn read(bytes: &[u8]) -> Option<Mark1> {
         let mut rest = bytes;
         let numbers = [
             take_u64(&mut rest)?,

@@ -98,7 +98,7 @@ impl BaseRow {
         position: 0,
     };
 
-    fn read(columns: BaseColumns<'_>) -> Result<BaseRow, redb::Error> {
+    pub(super) fn read(columns: BaseColumns<'_>) -> Result<BaseRow, redb::Error> {
         let (epoch, seq, removed_floor, position, moves) = columns;
         let place = |n| Seq::new(n).ok_or_else(|| corrupted("a base"));
         let base = Base {
@@ -115,16 +115,19 @@ impl BaseRow {
         table: &mut redb::Table<'_, u64, BaseColumns<'static>>,
         number: u64,
     ) -> Result<(), redb::Error> {
-        let moves = write_moves(&self.base.moves);
-        let columns = (
+        let (epoch, seq, removed_floor, position, moves) = self.columns();
+        table.insert(number, (epoch, seq, removed_floor, position, &*moves))?;
+        Ok(())
+    }
+
+    pub(super) fn columns(&self) -> (u64, u64, u64, u64, Vec<u8>) {
+        (
             self.base.epoch.get(),
             self.base.seq.get(),
             self.base.removed_floor.get(),
             self.position,
-            moves.as_slice(),
-        );
-        table.insert(number, columns)?;
-        Ok(())
+            write_moves(&self.base.moves),
+        )
     }
 }
 
