@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -10,6 +11,7 @@ use crate::history::{
     BackupRequest, EraseRequest, ExportRequest, ImportRequest, LogRequest, MigrateRequest,
     StateRequest, VerifyRequest,
 };
+use crate::transport::{ProxyOptions, TlsFacts, TransportOptions};
 
 /// An MQTT broker that orders, stores, merges and compacts what it carries.
 #[derive(Debug, Parser)]
@@ -41,6 +43,8 @@ pub enum Command {
     Backup(BackupArgs),
     /// Make a data directory of a backup.
     Restore(RestoreArgs),
+    /// Let the running broker read its certificates again: all of them, or none and the reason.
+    Reload(DataArgs),
     /// Forget everything of a sync group.
     Erase(EraseArgs),
     /// Say what a changed schema does to the data, and do it; the broker must be stopped.
@@ -186,8 +190,8 @@ impl From<ConfigArgs> for Flags {
 }
 
 /// What a configuration amounts to, for `syncline check`.
-pub fn summary(options: &Options) -> String {
-    let lines = [
+pub fn summary(options: &Options, certificates: Option<&TlsFacts>) -> String {
+    let mut lines = vec![
         ("mqtt", options.mqtt.to_string()),
         ("http", options.http.address.to_string()),
         ("data", options.data.display().to_string()),
@@ -197,11 +201,38 @@ pub fn summary(options: &Options) -> String {
         ),
         ("log", options.log_level.clone()),
     ];
+    lines.extend(transports(&options.transports, certificates));
     lines.iter().fold(String::new(), |mut text, (name, value)| {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name:<7} {value}");
         text
     })
+}
+
+/// What there is beside the plain ports.
+fn transports(
+    options: &TransportOptions,
+    certificates: Option<&TlsFacts>,
+) -> Vec<(&'static str, String)> {
+    let address = |name, address: Option<SocketAddr>| address.map(|it| (name, it.to_string()));
+    let unix = options.mqtt_unix.as_ref();
+    let ports = [
+        address("mqtts", options.mqtt_tls),
+        address("https", options.http_tls),
+        unix.map(|path| ("unix", path.display().to_string())),
+    ];
+    let mut lines: Vec<_> = ports.into_iter().flatten().collect();
+    if let Some(facts) = certificates {
+        lines.push(("tls", facts.certificate.to_string()));
+        let cas = facts.client_cas.iter();
+        lines.extend(cas.map(|ca| ("clients", format!("of {ca}"))));
+    }
+    let ProxyOptions { ports, .. } = &options.proxy;
+    if !ports.is_empty() {
+        let keys: Vec<_> = ports.iter().map(|port| port.key()).collect();
+        lines.push(("proxy", format!("before {}", keys.join(", "))));
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -233,7 +264,7 @@ mod tests {
     #[test]
     fn check_says_what_it_resolved() {
         let options = crate::config::load(&Flags::default(), &Default::default()).unwrap();
-        let summary = summary(&options);
+        let summary = summary(&options, None);
         assert!(summary.contains("mqtt    127.0.0.1:1883\n"), "{summary}");
         assert!(summary.contains("data    ./data\n"), "{summary}");
         assert!(

@@ -16,6 +16,11 @@ use crate::history::{self, BackupRequest, Deeds, Desk, ImportRequest, MigrateReq
 use crate::run::{random_bits, wall_clock};
 use crate::startup::{DataDir, StartupError};
 use crate::store::{Compacted, EventStore, RedbStore, Restored, Stop, StoreError};
+use crate::transport::{Tls, TlsError, TlsFacts};
+
+/// There is nothing to read again for.
+const NOBODY_RUNS: &str =
+    "no broker runs on this data directory; name its own with --data or --config";
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -25,7 +30,8 @@ pub fn execute(command: Command, environment: &Environment, out: &mut dyn Write)
         Command::Serve(_) => Ok(()),
         Command::Check(args) => {
             let options = config::load(&args.into(), environment)?;
-            write!(out, "{}", summary(&options))?;
+            let facts = certificates(&options)?;
+            write!(out, "{}", summary(&options, facts.as_ref()))?;
             Ok(())
         }
         Command::Log(args) => ask(args.at, &Request::Log(args.request), environment, out),
@@ -38,6 +44,7 @@ pub fn execute(command: Command, environment: &Environment, out: &mut dyn Write)
             let request = Request::Backup(BackupRequest { file });
             ask(args.at, &request, environment, out)
         }
+        Command::Reload(args) => reload(args, environment, out),
         Command::Export(args) => export(args, environment, out),
         Command::Import(args) => {
             let options = config::load(&Flags::from(args.at), environment)?;
@@ -52,6 +59,20 @@ pub fn execute(command: Command, environment: &Environment, out: &mut dyn Write)
             let options = config::load(&Flags::from(args), environment)?;
             compact(&options, out)
         }
+    }
+}
+
+/// Reads the certificates as the broker would.
+fn certificates(options: &Options) -> Result<Option<TlsFacts>, TlsError> {
+    let tls = options.transports.tls.clone().map(Tls::load).transpose()?;
+    Ok(tls.map(|tls| tls.facts()))
+}
+
+fn reload(args: crate::cli::DataArgs, environment: &Environment, out: &mut dyn Write) -> Outcome {
+    let options = config::load(&Flags::from(args), environment)?;
+    match admin::ask(&options.data, &Request::Reload, out)? {
+        true => Ok(()),
+        false => Err(NOBODY_RUNS.into()),
     }
 }
 
@@ -127,6 +148,7 @@ fn deeds(store: &Arc<RedbStore>) -> Deeds {
     Deeds {
         backup: Box::new(move |file, stop| backed_up.backup(file, stop).map_err(told)),
         erase: Box::new(move |sync_id| erased.erase(sync_id).map_err(told)),
+        reload: Box::new(|| Err(NOBODY_RUNS.to_owned())),
         now: Box::new(wall_clock),
     }
 }

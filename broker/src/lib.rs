@@ -3,6 +3,8 @@
 //! The rooms stand in the order of the one way through (edge → sequencer → store → router → edge); what is made from
 //! them and what is around them follows. ARCHITECTURE.md is the map, [`run::Broker`] the way in.
 
+pub mod transport;
+
 pub mod edge;
 pub mod sequencer;
 
@@ -19,6 +21,7 @@ pub mod history;
 pub mod cli;
 pub mod commands;
 pub mod config;
+mod listeners;
 pub mod run;
 pub mod startup;
 

@@ -10,6 +10,7 @@ use syncline_broker::commands;
 use syncline_broker::config::{self, Environment, Options};
 use syncline_broker::run;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -59,9 +60,22 @@ fn serve(options: Options) -> Result<(), Box<dyn Error>> {
                 std::process::exit(1);
             });
         };
-        run::run(options, shutdown).await?;
+        run::run(options, hangups()?, shutdown).await?;
         Ok(())
     })
+}
+
+/// SIGHUP, as often as there is time for it: those that come together count once.
+fn hangups() -> io::Result<mpsc::Receiver<()>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let (tell, told) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            // Full: one that is about to begin sees whatever this one would.
+            let _ = tell.try_send(());
+        }
+    });
+    Ok(told)
 }
 
 /// SIGINT and SIGTERM mean the same.

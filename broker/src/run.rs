@@ -3,30 +3,30 @@
 //! Rooms start from the back of the one way to its front, so that nothing is taken in before it can go through, and end
 //! from the front to the back, so that what was taken in does go through.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use syncline_protocol::{Schema, SyncId, UnixMillis};
-use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminOptions};
 use crate::compactor::{Compactor, CompactorThread, States, Written};
 use crate::config::Options;
 use crate::edge::{Edge, WallClock};
 use crate::history::{self, Deeds, Desk, HistoryError};
-use crate::http::{self, HttpServices, Readiness};
+use crate::http::{HttpServices, Readiness};
+use crate::listeners::{Addresses, Listeners, Serving};
 use crate::router::{Router, RouterError, RouterProbe};
 use crate::sequencer::{self, AskCounter, AskFarthestCounter, Hooks, Sequencer};
-use crate::startup::{self, DataDir, Port, StartupError};
+use crate::startup::{self, DataDir, StartupError};
 use crate::store::sessions::SessionStore;
 use crate::store::{Committed, EventStore, RedbStore, StoreError, Tell};
+use crate::transport::Tls;
 
 /// How long connections may take to say goodbye, and requests of the owner to stop.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
@@ -70,12 +70,20 @@ pub enum RunError {
     Interrupted(#[from] tokio::task::JoinError),
 }
 
-/// Runs a broker until `shutdown`, then drains it.
-pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+/// Runs a broker until `shutdown`, then drains it. Each `reloads` has it read its certificates again.
+pub async fn run(
+    options: Options,
+    mut reloads: tokio::sync::mpsc::Receiver<()>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
     let mut broker = Broker::start(options).await?;
-    tokio::select! {
-        () = shutdown => {}
-        error = broker.failed() => return Err(error),
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            error = broker.failed() => return Err(error),
+            Some(()) = reloads.recv() => broker.reload().await,
+        }
     }
     tracing::info!("shutting down");
     broker.drain().await;
@@ -84,33 +92,16 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
 
 /// A running broker, for host applications and tests. Needs a tokio runtime with more than one thread.
 pub struct Broker {
-    mqtt_address: SocketAddr,
-    http_address: SocketAddr,
+    addresses: Addresses,
+    tls: Option<Arc<Tls>>,
+    serving: Serving,
     rooms: Rooms,
     fatal: watch::Receiver<Option<String>>,
-    mqtt: JoinHandle<()>,
-    http: JoinHandle<()>,
-    end_http: oneshot::Sender<Infallible>,
     draining: Arc<AtomicBool>,
     /// Where the owner of the data asks.
     admin: Option<Admin>,
     /// Held as long as the store is.
     data: Option<DataDir>,
-}
-
-/// Both ports. Connections wait in them until the rooms are there.
-struct Listeners {
-    mqtt: TcpListener,
-    http: TcpListener,
-}
-
-impl Listeners {
-    async fn bind(options: &Options) -> Result<Self, StartupError> {
-        Ok(Self {
-            mqtt: startup::listen(Port::Mqtt, options.mqtt).await?,
-            http: startup::listen(Port::Http, options.http.address).await?,
-        })
-    }
 }
 
 /// The rooms behind the listeners.
@@ -138,7 +129,7 @@ impl Broker {
         let sessions = Arc::clone(&store) as Arc<dyn SessionStore>;
         let held: Arc<dyn EventStore> = Arc::<RedbStore>::clone(&store);
         let broker = Self::start_behind(listeners, options, held, sessions).await?;
-        let desk = Arc::new(broker.rooms.desk(store));
+        let desk = Arc::new(broker.rooms.desk(store, broker.tls.clone()));
         let admin = Admin::start(data.path(), desk, AdminOptions::default());
         Ok(Self {
             admin: Some(admin.map_err(RunError::Admin)?),
@@ -158,18 +149,13 @@ impl Broker {
     }
 
     async fn start_behind(
-        Listeners { mqtt, http }: Listeners,
+        listeners: Listeners,
         options: Options,
         store: Arc<dyn EventStore>,
         sessions: Arc<dyn SessionStore>,
     ) -> Result<Self, RunError> {
         startup::raise_file_limit(options.edge.connections_max);
-        let (mqtt_address, http_address) = (
-            local(&mqtt, options.mqtt),
-            local(&http, options.http.address),
-        );
-        tracing::info!("MQTT on {mqtt_address}");
-        tracing::info!("HTTP on http://{http_address}, MQTT over WebSocket at /mqtt");
+        listeners.announce();
         tracing::info!(
             "schema {} ({})",
             options.schema.hash(),
@@ -186,14 +172,10 @@ impl Broker {
         let rooms = tokio::task::spawn_blocking(start).await??;
         let draining = Arc::new(AtomicBool::new(false));
         let services = rooms.services(&draining, &schema_document);
-        let (end_http, http_ends) = oneshot::channel::<Infallible>();
-        let until = async move { drop(http_ends.await) };
         Ok(Self {
-            mqtt_address,
-            http_address,
-            mqtt: rooms.edge.serve_tcp(mqtt),
-            http: tokio::spawn(http::serve(http, http_options, services, until)),
-            end_http,
+            addresses: listeners.addresses,
+            tls: listeners.tls.clone(),
+            serving: listeners.serve(&rooms.edge, &http_options, &services),
             rooms,
             fatal,
             draining,
@@ -204,12 +186,31 @@ impl Broker {
 
     /// Where MQTT over TCP is served.
     pub fn mqtt_address(&self) -> SocketAddr {
-        self.mqtt_address
+        self.addresses.mqtt
+    }
+
+    /// Where MQTT over TLS is served, if it is.
+    pub fn mqtt_tls_address(&self) -> Option<SocketAddr> {
+        self.addresses.mqtt_tls
     }
 
     /// Where HTTP and MQTT over WebSocket are served.
     pub fn http_address(&self) -> SocketAddr {
-        self.http_address
+        self.addresses.http
+    }
+
+    /// Where HTTPS and MQTT over secure WebSocket are served, if they are.
+    pub fn https_address(&self) -> Option<SocketAddr> {
+        self.addresses.http_tls
+    }
+
+    /// Reads the certificates again. If anything is wrong, nothing changes, and the log has the reason.
+    pub async fn reload(&self) {
+        let tls = self.tls.clone();
+        let reloaded = tokio::task::spawn_blocking(move || reload(tls.as_deref()));
+        if reloaded.await.is_err() {
+            tracing::error!("reading the certificates panicked; nothing was changed");
+        }
     }
 
     /// The truth.
@@ -235,24 +236,20 @@ impl Broker {
     pub async fn drain(self) {
         let Self {
             rooms,
-            mqtt,
-            http,
-            end_http,
+            mut serving,
             draining,
             admin,
             data,
             ..
         } = self;
         draining.store(true, Ordering::Release);
-        mqtt.abort();
+        serving.end_mqtt();
         let close = move || admin.into_iter().for_each(|it| it.close(DRAIN_DEADLINE));
         let admin = tokio::task::spawn_blocking(close);
         if !rooms.edge.drain(DRAIN_DEADLINE).await {
             tracing::warn!("some connections did not end in {DRAIN_DEADLINE:?} and were cut");
         }
-        drop(end_http);
-        // A server that panicked has nothing left to end.
-        let _ = http.await;
+        serving.end().await;
         // It has said why, if it panicked.
         let _ = admin.await;
         if tokio::task::spawn_blocking(|| rooms.close()).await.is_err() {
@@ -335,7 +332,7 @@ impl Rooms {
     }
 
     /// Where people ask. What changes the store goes through the sequencer.
-    fn desk(&self, store: Arc<RedbStore>) -> Desk {
+    fn desk(&self, store: Arc<RedbStore>, tls: Option<Arc<Tls>>) -> Desk {
         let sequencer = Arc::clone(&self.sequencer);
         let erase = move |sync_id: &SyncId| {
             let (tell, told) = mpsc::sync_channel(1);
@@ -349,6 +346,7 @@ impl Rooms {
                 store.backup(file, stop).map_err(|error| error.to_string())
             }),
             erase: Box::new(erase),
+            reload: Box::new(move || reload(tls.as_deref())),
             now: Box::new(wall_clock),
         };
         Desk::new(
@@ -364,9 +362,9 @@ impl Rooms {
         let probe = self.router.probe();
         let (sequencer, draining) = (Arc::clone(&self.sequencer), Arc::clone(draining));
         HttpServices {
-            mqtt: Arc::new(move |socket, address| {
+            mqtt: Arc::new(move |socket, caller| {
                 let edge = edge.clone();
-                Box::pin(async move { edge.serve_websocket(socket, address).await })
+                Box::pin(async move { edge.serve_websocket(socket, caller).await })
             }),
             readiness: Arc::new(move || Readiness {
                 store: sequencer.is_running(),
@@ -424,8 +422,23 @@ fn farthest_counter(states: &Arc<States>) -> AskFarthestCounter {
     })
 }
 
-fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
-    listener.local_addr().unwrap_or(asked)
+/// What a reload has to say, which the log has too.
+fn reload(tls: Option<&Tls>) -> Result<String, String> {
+    let Some(tls) = tls else {
+        return Ok("there are no certificates to read again; nothing else is".to_owned());
+    };
+    match tls.reload(wall_clock()) {
+        Ok(facts) => {
+            let told = format!("certificate of {}", facts.certificate);
+            tracing::info!("read again: {told}");
+            Ok(told)
+        }
+        Err(error) => {
+            let told = format!("nothing was changed: {error}");
+            tracing::warn!("{told}");
+            Err(told)
+        }
+    }
 }
 
 fn shown(path: &Path) -> std::path::Display<'_> {

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::TcpListener;
 
+use crate::transport::{Port, TlsError};
+
 /// Nobody but the owner.
 const PRIVATE_DIR: u32 = 0o700;
 const PRIVATE_FILE: u32 = 0o600;
@@ -37,15 +39,13 @@ pub enum StartupError {
     },
     /// Somebody else has the port.
     #[error(
-        "{address} is in use by another program (`ss -ltnp` tells which); stop it, or choose another address with {flag} or `{key}`"
+        "{address} is in use by another program (`ss -ltnp` tells which); stop it, or choose another address with {setting}"
     )]
     AddressInUse {
         /// The address.
         address: SocketAddr,
-        /// The flag that sets it.
-        flag: &'static str,
-        /// The key that sets it.
-        key: &'static str,
+        /// The flag and the key that set it.
+        setting: String,
     },
     /// The address cannot be had for another reason.
     #[error("cannot listen on {address} (`{key}`): {source}")]
@@ -57,6 +57,17 @@ pub enum StartupError {
         /// Why not.
         source: io::Error,
     },
+    /// The Unix socket cannot be had.
+    #[error("cannot listen on the Unix socket {} (`mqtt.unix_socket`): {source}", path.display())]
+    UnixSocket {
+        /// Where it would be.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// The data directory, for this process alone until it is dropped.
@@ -114,25 +125,18 @@ fn close_to_others(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Which listener an address is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Port {
-    /// MQTT over TCP.
-    Mqtt,
-    /// HTTP and WebSocket.
-    Http,
-}
-
 /// Listens on `address`; an address in use is told with its remedy.
 pub async fn listen(port: Port, address: SocketAddr) -> Result<TcpListener, StartupError> {
-    let (flag, key) = match port {
-        Port::Mqtt => ("--mqtt", "mqtt.address"),
-        Port::Http => ("--http", "http.address"),
+    let key = port.key();
+    let setting = match port {
+        Port::Mqtt => format!("--mqtt or `{key}`"),
+        Port::Http => format!("--http or `{key}`"),
+        Port::MqttTls | Port::HttpTls => format!("`{key}`"),
     };
     TcpListener::bind(address)
         .await
         .map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => StartupError::AddressInUse { address, flag, key },
+            io::ErrorKind::AddrInUse => StartupError::AddressInUse { address, setting },
             _ => StartupError::Address {
                 address,
                 key,

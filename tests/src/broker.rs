@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 
@@ -207,6 +207,17 @@ impl Broker {
         self.setup.log()
     }
 
+    /// A command of `syncline` on this broker's data, and what it said.
+    ///
+    /// # Panics
+    /// When the binary does not start.
+    #[must_use]
+    pub fn ask(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(binary());
+        command.args(arguments).arg("--data").arg(self.data());
+        command.output().expect("the binary syncline starts")
+    }
+
     /// `kill -9`, and the end of the process.
     ///
     /// # Errors
@@ -235,7 +246,11 @@ impl Broker {
         })
     }
 
-    fn signal(&self, name: &str) {
+    /// Sends a signal and goes on.
+    ///
+    /// # Panics
+    /// When there is no such process.
+    pub fn signal(&self, name: &str) {
         let script = format!("kill -{name} {}", self.child.id());
         let status = Command::new("sh")
             .args(["-c", &script])

@@ -3,6 +3,7 @@
 //!
 //! Nothing here sleeps for luck: whoever waits, waits for a condition with a deadline ([`wait`]).
 
+pub mod authority;
 pub mod broker;
 pub mod dice;
 pub mod http;

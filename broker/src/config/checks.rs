@@ -6,6 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::layers::Layers;
 use super::{ConfigError, Contradiction, Origin};
+use crate::transport::Port;
 
 /// Every integer is at least 1, and small enough to be added to others without a thought, unless it stands here.
 const BOUNDS: &[(&str, i64, i64)] = &[
@@ -179,21 +180,30 @@ pub(super) fn log_level(layers: &Layers, level: &str) -> Result<(), ConfigError>
         })
 }
 
-/// Two listeners cannot share an address, unless the system chooses both ports.
+/// No two listeners can share an address, unless the system chooses the ports.
 pub(super) fn distinct(
     layers: &Layers,
-    mqtt: SocketAddr,
-    http: SocketAddr,
+    ports: &[(Port, Option<SocketAddr>)],
 ) -> Result<(), ConfigError> {
-    if mqtt != http || mqtt.port() == 0 {
-        return Ok(());
+    for (at, (port, address)) in ports.iter().enumerate() {
+        let Some(address) = address.filter(|it| it.port() != 0) else {
+            continue;
+        };
+        let same = ports[..at]
+            .iter()
+            .find(|(_, other)| *other == Some(address));
+        if let Some((other, _)) = same {
+            return Err(ConfigError::BadValue {
+                origin: layers.origin(port.key()),
+                key: port.key().to_owned(),
+                expected: format!(
+                    "another address than `{}`, which is {address} too",
+                    other.key()
+                ),
+            });
+        }
     }
-    let key = "http.address";
-    Err(ConfigError::BadValue {
-        origin: layers.origin(key),
-        key: key.to_owned(),
-        expected: format!("another address than `mqtt.address`, which is {mqtt} too"),
-    })
+    Ok(())
 }
 
 /// Nobody else can reach it.

@@ -8,6 +8,7 @@ mod checks;
 mod error;
 mod layers;
 mod raw;
+mod transports;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,9 +24,11 @@ use crate::router::RouterOptions;
 use crate::sequencer;
 use crate::store::RedbOptions;
 use crate::store::sessions::QueueLimit;
+use crate::transport::TransportOptions;
 pub use error::{ConfigError, Contradiction, Origin, Setting};
 use layers::Layers;
 use raw::Raw;
+use transports::Resolved;
 
 /// The defaults, with every key and its reason.
 pub const DEFAULTS: &str = include_str!("../../../config/broker.toml");
@@ -57,6 +60,8 @@ pub struct Options {
     pub mqtt: SocketAddr,
     /// The HTTP port.
     pub http: HttpOptions,
+    /// The other listeners, and what stands before them.
+    pub transports: TransportOptions,
     /// The folder for everything that must survive.
     pub data: PathBuf,
     /// The store in that folder.
@@ -86,36 +91,37 @@ pub struct StatesOptions {
     pub cache_bytes_max: usize,
 }
 
-/// Resolves all layers. Reads the configuration file and the schema file, nothing else.
+/// Resolves all layers. Reads the configuration file and the schema file, nothing else: certificates are
+/// for whoever listens.
 pub fn load(flags: &Flags, environment: &Environment) -> Result<Options, ConfigError> {
     let layers = Layers::read(flags, environment)?;
     checks::bounds(&layers)?;
     let raw = layers.merged()?;
     checks::relations(&layers)?;
-    let mqtt = checks::address(&layers, "mqtt.address", &raw.mqtt.address)?;
-    let http = checks::address(&layers, "http.address", &raw.http.address)?;
-    checks::distinct(&layers, mqtt, http)?;
-    if !raw.auth.anonymous_on_public_addresses {
-        checks::private(&layers, "mqtt.address", mqtt)?;
-        checks::private(&layers, "http.address", http)?;
-    }
+    let resolved = transports::resolve(&layers, &raw)?;
+    transports::origins(&layers, &raw)?;
     checks::log_level(&layers, &raw.log.level)?;
     let history = channels::history(&layers, &raw)?;
     let (schema_source, schema) = layers.schema(&raw.store.schema)?;
-    Ok(raw.options(mqtt, http, (schema_source, schema), history))
+    Ok(raw.options(resolved, (schema_source, schema), history))
 }
 
 impl Raw {
     fn options(
         self,
-        mqtt: SocketAddr,
-        http: SocketAddr,
+        resolved: Resolved,
         (schema_source, schema): (String, Schema),
         history: History,
     ) -> Options {
+        let Resolved {
+            mqtt,
+            http,
+            transports,
+        } = resolved;
         Options {
             mqtt,
             http: self.http_options(http),
+            transports,
             data: PathBuf::from(&self.store.data),
             store: self.store_options(),
             schema,
@@ -136,6 +142,7 @@ impl Raw {
             address,
             pages: PathBuf::from(&self.http.pages),
             allowed_hosts: self.http.allowed_hosts.clone(),
+            allowed_origins: self.http.allowed_origins.clone(),
             connections_max: self.limits.connections_max,
             header_timeout: Duration::from_millis(self.http.header_timeout_ms),
             websocket: WebSocketOptions {

@@ -9,6 +9,8 @@ use serde::Deserialize;
 pub(super) struct Raw {
     pub(super) mqtt: Mqtt,
     pub(super) http: Http,
+    pub(super) tls: Tls,
+    pub(super) proxy: Proxy,
     pub(super) auth: Auth,
     pub(super) store: Store,
     pub(super) sequencer: Sequencer,
@@ -24,18 +26,38 @@ pub(super) struct Raw {
 #[serde(deny_unknown_fields)]
 pub(super) struct Mqtt {
     pub(super) address: String,
+    pub(super) tls_address: String,
+    pub(super) unix_socket: String,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Http {
     pub(super) address: String,
+    pub(super) tls_address: String,
     pub(super) pages: String,
     pub(super) allowed_hosts: Vec<String>,
+    pub(super) allowed_origins: Vec<String>,
     pub(super) header_timeout_ms: u64,
     pub(super) websocket_message_bytes_max: usize,
     pub(super) websocket_read_buffer_bytes: usize,
     pub(super) websocket_write_buffer_bytes_max: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    pub(super) certificate: String,
+    pub(super) key: String,
+    pub(super) client_ca: String,
+    pub(super) client_certificate_required: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Proxy {
+    pub(super) ports: Vec<String>,
+    pub(super) trusted: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

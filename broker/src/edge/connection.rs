@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::peer::Peer;
 use super::shared::Shared;
+use crate::transport::Caller;
 
 /// How long a client may take for the last bytes.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -34,12 +35,12 @@ enum Moved {
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve<S>(shared: Arc<Shared>, io: S)
+pub(crate) async fn serve<S>(shared: Arc<Shared>, io: S, caller: Caller)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let fresh_client_id = format!("auto-{}", Uuid::new_v4().simple());
-    let peer = Peer::new(shared, fresh_client_id, Instant::now());
+    let peer = Peer::new(shared, caller, fresh_client_id, Instant::now());
     let mut connection = Connection::new(peer, io);
     connection.run().await;
     connection.close().await;
@@ -111,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             mut peer, mut io, ..
         } = self;
         if let Some(reason) = peer.ended() {
-            tracing::debug!(%reason, "disconnected");
+            tracing::debug!(caller = %peer.caller(), %reason, "disconnected");
         }
         let last_words = peer.output().split();
         // Nothing of it stays while the client takes its time.

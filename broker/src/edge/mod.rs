@@ -32,8 +32,8 @@ mod shared;
 
 mod peer;
 
+mod accept;
 mod connection;
-mod tcp;
 mod websocket;
 
 #[cfg(feature = "simulation")]
@@ -42,13 +42,11 @@ pub mod simulation;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::WebSocket;
 use syncline_protocol::{Schema, Topic};
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::compactor::States;
@@ -56,6 +54,7 @@ use crate::router::Consumer;
 use crate::sequencer::Sequencer;
 use crate::store::sessions::{SessionChange, SessionStore};
 use crate::store::{EventStore, ReadLimit, StoreError, Tell};
+use crate::transport::{Caller, Listener};
 use clients::Clients;
 use ephemeral::Ephemeral;
 use hub::Hub;
@@ -195,18 +194,19 @@ impl Edge {
     }
 
     /// Serves MQTT on a listener, until the handle is aborted.
-    pub fn serve_tcp(&self, listener: TcpListener) -> JoinHandle<()> {
-        tokio::spawn(tcp::accept(Arc::clone(&self.shared), listener))
+    pub fn serve(&self, listener: Listener) -> JoinHandle<()> {
+        tokio::spawn(accept::accept(Arc::clone(&self.shared), listener))
     }
 
     /// Serves MQTT over a WebSocket, until it ends.
-    pub async fn serve_websocket(&self, socket: WebSocket, address: SocketAddr) {
+    pub async fn serve_websocket(&self, socket: WebSocket, caller: Caller) {
         let Some(_place) = self.shared.place() else {
-            tracing::warn!(%address, "closed: there are limits.connections_max connections");
+            tracing::warn!(%caller, "closed: there are limits.connections_max connections");
             return;
         };
-        tracing::debug!(%address, "accepted over WebSocket");
-        connection::serve(Arc::clone(&self.shared), websocket::ByteSocket::new(socket)).await;
+        tracing::debug!(%caller, "accepted over WebSocket");
+        let bytes = websocket::ByteSocket::new(socket);
+        connection::serve(Arc::clone(&self.shared), bytes, caller).await;
     }
 
     /// How many connections there are.

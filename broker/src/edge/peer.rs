@@ -22,6 +22,7 @@ use super::session::{Action, EndReason, Message, NoSession, NotSent, Session, Ta
 use super::shared::Shared;
 use super::submission::Submission;
 use crate::sequencer::{Lane, Outcome};
+use crate::transport::Caller;
 use keeping::Keeping;
 
 /// Bytes that wait to be written before no more is delivered.
@@ -33,6 +34,7 @@ const OUTPUT_OVERFULL: usize = 256 << 10;
 /// One connection.
 pub(crate) struct Peer {
     shared: Arc<Shared>,
+    caller: Caller,
     id: PeerId,
     mailbox: Arc<Mailbox>,
     session: Session,
@@ -45,7 +47,12 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// A connection that has just been made. `fresh_client_id` is for a client that brings none.
-    pub(crate) fn new(shared: Arc<Shared>, fresh_client_id: String, now: Instant) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        caller: Caller,
+        fresh_client_id: String,
+        now: Instant,
+    ) -> Self {
         let mailbox = Arc::new(Mailbox::default());
         let options = Arc::clone(&shared.session_options);
         let principal = Arc::clone(&shared.principal);
@@ -62,6 +69,7 @@ impl Peer {
             identity: None,
             keeping: Keeping::default(),
             visit: Visit::default(),
+            caller,
             shared,
             mailbox,
         };
@@ -69,6 +77,11 @@ impl Peer {
             peer.mailbox.summon(Summons::Drain);
         }
         peer
+    }
+
+    /// Who is at the other end, as far as the transport knows.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     /// What rings when there is something for [`Peer::mail`].

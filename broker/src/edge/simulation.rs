@@ -20,6 +20,7 @@ use super::{Prepared, WallClock, end_expired};
 use crate::compactor::States;
 use crate::sequencer::Sequencer;
 use crate::store::StoreError;
+use crate::transport::Caller;
 
 type Read = Box<dyn FnOnce() + Send>;
 
@@ -55,7 +56,12 @@ pub struct SimulatedEdge {
 impl SimulatedEdge {
     /// A connection that has just been made.
     pub fn connect(&self, fresh_client_id: String, now: Instant) -> Connection {
-        let peer = Peer::new(Arc::clone(&self.shared), fresh_client_id, now);
+        let peer = Peer::new(
+            Arc::clone(&self.shared),
+            Caller::default(),
+            fresh_client_id,
+            now,
+        );
         Connection {
             mailbox: peer.mailbox(),
             peer,

@@ -144,7 +144,7 @@ impl Broker {
         let place = self.edge.shared.place().expect("a place");
         let shared = Arc::clone(&self.edge.shared);
         tokio::spawn(async move {
-            connection::serve(shared, theirs).await;
+            connection::serve(shared, theirs, Caller::default()).await;
             drop(place);
         });
         let mqtt = Connection::new(version);

@@ -31,6 +31,8 @@ pub enum Request {
     Backup(BackupRequest),
     /// Forgets a group.
     Erase(EraseRequest),
+    /// Reads files again that can change while the broker runs.
+    Reload,
 }
 
 impl Request {
@@ -43,6 +45,7 @@ impl Request {
             Self::Verify(_) => "verify",
             Self::Backup(_) => "backup",
             Self::Erase(_) => "erase",
+            Self::Reload => "reload",
         }
     }
 }
@@ -74,12 +77,17 @@ pub type BackUp = Box<dyn Fn(&Path, &Stop) -> Result<(), String> + Send + Sync>;
 /// Forgets a group.
 pub type Erase = Box<dyn Fn(&SyncId) -> Result<Erased, String> + Send + Sync>;
 
+/// Reads files again that can change while the broker runs, and says what it has now. An error changes nothing.
+pub type Reload = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
+
 /// What is done to a store, rather than read from it. A running broker does it in order with its events.
 pub struct Deeds {
     /// For `backup`.
     pub backup: BackUp,
     /// For `erase`.
     pub erase: Erase,
+    /// For `reload`.
+    pub reload: Reload,
     /// The wall clock.
     pub now: Box<dyn Fn() -> UnixMillis + Send + Sync>,
 }
@@ -128,8 +136,15 @@ impl Desk {
             }
             Request::Backup(request) => self.backup(request, stop, out),
             Request::Erase(request) => self.erase(request, stop, out),
+            Request::Reload => self.reload(out),
         }?;
         out.flush()?;
+        Ok(())
+    }
+
+    fn reload(&self, out: &mut dyn Write) -> Result<(), HistoryError> {
+        let reloaded = (self.deeds.reload)().map_err(HistoryError::Request)?;
+        writeln!(out, "{reloaded}")?;
         Ok(())
     }
 

@@ -25,6 +25,7 @@ pub(crate) fn desk_without_data(backup: BackUp) -> Arc<Desk> {
     let deeds = Deeds {
         backup,
         erase: Box::new(|_| Ok(crate::store::Erased::default())),
+        reload: Box::new(|| Ok("nothing".to_owned())),
         now: Box::new(|| UnixMillis::new(1)),
     };
     Arc::new(Desk::new(store, Arc::new(states), schema, deeds))
@@ -159,6 +160,7 @@ impl Fixture {
                 backed_up.map_err(|error| error.to_string())
             }),
             erase: Box::new(move |id| erased.erase(id).map_err(|error| error.to_string())),
+            reload: Box::new(|| Ok("nothing".to_owned())),
             now: Box::new(|| UnixMillis::new(BEGIN)),
         };
         Desk::new(self.store(), self.states(&schema), schema, deeds)

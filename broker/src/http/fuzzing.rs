@@ -15,7 +15,8 @@ pub fn host_and_origin(data: &[u8]) {
         Some(origin) => request.header(header::ORIGIN, origin),
     };
     if let Ok(request) = request.body(Body::empty()) {
-        Guard::new(&["music.example".to_owned()]).meet(&request);
+        let origins = ["https://app.example".to_owned()];
+        Guard::new(&["music.example".to_owned()], &origins).meet(&request);
     }
 }
 

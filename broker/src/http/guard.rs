@@ -9,10 +9,13 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-/// The Host names that are ours.
+use super::WEBSOCKET_PATH;
+
+/// The Host names that are ours, and the pages elsewhere that may talk MQTT to us.
 #[derive(Debug)]
 pub(super) struct Guard {
     allowed_hosts: Vec<String>,
+    allowed_origins: Vec<String>,
 }
 
 /// Why a request is not served.
@@ -25,12 +28,12 @@ enum Foreign {
 }
 
 impl Guard {
-    pub(super) fn new(allowed_hosts: &[String]) -> Self {
-        let allowed_hosts = allowed_hosts
-            .iter()
-            .map(|host| host.to_ascii_lowercase())
-            .collect();
-        Self { allowed_hosts }
+    pub(super) fn new(allowed_hosts: &[String], allowed_origins: &[String]) -> Self {
+        let lower = |texts: &[String]| texts.iter().map(|it| it.to_ascii_lowercase()).collect();
+        Self {
+            allowed_hosts: lower(allowed_hosts),
+            allowed_origins: lower(allowed_origins),
+        }
     }
 
     /// The authority that the request is for, if it is ours and the page that asks, if any, is from there too.
@@ -41,9 +44,19 @@ impl Guard {
             return Err(Foreign::Host);
         }
         match request.headers().get(header::ORIGIN) {
-            Some(origin) if !is_same_origin(origin, &authority) => Err(Foreign::Origin),
-            _ => Ok(authority),
+            None => Ok(authority),
+            Some(origin) if is_same_origin(origin, &authority) => Ok(authority),
+            Some(origin) if self.may_open(request.uri().path(), origin) => Ok(authority),
+            Some(_) => Err(Foreign::Origin),
         }
+    }
+
+    /// Whether a page from elsewhere may open this. Only a WebSocket: nothing else says so to the browser (CORS).
+    fn may_open(&self, path: &str, origin: &HeaderValue) -> bool {
+        let origin = origin.as_bytes();
+        let mut allowed = self.allowed_origins.iter();
+        path == WEBSOCKET_PATH
+            && allowed.any(|allowed| origin.eq_ignore_ascii_case(allowed.as_bytes()))
     }
 
     /// All that [`check`] does with a request before it is served.
@@ -144,7 +157,7 @@ impl IntoResponse for Foreign {
                 "this Host name is not served here; add it to `http.allowed_hosts` if it is yours\n",
             ),
             Self::Origin => {
-                (StatusCode::FORBIDDEN, "a page of another origin may not use this address\n")
+                (StatusCode::FORBIDDEN, "a page of another origin may not use this address; add it to `http.allowed_origins` if its WebSocket is wanted\n")
             }
         }
         .into_response()
@@ -157,7 +170,7 @@ mod tests {
 
     #[test]
     fn only_names_that_cannot_be_rebound_are_ours() {
-        let guard = Guard::new(&["Music.Example".into()]);
+        let guard = Guard::new(&["Music.Example".into()], &[]);
         for ours in [
             "localhost",
             "LOCALHOST.",
@@ -183,13 +196,35 @@ mod tests {
 
     #[test]
     fn a_host_has_no_user_in_front() {
-        let guard = Guard::new(&[]);
+        let guard = Guard::new(&[], &[]);
         let of = |host: &str| {
             let request = Request::builder().header(header::HOST, host);
             guard.authority(&request.body(axum::body::Body::empty()).unwrap())
         };
         assert!(of("localhost:8080").is_ok());
         assert_eq!(of("a;b@localhost:8080"), Err(Foreign::Host));
+    }
+
+    #[test]
+    fn a_page_from_elsewhere_opens_a_websocket_if_it_is_on_the_list_and_nothing_else() {
+        let guard = Guard::new(&[], &["https://App.example".into()]);
+        let of = |path: &str, origin: &str| {
+            let request = Request::builder().uri(path);
+            let request = request
+                .header(header::HOST, "localhost")
+                .header(header::ORIGIN, origin);
+            guard.authority(&request.body(axum::body::Body::empty()).unwrap())
+        };
+        assert!(of("/mqtt", "https://app.example").is_ok());
+        assert_eq!(of("/schema", "https://app.example"), Err(Foreign::Origin));
+        for foreign in [
+            "http://app.example",
+            "https://app.example:8443",
+            "https://app.example.evil.example",
+            "null",
+        ] {
+            assert_eq!(of("/mqtt", foreign), Err(Foreign::Origin), "{foreign}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One HTTP port: the demo page, MQTT over WebSocket at `/mqtt`, `/healthz`, `/readyz` and `/schema`.
+//! One HTTP port, with TLS or without: the demo page, MQTT over WebSocket at `/mqtt`, `/healthz`, `/readyz` and `/schema`.
 //!
 //! Browsers reach this port, so every request is checked for where it comes from (`guard.rs`) before anything else.
 //! The MQTT in a WebSocket belongs to the edge: this room checks the upgrade, sets the socket's bounds and hands it over.
@@ -19,8 +19,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::State;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
-use axum::extract::{ConnectInfo, State};
 use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
@@ -28,10 +28,14 @@ use axum::routing::{any, get};
 use axum::{Extension, Router};
 use serde::Serialize;
 
+use crate::transport::Caller;
 pub use serve::{DRAIN_DEADLINE, serve};
 
 /// The subprotocol that MQTT over WebSocket has (MQTT 5.0, section 6).
 const SUBPROTOCOL: &str = "mqtt";
+
+/// Where MQTT over WebSocket is.
+const WEBSOCKET_PATH: &str = "/mqtt";
 
 /// What the HTTP port is told at its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +46,8 @@ pub struct HttpOptions {
     pub pages: PathBuf,
     /// Names in Host headers beside localhost and IP addresses.
     pub allowed_hosts: Vec<String>,
+    /// Origins of foreign pages that may open a WebSocket, as browsers write them.
+    pub allowed_origins: Vec<String>,
     /// Connections at a time, WebSockets included; more wait to be accepted.
     pub connections_max: usize,
     /// For the headers of a request.
@@ -62,9 +68,9 @@ pub struct WebSocketOptions {
     pub write_buffer_bytes_max: usize,
 }
 
-/// Takes over a WebSocket that asked for MQTT, with the address of its client, and runs it to its end.
+/// Takes over a WebSocket that asked for MQTT, with what is known of its client, and runs it to its end.
 pub type WebSocketHandler =
-    Arc<dyn Fn(WebSocket, SocketAddr) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+    Arc<dyn Fn(WebSocket, Caller) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// Whether the broker can do its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -96,13 +102,16 @@ impl fmt::Debug for HttpServices {
 
 /// Everything that a request can reach.
 pub fn routes(options: &HttpOptions, services: HttpServices) -> Router {
-    let guard = Arc::new(guard::Guard::new(&options.allowed_hosts));
+    let guard = Arc::new(guard::Guard::new(
+        &options.allowed_hosts,
+        &options.allowed_origins,
+    ));
     let port = Port {
         services,
         websocket: options.websocket,
     };
     Router::new()
-        .route("/mqtt", any(mqtt))
+        .route(WEBSOCKET_PATH, any(mqtt))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/schema", get(schema))
@@ -119,7 +128,7 @@ struct Port {
 
 async fn mqtt(
     State(port): State<Port>,
-    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    Extension(caller): Extension<Caller>,
     Extension(permit): Extension<serve::ConnectionPermit>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
@@ -137,7 +146,7 @@ async fn mqtt(
         .write_buffer_size(0)
         .max_write_buffer_size(bounds.write_buffer_bytes_max)
         .on_upgrade(move |socket| async move {
-            (port.services.mqtt)(socket, client).await;
+            (port.services.mqtt)(socket, caller).await;
             drop(permit);
         })
 }

@@ -1,22 +1,22 @@
 //! Accepts connections and serves HTTP/1.1 on them, within bounds.
 
-use std::net::SocketAddr;
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::ConnectInfo;
 use axum::http::Request;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
 
 use super::{HttpOptions, HttpServices, routes};
+use crate::transport::{Arriving, Caller, Listener};
 
 /// How long open requests are waited for after `shutdown`.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(3);
@@ -25,7 +25,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves `listener` until `shutdown`, then no new connections; requests that are open get [`DRAIN_DEADLINE`].
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     options: HttpOptions,
     services: HttpServices,
     shutdown: impl Future<Output = ()> + Send,
@@ -59,10 +59,10 @@ struct Server {
 
 impl Server {
     /// A permit comes before the connection, so that what waits, waits in the system's queue.
-    async fn accept_all(&self, listener: &TcpListener, closing: &watch::Receiver<()>) {
+    async fn accept_all(&self, listener: &Listener, closing: &watch::Receiver<()>) {
         while let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await {
             match listener.accept().await {
-                Ok((socket, client)) => self.start(socket, client, permit, closing.clone()),
+                Ok(arriving) => self.start(arriving, permit, closing.clone()),
                 Err(error) => {
                     tracing::warn!(%error, "an HTTP connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -73,28 +73,27 @@ impl Server {
 
     fn start(
         &self,
-        socket: TcpStream,
-        client: SocketAddr,
+        arriving: Arriving,
         permit: OwnedSemaphorePermit,
         mut closing: watch::Receiver<()>,
     ) {
-        // Without it small answers wait for an acknowledgement; with it failing they are slow, not wrong.
-        let _ = socket.set_nodelay(true);
-        let permit = Arc::new(permit);
-        let routes = self.routes.clone();
-        let service = routes.map_request(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(client));
-            request
-                .extensions_mut()
-                .insert(ConnectionPermit(Arc::clone(&permit)));
-            request
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.header_timeout)
-            .serve_connection(TokioIo::new(socket), TowerToHyperService::new(service))
-            .with_upgrades();
+        let (routes, header_timeout) = (self.routes.clone(), self.header_timeout);
         tokio::spawn(async move {
+            let before = arriving.caller().clone();
+            let arrived = tokio::select! {
+                arrived = arriving.arrive() => arrived,
+                _ = closing.changed() => return,
+            };
+            let (stream, caller) = match arrived {
+                Ok(arrived) => arrived,
+                Err(reason) => return tracing::debug!(caller = %before, %reason, "closed"),
+            };
+            let service = service(routes, caller, permit);
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(header_timeout)
+                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+                .with_upgrades();
             let mut connection = pin!(connection);
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,
@@ -104,10 +103,27 @@ impl Server {
                 }
             };
             if let Err(error) = ended {
-                tracing::trace!(%client, %error, "an HTTP connection ended early");
+                tracing::trace!(caller = %before, %error, "an HTTP connection ended early");
             }
         });
     }
+}
+
+/// The routes for the requests of one connection.
+fn service(
+    routes: Router,
+    caller: Caller,
+    permit: OwnedSemaphorePermit,
+) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send
+{
+    let permit = Arc::new(permit);
+    routes.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(caller.clone());
+        request
+            .extensions_mut()
+            .insert(ConnectionPermit(Arc::clone(&permit)));
+        request
+    })
 }
 
 /// Travels with each request, so that an upgraded one can keep its connection's place after HTTP is done with it.

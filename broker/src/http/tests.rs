@@ -32,6 +32,7 @@ fn options(pages: &Path) -> HttpOptions {
         address: "127.0.0.1:0".parse().unwrap(),
         pages: pages.to_owned(),
         allowed_hosts: vec!["music.example".into()],
+        allowed_origins: vec!["https://App.example".into()],
         connections_max: 100,
         header_timeout: Duration::from_millis(200),
         websocket: WebSocketOptions {
@@ -63,7 +64,7 @@ async fn serve_with(options: HttpOptions) -> Served {
     };
     let (stop, stopped) = oneshot::channel();
     let shutdown = async move { drop(stopped.await) };
-    let server = tokio::spawn(serve(listener, options, services, shutdown));
+    let server = tokio::spawn(serve(listener.into(), options, services, shutdown));
     Served {
         address,
         readiness,

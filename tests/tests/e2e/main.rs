@@ -23,5 +23,7 @@ mod sessions;
 mod state;
 mod stock;
 mod strange;
+mod tls;
+mod transports;
 mod views;
 mod wildcards;

@@ -8,6 +8,7 @@ const BROKER: &str = "broker/src/";
 /// Each room, and the paths under `crate` that it may name. ARCHITECTURE.md draws the same.
 /// Modules that are not listed as a room (`run`, `main`, `lib`) see everything.
 const ROOMS: &[(&str, &[&str])] = &[
+    ("transport", &[]),
     ("store", &[]),
     ("compactor", &["store"]),
     ("router", &["store"]),
@@ -15,13 +16,24 @@ const ROOMS: &[(&str, &[&str])] = &[
         "sequencer",
         &["store", "edge::Submission", "edge::submission"],
     ),
-    ("edge", &["sequencer", "store", "compactor", "router"]),
-    ("http", &["edge"]),
+    (
+        "edge",
+        &["sequencer", "store", "compactor", "router", "transport"],
+    ),
+    ("http", &["edge", "transport"]),
     ("history", &["store", "compactor"]),
     ("admin", &["history"]),
     (
         "config",
-        &["edge", "sequencer", "store", "compactor", "router", "http"],
+        &[
+            "edge",
+            "sequencer",
+            "store",
+            "compactor",
+            "router",
+            "http",
+            "transport",
+        ],
     ),
 ];
 

@@ -3,7 +3,7 @@
 use super::*;
 
 use mqtt_protocol_core::mqtt::packet::{MaximumPacketSize, Property};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 /// Read in vain by a broker that has said its last words.
 const CHATTER_BYTES: usize = 1 << 20;
@@ -14,7 +14,7 @@ fn a_client_that_is_still_talking_hears_why_it_is_closed() {
         let broker = Broker::start();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let listening = broker.edge.serve_tcp(listener);
+        let listening = broker.edge.serve(listener.into());
         let mut socket = TcpStream::connect(address).await.unwrap();
         let mut said = connect(Version::V5_0, "talker", None).to_continuous_buffer();
         let topic = b"\x00\x0dsync/a/events\x00\x01\x00{}";

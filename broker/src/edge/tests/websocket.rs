@@ -5,7 +5,8 @@ use super::*;
 use axum::Router;
 use axum::extract::WebSocketUpgrade;
 use axum::routing::any;
-use tokio::net::TcpStream;
+use std::net::SocketAddr;
+use tokio::net::{TcpListener, TcpStream};
 
 const BINARY: u8 = 2;
 const TEXT: u8 = 1;
@@ -31,7 +32,9 @@ async fn serve(broker: &Broker) -> SocketAddr {
             .protocols(["mqtt"])
             .write_buffer_size(0)
             .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
-            .on_upgrade(move |socket| async move { edge.serve_websocket(socket, address).await })
+            .on_upgrade(
+                move |socket| async move { edge.serve_websocket(socket, address.into()).await },
+            )
     };
     let routes = Router::new().route("/mqtt", any(upgrade));
     tokio::spawn(async move { axum::serve(listener, routes).await });

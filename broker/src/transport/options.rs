@@ -1,0 +1,65 @@
+//! What this room is told at its start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::{Network, TlsOptions};
+
+/// The listeners beside the plain ones, and what stands before them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TransportOptions {
+    /// MQTT over TLS.
+    pub mqtt_tls: Option<SocketAddr>,
+    /// MQTT on a Unix socket.
+    pub mqtt_unix: Option<PathBuf>,
+    /// HTTPS, and MQTT over secure WebSocket.
+    pub http_tls: Option<SocketAddr>,
+    /// Certificates; always there if one of the ports above has TLS.
+    pub tls: Option<TlsOptions>,
+    /// Which ports are behind a load balancer.
+    pub proxy: ProxyOptions,
+}
+
+/// Which ports are behind a load balancer that speaks version 2 of the PROXY protocol.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProxyOptions {
+    /// Connections to these begin with a PROXY header.
+    pub ports: Vec<Port>,
+    /// Who may connect to them.
+    pub trusted: Vec<Network>,
+}
+
+impl ProxyOptions {
+    /// Who may connect to a port, if it wants a PROXY header.
+    pub fn trusted_at(&self, port: Port) -> Option<Vec<Network>> {
+        self.ports.contains(&port).then(|| self.trusted.clone())
+    }
+}
+
+/// Which listener an address is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    /// MQTT over TCP.
+    Mqtt,
+    /// MQTT over TLS.
+    MqttTls,
+    /// HTTP and WebSocket.
+    Http,
+    /// HTTPS and secure WebSocket.
+    HttpTls,
+}
+
+impl Port {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Mqtt, Self::MqttTls, Self::Http, Self::HttpTls];
+
+    /// The key that sets its address.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Mqtt => "mqtt.address",
+            Self::MqttTls => "mqtt.tls_address",
+            Self::Http => "http.address",
+            Self::HttpTls => "http.tls_address",
+        }
+    }
+}
