@@ -46,7 +46,7 @@ mod tests {
     fn grow(db: &Database) {
         // With its key and the heads of a page it fills 64 KiB.
         let row = [7; (1 << 16) - 512];
-        for n in 0..10 * REGION >> 16 {
+        for n in 0..(10 * REGION) >> 16 {
             let txn = db.begin_write().unwrap();
             txn.open_table(ROWS)
                 .unwrap()
