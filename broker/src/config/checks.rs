@@ -12,6 +12,8 @@ use crate::transport::Port;
 const BOUNDS: &[(&str, i64, i64)] = &[
     ("http.websocket_read_buffer_bytes", 512, 1 << 24),
     ("limits.packet_bytes_max", 2_048, 268_435_455),
+    // The store keeps an event in one row.
+    ("limits.event_bytes_max", 1, 1 << 24),
     ("limits.receive_maximum", 1, 65_535),
     ("limits.inflight_max", 1, 65_535),
     ("http.websocket_write_buffer_bytes_max", 131_072, 1 << 40),

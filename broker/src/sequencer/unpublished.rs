@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use syncline_protocol::{Seq, StreamId};
+use syncline_protocol::{Seq, StreamId, SyncId};
 
 use crate::store::{Committed, EventStore, ReadLimit, StoreError};
 
@@ -30,8 +30,15 @@ impl Unpublished {
     /// The outcome of what follows `published` in this stream is unknown.
     pub(crate) fn suspect(&mut self, stream: StreamId, published: Seq) {
         if self.published.len() < STREAMS_MAX {
-            self.published.entry(stream).or_insert(published);
+            let known = self.published.entry(stream).or_insert(published);
+            *known = published.min(*known);
         }
+    }
+
+    /// A group is erased: its streams begin anew, if they do.
+    pub(crate) fn forget_group(&mut self, sync_id: &SyncId) {
+        self.published
+            .retain(|stream, _| stream.sync_id != *sync_id);
     }
 
     /// Hands what was committed to the sink, behind what turned out to be kept before it.
@@ -54,9 +61,13 @@ impl Unpublished {
     /// Hands what turned out to be kept to the sink; what cannot be read now is tried again later.
     pub(crate) fn catch_up(&mut self, store: &dyn EventStore, sink: &dyn Fn(Vec<Committed>)) {
         while !self.is_empty() {
-            let Ok((events, last)) = self.oldest(store) else {
-                // What could not be read may be the oldest.
-                return;
+            let (events, last) = match self.oldest(store) {
+                Ok(oldest) => oldest,
+                Err(error) => {
+                    // What could not be read may be the oldest.
+                    let streams = self.published.len();
+                    return tracing::warn!(%error, streams, "nothing is published until this is read");
+                }
             };
             for event in &events {
                 self.published.insert(event.stream().clone(), event.seq());
@@ -70,6 +81,8 @@ impl Unpublished {
 
     /// The oldest events that are not published yet, and whether they are all.
     fn oldest(&mut self, store: &dyn EventStore) -> Result<(Vec<Committed>, bool), StoreError> {
+        // Whatever a failed commit left in doubt is settled first, or there is nothing to read yet.
+        store.position()?;
         let (mut events, mut whole_to) = (Vec::new(), u64::MAX);
         for (stream, published) in &mut self.published {
             let piece = read_after(store, stream, published)?;

@@ -157,6 +157,7 @@ impl Worker {
 
     fn erase(&mut self, Erasing { sync_id, done }: Erasing) {
         self.streams.forget_group(&sync_id);
+        self.unpublished.forget_group(&sync_id);
         let erased = self.store.erase(&sync_id);
         if let Err(error) = &erased
             && error.is_failed_sync()

@@ -56,7 +56,7 @@ impl Core {
             if before != self.view.epoch() {
                 self.let_go_of_acknowledged();
             }
-            self.let_go_of_bridged();
+            self.let_go_of_applied();
             self.rebase();
             self.go_on_if_reached();
         }
@@ -168,6 +168,8 @@ impl Core {
             covered && it.stage != Stage::Overtaken
         });
         self.let_go_of_acknowledged();
+        // The broker may have forgotten the mark (HORIZON-3).
+        self.let_go_of_applied();
         true
     }
 
@@ -180,7 +182,7 @@ impl Core {
         });
     }
 
-    fn let_go_of_bridged(&mut self) {
+    fn let_go_of_applied(&mut self) {
         let cursor = self.view.seq();
         self.hide_where(|it| !it.is_pending() && it.acknowledged.1.is_some_and(|at| at <= cursor));
     }

@@ -8,7 +8,7 @@ use syncline_protocol::Epoch;
 
 use super::copy::{CopyError, Target};
 use super::disk::{Directory, Disk, Media};
-use super::file::{FORMAT, FORMAT_VERSION, check_versions, io, meta, set_meta};
+use super::file::{DbFile, FORMAT, FORMAT_VERSION, check_versions, io, meta, set_meta};
 use super::journal::{self, Journal};
 use super::pending::{Pending, What};
 use super::tables::{self, Tables};
@@ -56,9 +56,11 @@ impl RedbStore {
         name: &str,
         stop: &Stop,
     ) -> Result<(), StoreError> {
+        // Before the hold: who erases keeps the journal and waits for holds.
+        let journal = Arc::clone(self.journal().file());
         let _hold = self.applier.trimmer().hold();
         let target = Target::create_unless(media, name, stop.clone())?;
-        if let Err(error) = self.fill_backup(&target) {
+        if let Err(error) = self.fill_backup(&target, &journal) {
             target.abandon();
             return Err(error);
         }
@@ -66,13 +68,12 @@ impl RedbStore {
         media.sync_names()
     }
 
-    fn fill_backup(&self, target: &Target) -> Result<(), StoreError> {
+    fn fill_backup(&self, target: &Target, journal: &DbFile) -> Result<(), StoreError> {
         let mut applied_to = 0;
         self.tables.file().look(|txn| {
             applied_to = tables::applied_to(txn)?;
             CopyError::sort(target.take_tables(txn), target)
         })??;
-        let journal = Arc::clone(self.journal().file());
         journal.look(|txn| CopyError::sort(target.take_records(txn, applied_to), target))??;
         target.commit(|txn| {
             set_meta(txn, FORMAT, FORMAT_VERSION)?;

@@ -10,6 +10,7 @@ use redb::{
 use super::disk::{Disk, Media, SyncWatch};
 use super::file::{META, io};
 use super::journal;
+use super::regions;
 use super::tables::COPIED;
 use crate::store::{Stop, StoreError};
 
@@ -188,7 +189,9 @@ impl Target {
             for row in rows.take(STEP_ROWS) {
                 self.stop.check().map_err(CopyError::Stopped)?;
                 let (key, value) = row.map_err(|error| CopyError::From(error.into()))?;
-                end.insert_before(key.value(), value.value()).map_err(to)?;
+                let value = value.value();
+                regions::check_row(V::as_bytes(&value).as_ref().len()).map_err(to)?;
+                end.insert_before(key.value(), value).map_err(to)?;
                 copied += 1;
             }
             end.close().map_err(to)?;

@@ -8,8 +8,22 @@
 
 use std::borrow::Cow;
 
-/// 8 MiB: a file is at most two of them longer than what was ever used at once, and each costs a row in a commit.
-const PAGES: u32 = 2048;
+/// 32 MiB: a file is at most two of them longer than what was ever used at once, and each costs a row in a commit.
+const PAGES: u32 = 8192;
+
+/// redb keeps a row in one run of pages within one region, and ends the process over one that does not fit. So such a row is
+/// refused before. Entries are that large when many wide values are open at once.
+const ROW_BYTES_MAX: usize = (PAGES as usize - 256) * 4096;
+
+/// Refuses a row that fits no region.
+pub(super) fn check_row(bytes: usize) -> Result<(), redb::Error> {
+    match bytes <= ROW_BYTES_MAX {
+        true => Ok(()),
+        false => Err(redb::Error::Corrupted(format!(
+            "a row of {bytes} bytes is above the {ROW_BYTES_MAX} that fit into the file; it"
+        ))),
+    }
+}
 
 /// What redb writes by itself: 4 GiB.
 const PAGES_OF_REDB: u32 = 1 << 20;
@@ -42,11 +56,11 @@ mod tests {
     const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
     const REGION: u64 = PAGES as u64 * 4096;
 
-    /// A file whose rows need a little more than ten regions.
+    /// A file whose rows need a little more than two regions.
     fn grow(db: &Database) {
         // With its key and the heads of a page it fills 64 KiB.
         let row = [7; (1 << 16) - 512];
-        for n in 0..(10 * REGION) >> 16 {
+        for n in 0..(5 * REGION / 2) >> 16 {
             let txn = db.begin_write().unwrap();
             txn.open_table(ROWS)
                 .unwrap()
@@ -68,8 +82,25 @@ mod tests {
             std::fs::metadata(media.path(name)).unwrap().len()
         });
         let [small, large] = lengths;
-        assert!(small <= 13 * REGION, "{small}");
-        assert!(large > 13 * REGION, "{large}: redb does this by itself now");
+        assert!(small <= 4 * REGION, "{small}");
+        assert!(large > 4 * REGION, "{large}: redb does this by itself now");
+    }
+
+    #[test]
+    fn the_largest_row_fits_and_a_larger_one_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let media = Directory::new(folder.path());
+        Target::create(&media, "small").unwrap().finish().unwrap();
+        let db = Database::create(media.path("small")).unwrap();
+        let txn = db.begin_write().unwrap();
+        check_row(ROW_BYTES_MAX).unwrap();
+        let row = vec![7; ROW_BYTES_MAX];
+        txn.open_table(ROWS)
+            .unwrap()
+            .insert(1, row.as_slice())
+            .unwrap();
+        txn.commit().unwrap();
+        assert!(check_row(ROW_BYTES_MAX + 1).is_err());
     }
 
     #[test]

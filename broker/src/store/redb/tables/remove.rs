@@ -3,6 +3,7 @@
 use redb::{ReadableTable, WriteTransaction};
 use syncline_protocol::{DeviceId, StreamId, SyncId, UnixMillis};
 
+use super::super::regions;
 use super::Tables;
 use super::marks::{MarkTables, accepted_at};
 use super::rows::{
@@ -146,6 +147,7 @@ fn change_entries(txn: &WriteTransaction, number: u64, fold: &Fold) -> Result<()
         entries.remove((number, collection.as_str(), key.as_str()))?;
     }
     for put in &fold.puts {
+        regions::check_row(put.entry.len())?;
         let key = (number, put.collection.as_str(), put.key.as_str());
         entries.insert(key, put.entry.as_ref())?;
     }
