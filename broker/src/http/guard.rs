@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::WEBSOCKET_PATH;
+use crate::transport::Caller;
 
 /// The Host names that are ours, and the pages elsewhere that may talk MQTT to us.
 #[derive(Debug)]
@@ -45,7 +46,9 @@ impl Guard {
         }
         match request.headers().get(header::ORIGIN) {
             None => Ok(authority),
-            Some(origin) if is_same_origin(origin, &authority) => Ok(authority),
+            Some(origin) if is_same_origin(origin, &authority, has_certificate(request)) => {
+                Ok(authority)
+            }
             Some(origin) if self.may_open(request.uri().path(), origin) => Ok(authority),
             Some(_) => Err(Foreign::Origin),
         }
@@ -105,16 +108,23 @@ fn authority_of(request: &Request) -> Option<Authority> {
     }
 }
 
-/// `http://` or `https://` (behind a proxy) and then exactly what the Host header says.
-fn is_same_origin(origin: &HeaderValue, authority: &Authority) -> bool {
+/// Browsers show a client's certificate by themselves, so a page that came without TLS must not speak in its name.
+fn has_certificate(request: &Request) -> bool {
+    let caller = request.extensions().get::<Caller>();
+    caller.is_some_and(|caller| caller.certificate.is_some())
+}
+
+/// `https://`, or `http://` unless `only_https`, and then exactly what the Host header says. Behind a proxy that ends TLS a page is
+/// `https` on our plain port.
+fn is_same_origin(origin: &HeaderValue, authority: &Authority, only_https: bool) -> bool {
     let origin = origin.as_bytes();
-    [b"http://".as_slice(), b"https://"]
-        .into_iter()
-        .any(|scheme| {
-            origin
-                .strip_prefix(scheme)
-                .is_some_and(|rest| rest.eq_ignore_ascii_case(authority.as_str().as_bytes()))
-        })
+    let schemes = [b"https://".as_slice(), b"http://"];
+    let schemes = &schemes[..if only_https { 1 } else { 2 }];
+    schemes.iter().any(|scheme| {
+        origin
+            .strip_prefix(*scheme)
+            .is_some_and(|rest| rest.eq_ignore_ascii_case(authority.as_str().as_bytes()))
+    })
 }
 
 fn is_ip_literal(host: &str) -> bool {
@@ -167,6 +177,7 @@ impl IntoResponse for Foreign {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::ClientCertificate;
 
     #[test]
     fn only_names_that_cannot_be_rebound_are_ours() {
@@ -230,12 +241,38 @@ mod tests {
     #[test]
     fn an_origin_is_the_same_when_scheme_apart_it_is_the_host() {
         let authority = Authority::from_static("localhost:8080");
-        let same = |origin| is_same_origin(&HeaderValue::from_static(origin), &authority);
+        let same = |origin| is_same_origin(&HeaderValue::from_static(origin), &authority, false);
         assert!(same("http://localhost:8080"));
         assert!(same("https://LOCALHOST:8080"));
         assert!(!same("http://localhost:8081"));
         assert!(!same("http://localhost"));
         assert!(!same("null"));
         assert!(!same("ftp://localhost:8080"));
+    }
+
+    #[test]
+    fn a_page_without_tls_does_not_speak_in_the_name_of_a_certificate() {
+        let guard = Guard::new(&[], &[]);
+        let asks = |origin: &str, certificate| {
+            let request = Request::builder().header("Host", "localhost:8443");
+            let mut request = request
+                .header("Origin", origin)
+                .body(axum::body::Body::empty())
+                .unwrap();
+            let mut caller = Caller::from(std::net::SocketAddr::from(([127, 0, 0, 1], 9)));
+            caller.certificate = certificate;
+            request.extensions_mut().insert(caller);
+            guard.authority(&request).map(drop)
+        };
+        let certificate = || {
+            Some(ClientCertificate {
+                subject: "CN=kitchen".to_owned(),
+                common_name: None,
+            })
+        };
+        let (plain, secure) = ("http://localhost:8443", "https://localhost:8443");
+        assert_eq!(asks(plain, certificate()), Err(Foreign::Origin));
+        assert_eq!(asks(secure, certificate()), Ok(()));
+        assert_eq!(asks(plain, None), Ok(()));
     }
 }

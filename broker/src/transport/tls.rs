@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -184,6 +184,11 @@ impl Loaded {
                 .with_client_cert_verifier(Arc::clone(&verifier));
             let mut config = builder.with_single_cert(chain.clone(), key.clone_key())?;
             config.alpn_protocols = vec![protocol.to_vec()];
+            if !cas.is_empty() {
+                // Who resumes is not verified again, and certificates run out.
+                config.session_storage = Arc::new(NoServerSessionStorage {});
+                config.send_tls13_tickets = 0;
+            }
             Ok(Arc::new(config))
         };
         let unusable = |error: rustls::Error| {
