@@ -196,7 +196,7 @@ impl Hub {
         if !state.behind {
             state.heads.bring(event.position());
         }
-        let before = before.unwrap_or_else(|| before_of(event.seq()));
+        let before = before.unwrap_or_else(|| event.seq().previous());
         state.advance(before, event);
     }
 
@@ -482,8 +482,4 @@ impl State {
         let boxes = peers.iter().filter_map(|peer| self.peers.get(peer));
         boxes.for_each(|mailbox| tell(mailbox));
     }
-}
-
-fn before_of(seq: Seq) -> Seq {
-    Seq::new(seq.get().saturating_sub(1)).unwrap_or_default()
 }

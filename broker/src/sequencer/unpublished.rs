@@ -52,14 +52,13 @@ impl Unpublished {
             return hand_over(committed, sink);
         }
         for event in committed {
-            let before = Seq::new(event.seq().get() - 1).unwrap_or_default();
-            self.suspect(event.stream().clone(), before);
+            self.suspect(event.stream().clone(), event.seq().previous());
         }
         self.catch_up(store, sink);
     }
 
     /// Hands what turned out to be kept to the sink; what cannot be read now is tried again later.
-    pub(crate) fn catch_up(&mut self, store: &dyn EventStore, sink: &dyn Fn(Vec<Committed>)) {
+    fn catch_up(&mut self, store: &dyn EventStore, sink: &dyn Fn(Vec<Committed>)) {
         while !self.is_empty() {
             let (events, last) = match self.oldest(store) {
                 Ok(oldest) => oldest,

@@ -168,7 +168,6 @@ impl Worker {
     }
 
     fn settle_batch(&mut self, jobs: Vec<Job>) {
-        self.unpublished.catch_up(&*self.store, &self.hooks.sink);
         let mut batch = Batch::new(jobs, (self.hooks.now)());
         for _ in 0..ROUNDS_MAX {
             let lineups = self.decide(&mut batch);

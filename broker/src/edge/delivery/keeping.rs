@@ -126,7 +126,7 @@ impl Standing {
             Kind::State => self.state_due(sub, &tag.stream),
             Kind::Lead => self.lag(sub, &tag.stream, Lag::State),
             Kind::Event => {
-                let seq = Seq::new(tag.seq.get().saturating_sub(1)).unwrap_or_default();
+                let seq = tag.seq.previous();
                 let (epoch, sent) = (Epoch::NONE, if sent { tag.seq } else { Seq::ZERO });
                 self.lag(sub, &tag.stream, Lag::After { epoch, seq, sent });
             }
