@@ -31,23 +31,34 @@ pub(crate) struct Session {
     shown: BTreeMap<StreamId, Seq>,
 }
 
+/// Which of the broker's clocks: the next one after each jump. Two readings tell how long something took only by one clock,
+/// and a clock that jumped and came back is not the same, because sessions ended by the one in between.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Clock(u64);
+
+impl Clock {
+    pub(crate) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 /// When the broker noticed that the client is gone, at the earliest and at the latest.
 #[derive(Debug, Clone, Copy)]
 struct Left {
     earliest: u64,
     latest: u64,
-    skew_ms: i64,
+    clock: Clock,
 }
 
 impl Session {
     /// The client connects. Whether it begins anew.
-    pub(crate) fn connects(&mut self, now: u64, skew_ms: i64, anew: bool) -> bool {
+    pub(crate) fn connects(&mut self, now: u64, clock: Clock, anew: bool) -> bool {
         self.asked_at = now;
         self.resumed = false;
         // If it ended meanwhile, another one began, and who did not hear of that takes it for the old one.
         let left = self.first_left.filter(|_| self.unanswered);
         let doubtful = left.is_some_and(|left| {
-            left.skew_ms != skew_ms || now + ABOUT_MS > left.earliest + self.expiry_ms()
+            left.clock != clock || now + ABOUT_MS > left.earliest + self.expiry_ms()
         });
         self.unanswered = true;
         if anew || doubtful || self.expiry_s == 0 || self.subscribed == 0 {
@@ -75,7 +86,7 @@ impl Session {
     }
 
     /// SESSION-1, SESSION-3: whether it is there when it has to be, and gone when it has to be gone.
-    pub(crate) fn is_present(&self, present: bool, now: u64, skew_ms: i64) -> Result<(), String> {
+    pub(crate) fn is_present(&self, present: bool, now: u64, clock: Clock) -> Result<(), String> {
         let expiry_ms = self.expiry_ms();
         if self.subscribed == 0 {
             return match present {
@@ -84,7 +95,7 @@ impl Session {
             };
         }
         // Where nothing is known of how it left before it asked, it did not.
-        let known = |left: &Left| left.skew_ms == skew_ms && left.latest <= self.asked_at;
+        let known = |left: &Left| left.clock == clock && left.latest <= self.asked_at;
         let Some(left) = self.left.filter(known) else {
             return Ok(());
         };
@@ -108,20 +119,20 @@ impl Session {
     }
 
     /// The broker has noticed that the client is gone, at `earliest` or since.
-    pub(crate) fn left(&mut self, earliest: u64, now: u64, skew_ms: i64) {
+    pub(crate) fn left(&mut self, earliest: u64, now: u64, clock: Clock) {
         let left = Left {
             earliest,
             latest: now,
-            skew_ms,
+            clock,
         };
         self.left = Some(left);
         self.first_left.get_or_insert(left);
     }
 
     /// The broker's process is gone. `connected`: with a connection of this client.
-    pub(crate) fn crashed(&mut self, now: u64, skew_ms: i64, connected: bool) {
+    pub(crate) fn crashed(&mut self, now: u64, clock: Clock, connected: bool) {
         if connected {
-            self.left(now, now, skew_ms);
+            self.left(now, now, clock);
         }
         self.heard.clear();
         self.shown.clear();
@@ -172,6 +183,7 @@ mod tests {
     use super::*;
 
     const SECOND: u64 = 1_000;
+    const CLOCK: Clock = Clock(0);
 
     /// Subscribed, and left by the broker's word at 100 s.
     fn left_at_100() -> Session {
@@ -181,7 +193,7 @@ mod tests {
             ..Session::default()
         };
         session.is_answered();
-        session.left(100 * SECOND, 100 * SECOND, 0);
+        session.left(100 * SECOND, 100 * SECOND, CLOCK);
         session
     }
 
@@ -195,9 +207,9 @@ mod tests {
         ] {
             let mut session = left_at_100();
             let now = (100 + away) * SECOND;
-            assert!(!session.connects(now, 0, false));
+            assert!(!session.connects(now, CLOCK, false));
             assert_eq!(
-                session.is_present(present, now, 0).is_ok(),
+                session.is_present(present, now, CLOCK).is_ok(),
                 is_right,
                 "{present} after {away} s"
             );
@@ -207,8 +219,16 @@ mod tests {
     #[test]
     fn session_1_who_did_not_hear_whether_it_ended_begins_anew() {
         let mut session = left_at_100();
-        assert!(!session.connects(170 * SECOND, 0, false));
-        session.left(171 * SECOND, 171 * SECOND, 0);
-        assert!(session.connects(172 * SECOND, 0, false));
+        assert!(!session.connects(170 * SECOND, CLOCK, false));
+        session.left(171 * SECOND, 171 * SECOND, CLOCK);
+        assert!(session.connects(172 * SECOND, CLOCK, false));
+    }
+
+    #[test]
+    fn session_3_a_clock_that_jumped_ends_sessions_before_their_time() {
+        let mut session = left_at_100();
+        let jumped = CLOCK.next();
+        assert!(!session.connects(130 * SECOND, jumped, false));
+        assert_eq!(session.is_present(false, 130 * SECOND, jumped), Ok(()));
     }
 }

@@ -26,6 +26,7 @@ use crate::disk::Disk;
 use crate::link::{Link, LinkId};
 use crate::observer::{Observer, View};
 use crate::oracle::Oracle;
+use crate::session::Clock;
 use crate::tally::Tally;
 use crate::trace::Trace;
 use crate::workload;
@@ -107,6 +108,7 @@ pub(crate) struct World {
     broker: Option<Broker>,
     /// The broker's clock is as wrong as anybody's.
     broker_skew_ms: i64,
+    broker_clock: Clock,
     wall: WallClock,
     origin: Instant,
     links: BTreeMap<LinkId, Link>,
@@ -153,6 +155,7 @@ impl World {
             store: None,
             broker: None,
             broker_skew_ms: 0,
+            broker_clock: Clock::default(),
             wall: Arc::new(AtomicU64::new(START_MS)),
             origin: Instant::now(),
             links: BTreeMap::new(),

@@ -13,11 +13,9 @@ impl World {
         if self.observers[n].link.is_some() {
             return;
         }
-        let (now, skew_ms) = (self.now(), self.broker_skew_ms);
+        let (now, clock) = (self.now(), self.broker_clock);
         let observer = &mut self.observers[n];
-        let clean_start = observer
-            .session
-            .connects(now, skew_ms, observer.begins_anew);
+        let clean_start = observer.session.connects(now, clock, observer.begins_anew);
         let connect = Connect {
             client_id: format!("observer-{n}"),
             device: None,
@@ -87,13 +85,13 @@ impl World {
     }
 
     fn observer_connected(&mut self, n: usize, id: LinkId, present: bool) {
-        let (now, skew_ms) = (self.now(), self.broker_skew_ms);
+        let (now, clock) = (self.now(), self.broker_clock);
         let observer = &mut self.observers[n];
         if observer.begins_anew && present {
             // It asked before it knew that the history is gone.
             return self.client_notices(id);
         }
-        let checked = observer.session.is_present(present, now, skew_ms);
+        let checked = observer.session.is_present(present, now, clock);
         self.oracle
             .check(checked.map_err(|what| format!("observer {n}: {what}")));
         observer.session.is_answered();

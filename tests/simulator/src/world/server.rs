@@ -72,12 +72,12 @@ impl World {
     }
 
     fn sessions_cut(&mut self) {
-        let (now, skew_ms) = (self.now(), self.broker_skew_ms);
+        let (now, clock) = (self.now(), self.broker_clock);
         for (n, observer) in self.observers.iter_mut().enumerate() {
             let mut links = self.links.values();
             let is_up = |it: &Link| it.server.is_some() && !it.left;
             let connected = links.any(|it| it.owner == Owner::Observer(n) && is_up(it));
-            observer.session.crashed(now, skew_ms, connected);
+            observer.session.crashed(now, clock, connected);
         }
     }
 
@@ -134,11 +134,11 @@ impl World {
             .iter()
             .filter(|(it, link)| **it != id && link.owner == owner);
         let goes_on = others.any(|(_, link)| link.server.is_some());
-        let (now, skew_ms) = (self.now(), self.broker_skew_ms);
+        let (now, clock) = (self.now(), self.broker_clock);
         let known = self.links.get_mut(&id);
         let was_noted = known.is_some_and(|link| std::mem::replace(&mut link.left, true));
         if !goes_on && !was_noted {
-            self.observers[n].session.left(earliest, now, skew_ms);
+            self.observers[n].session.left(earliest, now, clock);
         }
     }
 

@@ -206,6 +206,7 @@ impl World {
 
     fn broker_clock_jumps(&mut self) -> bool {
         self.broker_skew_ms = self.any_skew() / 1_000;
+        self.broker_clock = self.broker_clock.next();
         true
     }
 
