@@ -1,65 +1,10 @@
-//! Who is on a connection: the principal, what it may do, and the device that it speaks for.
+//! Who is on a connection: the principal, and the device that it speaks for.
 
 use std::sync::Arc;
 
-use syncline_protocol::{DeviceId, StreamId};
+use syncline_protocol::DeviceId;
 
-/// Who a connection is, after authentication.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Principal {
-    name: String,
-    grant: Grant,
-}
-
-impl Principal {
-    /// Nobody in particular, who may do everything: the principal of a broker without authentication.
-    pub fn anonymous() -> Self {
-        Self {
-            name: String::new(),
-            grant: Grant::All,
-        }
-    }
-
-    /// The name; empty for the anonymous one.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What it may do.
-    pub fn grant(&self) -> &Grant {
-        &self.grant
-    }
-}
-
-/// What a principal may read and write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Grant {
-    /// Every stream.
-    All,
-}
-
-impl Grant {
-    /// Whether events may be written to this stream.
-    pub fn writes(&self, _stream: &StreamId) -> bool {
-        match self {
-            Self::All => true,
-        }
-    }
-
-    /// Whether messages of this ordinary topic may be read.
-    pub fn reads_topic(&self, _topic: &str) -> bool {
-        match self {
-            Self::All => true,
-        }
-    }
-
-    /// Whether messages may be published on this ordinary topic.
-    pub fn writes_topic(&self, _topic: &str) -> bool {
-        match self {
-            Self::All => true,
-        }
-    }
-}
+use crate::acl::Principal;
 
 /// What a connection is known by once its CONNECT is accepted.
 #[derive(Debug, Clone)]

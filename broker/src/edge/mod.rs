@@ -61,7 +61,6 @@ use hub::Hub;
 use keeper::{Keeper, Shelf};
 use shared::{BeforeWaiting, Parts, Shared};
 
-pub use identity::{Grant, Principal};
 pub use shared::{EdgeOptions, SessionsOptions, WallClock};
 pub use submission::Submission;
 #[cfg(test)]

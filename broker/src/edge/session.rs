@@ -31,8 +31,9 @@ use bytes::BytesMut;
 use mqtt_protocol_core::mqtt::packet::Qos;
 use syncline_protocol::{Notice, Refused, Seq, Subscription};
 
-use super::identity::{Identity, Principal};
+use super::identity::Identity;
 use super::submission::Submission;
+use crate::acl::Principal;
 use crate::sequencer::Outcome;
 
 use action::{suback_code, suback_reason, wanted};

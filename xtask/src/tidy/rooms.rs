@@ -8,6 +8,7 @@ const BROKER: &str = "broker/src/";
 /// Each room, and the paths under `crate` that it may name. ARCHITECTURE.md draws the same.
 /// Modules that are not listed as a room (`run`, `main`, `lib`) see everything.
 const ROOMS: &[(&str, &[&str])] = &[
+    ("acl", &[]),
     ("transport", &[]),
     ("store", &[]),
     ("compactor", &["store"]),
@@ -18,7 +19,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "edge",
-        &["sequencer", "store", "compactor", "router", "transport"],
+        &[
+            "acl",
+            "sequencer",
+            "store",
+            "compactor",
+            "router",
+            "transport",
+        ],
     ),
     ("http", &["edge", "transport"]),
     ("history", &["store", "compactor"]),
