@@ -34,7 +34,7 @@ impl World {
             && let Some(link) = self.links.get(&id)
         {
             let seen = observer.states.keys();
-            let seen = seen.filter_map(|stream| Some((stream, link.watch.seen(stream)?)));
+            let seen = seen.filter_map(|stream| Some((stream, link.watch.shown(stream)?)));
             seen.for_each(|(stream, seq)| observer.session.was_shown(stream, seq));
         }
         let delay = match self.dice.below(4) {
