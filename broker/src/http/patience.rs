@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 /// A stream whose other end must take something of what is written within a time, until it is a WebSocket: how slowly the
 /// client of one may read is the edge's affair.
@@ -58,8 +58,7 @@ impl<S> Patient<S> {
         }
         if !self.waits {
             self.waits = true;
-            let deadline = Instant::now() + self.patience;
-            self.deadline.as_mut().reset(deadline);
+            self.deadline.set(tokio::time::sleep(self.patience));
         }
         ready!(self.deadline.as_mut().poll(cx));
         let why = "the client took nothing of the answer for too long";

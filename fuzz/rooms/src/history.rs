@@ -54,7 +54,9 @@ pub fn history_request(data: &[u8]) {
         serde_json::to_string(&again).expect("a request is JSON"),
         text
     );
-    if let Err(error) = desk(&STORE, &golden_schema()).answer(&request, &Stop::default(), &mut io::sink()) {
+    if let Err(error) =
+        desk(&STORE, &golden_schema()).answer(&request, &Stop::default(), &mut io::sink())
+    {
         assert!(!error.to_string().is_empty());
     }
 }
@@ -131,7 +133,8 @@ pub fn stored_entries(data: &[u8]) {
         }
     }
     let request = serde_json::from_str(r#"{"command":"verify"}"#).expect("a request");
-    let _findings = desk(&store, &golden_schema()).answer(&request, &Stop::default(), &mut io::sink());
+    let _findings =
+        desk(&store, &golden_schema()).answer(&request, &Stop::default(), &mut io::sink());
 }
 
 fn stored_entry(data: &[u8]) -> Option<(StoredEntry, &[u8])> {
