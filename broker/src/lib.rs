@@ -4,6 +4,7 @@
 //! them and what is around them follows. ARCHITECTURE.md is the map, [`run::Broker`] the way in.
 
 pub mod acl;
+pub mod auth;
 pub mod transport;
 
 pub mod edge;

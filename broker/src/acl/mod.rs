@@ -11,6 +11,6 @@ mod rights;
 #[cfg(test)]
 mod model_tests;
 
-pub use grant::{Grant, Principal};
+pub use grant::{Grant, Named, Principal};
 pub use policy::{Policy, PolicyError};
 pub use rights::{Access, Connected, Rights, TopicRule};

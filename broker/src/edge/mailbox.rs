@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::ephemeral::Ephemeral;
 use super::fetch::Fetched;
 use super::session::Ticket;
+use crate::auth::{Admission, Denied};
 use crate::sequencer::Outcome;
 
 /// Reports that wait for one connection at most; the oldest goes first.
@@ -77,6 +78,10 @@ pub(crate) struct Inbox {
     /// The session that the connection waits for is its own now; whether something was kept of it.
     pub(crate) admitted: Option<bool>,
     pub(crate) summons: Option<Summons>,
+    /// Who the client is, or that it may not come in.
+    pub(crate) authenticated: Option<Result<Admission, Denied>>,
+    /// What it may do may have changed.
+    pub(crate) review: bool,
 }
 
 /// The box and its bell.
@@ -103,7 +108,10 @@ impl Mailbox {
         let inbox = self.open();
         let told = inbox.advances.is_empty() && inbox.topics.is_empty() && inbox.reports.is_empty();
         let answered = inbox.outcomes.is_empty() && inbox.fetched.is_empty();
-        let undisturbed = inbox.admitted.is_none() && inbox.summons.is_none();
+        let undisturbed = inbox.admitted.is_none()
+            && inbox.summons.is_none()
+            && inbox.authenticated.is_none()
+            && !inbox.review;
         !(told && answered && undisturbed)
     }
 
@@ -143,6 +151,16 @@ impl Mailbox {
     /// The session is free. `kept`: the store has it.
     pub(crate) fn admit(&self, kept: bool) {
         self.put(|inbox| inbox.admitted.replace(kept));
+    }
+
+    /// It is known who the client is.
+    pub(crate) fn authenticated(&self, admission: Result<Admission, Denied>) {
+        self.put(|inbox| inbox.authenticated.replace(admission));
+    }
+
+    /// The rules have changed.
+    pub(crate) fn review(&self) {
+        self.put(|inbox| inbox.review = true);
     }
 
     /// A takeover stays one when a drain follows.

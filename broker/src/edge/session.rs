@@ -2,7 +2,8 @@
 //! No sockets, no clock, no tasks; TCP and WebSocket drive the same one, in versions 3.1.1 and 5.
 //!
 //! Calling contract:
-//! - After a CONNECT [`Action::Open`] asks for the session of the client, and nothing is read before [`Session::opened`].
+//! - After a CONNECT [`Action::Authenticate`] asks who that is, and after [`Session::authenticated`] [`Action::Open`] for the
+//!   session of the client; nothing is read before [`Session::opened`].
 //! - [`Session::receive`] after every read, and again whenever [`Session::wants_input`] has become true with bytes left.
 //! - After every call, [`Session::next_action`] until it is empty, each acted on at once and in order, and then
 //!   [`Session::output`] is written. [`Action::Subscribe`] is answered with [`Session::subscribed`] (the session reads no
@@ -33,12 +34,11 @@ use syncline_protocol::{Notice, Refused, Seq, Subscription};
 
 use super::identity::Identity;
 use super::submission::Submission;
-use crate::acl::Principal;
 use crate::sequencer::Outcome;
 
 use action::{suback_code, suback_reason, wanted};
 use answers::{About, Answers, Open};
-use packet::{Publish, Received, Subscribe};
+use packet::{Connect, Publish, Received, Subscribe};
 use timers::{Timer, Timers};
 use wire::{Input, OutPublish, Wire};
 
@@ -70,6 +70,8 @@ pub(crate) struct SessionOptions {
 enum Phase {
     /// Before CONNECT.
     Fresh,
+    /// It is awaited who sent this CONNECT.
+    Entering(Box<Connect>),
     /// The CONNECT is in order, and its session is awaited. With the client id that it is given, if it brought none.
     Opening(Box<Live>, Option<String>),
     Live(Box<Live>),
@@ -97,7 +99,6 @@ struct Live {
 /// One MQTT connection.
 pub(crate) struct Session {
     options: Arc<SessionOptions>,
-    principal: Arc<Principal>,
     /// The client id of a client that brings none.
     fresh_client_id: String,
     wire: Wire,
@@ -111,18 +112,12 @@ pub(crate) struct Session {
 
 impl Session {
     /// A connection that has just been made. `fresh_client_id` is for a client that brings none.
-    pub(crate) fn new(
-        options: Arc<SessionOptions>,
-        principal: Arc<Principal>,
-        fresh_client_id: String,
-        now: Instant,
-    ) -> Self {
+    pub(crate) fn new(options: Arc<SessionOptions>, fresh_client_id: String, now: Instant) -> Self {
         let mut timers = Timers::default();
         timers.set(Timer::Connect, now + options.connect_timeout);
         Self {
             wire: Wire::new(options.packet_bytes_max),
             options,
-            principal,
             fresh_client_id,
             timers,
             phase: Phase::Fresh,
@@ -157,7 +152,7 @@ impl Session {
                 let busy = live.subscribing || live.failed || live.draining;
                 !busy && self.answers.len() < usize::from(self.options.receive_maximum)
             }
-            Phase::Opening(..) | Phase::Ended(_) => false,
+            Phase::Entering(_) | Phase::Opening(..) | Phase::Ended(_) => false,
         }
     }
 
@@ -237,6 +232,15 @@ impl Session {
         }
     }
 
+    /// What the client may do has changed. A will that it may not send any more is dropped.
+    pub(crate) fn reviewed(&mut self, identity: &Arc<Identity>) {
+        if let Phase::Opening(live, _) | Phase::Live(live) = &mut self.phase {
+            let grant = identity.principal.grant();
+            live.will.take_if(|will| !grant.writes(will.stream()));
+            live.identity = Arc::clone(identity);
+        }
+    }
+
     /// The outcome of a submission.
     pub(crate) fn answer(&mut self, ticket: Ticket, outcome: Outcome) {
         if let (Outcome::Failed(..), Phase::Live(live)) = (&outcome, &mut self.phase) {
@@ -304,7 +308,7 @@ impl Session {
     fn handle(&mut self, now: Instant, packet: Received) {
         let fresh = matches!(self.phase, Phase::Fresh);
         match packet {
-            Received::Connect(connect) if fresh => self.connect(&connect),
+            Received::Connect(connect) if fresh => self.connect(connect),
             _ if fresh => self.end(EndReason::OutOfPlace),
             Received::Publish(publish) => self.request(&publish),
             Received::Puback(id) => self.acked(id),

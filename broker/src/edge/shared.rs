@@ -8,13 +8,14 @@ use syncline_protocol::UnixMillis;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::clients::Clients;
+use super::devices::Devices;
 use super::ephemeral::Ephemeral;
 use super::fetch::Reader;
 use super::hub::Hub;
 use super::keeper::Keeper;
 use super::presence::Attendance;
 use super::session::SessionOptions;
-use crate::acl::Principal;
+use crate::auth::Guard;
 use crate::compactor::States;
 use crate::sequencer::Sequencer;
 use crate::store::EventStore;
@@ -76,7 +77,8 @@ pub struct SessionsOptions {
 pub(crate) struct Shared {
     pub(crate) options: EdgeOptions,
     pub(crate) session_options: Arc<SessionOptions>,
-    pub(crate) principal: Arc<Principal>,
+    pub(crate) guard: Guard,
+    pub(crate) devices: Arc<Devices>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) store: Arc<dyn EventStore>,
     pub(crate) states: Arc<States>,
@@ -104,6 +106,7 @@ pub(crate) struct Parts {
     pub(crate) keeper: Keeper,
     pub(crate) reader: Reader,
     pub(crate) before_waiting: BeforeWaiting,
+    pub(crate) guard: Guard,
 }
 
 impl Shared {
@@ -119,11 +122,13 @@ impl Shared {
             keeper,
             reader,
             before_waiting,
+            guard,
         } = parts;
         let retention_ms = u64::try_from(options.presence_retention.as_millis());
         Self {
             session_options: Arc::new(session_options(&options)),
-            principal: Arc::new(Principal::anonymous()),
+            guard,
+            devices: Arc::default(),
             hub,
             store,
             states,

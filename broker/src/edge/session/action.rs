@@ -10,10 +10,13 @@ use super::super::identity::Identity;
 use super::super::submission::Submission;
 use super::answers::Ticket;
 use super::packet::Entry;
+use crate::auth::Credentials;
 
 /// What the driver is to do.
 #[derive(Debug)]
 pub(crate) enum Action {
+    /// Somebody wants to come in with these: [`Session::authenticated`].
+    Authenticate(Box<Credentials>),
     /// The CONNECT is in order. The client id may belong to an older connection, and its session may be kept: once both are
     /// settled, [`Session::opened`] or [`Session::refused`].
     Open {

@@ -4,6 +4,8 @@ use mqtt_protocol_core::mqtt::packet::{Packet, Property, Qos, RetainHandling, Su
 use mqtt_protocol_core::mqtt::packet::{v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::{ArcPayload, IntoPayload, Version};
 
+use crate::auth::Secret;
+
 /// A packet of a client.
 pub(super) enum Received {
     Connect(Box<Connect>),
@@ -25,6 +27,7 @@ pub(super) enum Received {
 }
 
 /// A CONNECT.
+#[derive(Debug)]
 pub(super) struct Connect {
     pub(super) version: Version,
     pub(super) client_id: String,
@@ -40,9 +43,12 @@ pub(super) struct Connect {
     pub(super) packet_bytes_max: Option<u32>,
     pub(super) problem_information: bool,
     pub(super) extended_authentication: bool,
+    pub(super) user: Option<String>,
+    pub(super) password: Option<Secret>,
 }
 
 /// A PUBLISH, or the will of a CONNECT.
+#[derive(Debug)]
 pub(super) struct Publish {
     pub(super) topic: String,
     pub(super) payload: ArcPayload,
@@ -145,6 +151,8 @@ impl Connect {
             packet_bytes_max: None,
             problem_information: true,
             extended_authentication: false,
+            user: None,
+            password: None,
         }
     }
 }
@@ -157,7 +165,13 @@ fn connect_3(packet: &v3_1_1::Connect) -> Connect {
         packet_id: None,
     });
     let (client_id, clean) = (packet.client_id(), packet.clean_session());
-    Connect::without_properties(Version::V3_1_1, client_id, clean, packet.keep_alive(), will)
+    let connect =
+        Connect::without_properties(Version::V3_1_1, client_id, clean, packet.keep_alive(), will);
+    Connect {
+        user: packet.user_name().map(str::to_owned),
+        password: packet.password().map(Secret::new),
+        ..connect
+    }
 }
 
 fn connect_5(packet: &v5_0::Connect) -> Connect {
@@ -170,6 +184,8 @@ fn connect_5(packet: &v5_0::Connect) -> Connect {
     let (client_id, clean) = (packet.client_id(), packet.clean_start());
     let mut connect =
         Connect::without_properties(Version::V5_0, client_id, clean, packet.keep_alive(), will);
+    connect.user = packet.user_name().map(str::to_owned);
+    connect.password = packet.password().map(Secret::new);
     packet
         .props()
         .iter()
