@@ -187,6 +187,13 @@ mod tests {
     }
 
     #[test]
+    fn the_file_that_comes_with_the_broker_is_taken() {
+        let policy = Policy::parse(include_str!("../../../config/acl.toml")).unwrap();
+        assert_eq!(policy.rights("admin").is_gateway(), false);
+        assert!(policy.rights("bridge").is_gateway());
+    }
+
+    #[test]
     fn a_file_that_is_wrong_says_where() {
         for (text, about) in [
             ("[users.ana]\ngroup = {}", "line 2"),

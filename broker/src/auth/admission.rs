@@ -1,9 +1,8 @@
 //! What comes of a CONNECT.
 
-use std::sync::Arc;
-
 use syncline_protocol::UnixMillis;
 
+use super::passwords::Hash;
 use crate::acl::Rights;
 
 /// Somebody was let in.
@@ -25,7 +24,7 @@ pub enum Proof {
     /// Nothing.
     Anonymous,
     /// The password that this line of the password file stands for.
-    Password(Arc<str>),
+    Password(Hash),
 }
 
 /// Why somebody was not let in. A client is not told more than that, so that nobody learns which names there are.

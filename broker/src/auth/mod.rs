@@ -9,10 +9,17 @@ mod credentials;
 mod guard;
 mod open_door;
 
+mod accounts;
+mod passwords;
+mod throttle;
+
+pub use accounts::{Accounts, AccountsOptions, AuthError, AuthFile, Book, Now};
 pub use admission::{Admission, Denied, Proof};
 pub use credentials::{Credentials, Secret};
 pub use guard::{Answered, Guard, GuardOptions};
 pub use open_door::OpenDoor;
+pub use passwords::{Hash, PasswordError, Passwords, SALT_BYTES, edited};
+pub use throttle::{Throttle, ThrottleOptions};
 
 /// Decides who somebody is. The host application may bring its own.
 pub trait Authenticator: Send + Sync {

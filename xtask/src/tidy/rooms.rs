@@ -9,6 +9,7 @@ const BROKER: &str = "broker/src/";
 /// Modules that are not listed as a room (`run`, `main`, `lib`) see everything.
 const ROOMS: &[(&str, &[&str])] = &[
     ("acl", &[]),
+    ("auth", &["acl", "transport"]),
     ("transport", &[]),
     ("store", &[]),
     ("compactor", &["store"]),
@@ -21,6 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "edge",
         &[
             "acl",
+            "auth",
             "sequencer",
             "store",
             "compactor",
@@ -34,6 +36,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "auth",
             "edge",
             "sequencer",
             "store",
