@@ -54,9 +54,11 @@ impl SessionStore for MemorySessions {
     fn write(&self, changes: &[SessionChange]) -> Result<Written, StoreError> {
         let mut image = self.image();
         let mut written = Written::default();
-        changes
-            .iter()
-            .for_each(|change| image.change(change, &mut written));
+        for (at, change) in changes.iter().enumerate() {
+            if !image.change(change) {
+                written.refused.push(at);
+            }
+        }
         Ok(written)
     }
 
@@ -139,7 +141,8 @@ impl SessionStore for MemorySessions {
 }
 
 impl Image {
-    fn change(&mut self, change: &SessionChange, written: &mut Written) {
+    /// Makes a change; `false` if there was no room for a message.
+    fn change(&mut self, change: &SessionChange) -> bool {
         match change {
             SessionChange::Begin(session) => self.begin(session),
             SessionChange::End(key) => drop(self.sessions.remove(key)),
@@ -147,8 +150,9 @@ impl Image {
                 self.retained.insert(message.topic.clone(), message.clone());
             }
             SessionChange::Clear(topic) => drop(self.retained.remove(topic)),
-            other => self.change_one(other, written),
+            other => return self.change_one(other),
         }
+        true
     }
 
     fn begin(&mut self, session: &StoredSession) {
@@ -161,7 +165,8 @@ impl Image {
         kept.session.position = position;
     }
 
-    fn change_one(&mut self, change: &SessionChange, written: &mut Written) {
+    fn change_one(&mut self, change: &SessionChange) -> bool {
+        let mut fits = true;
         let mut with = |key: &SessionKey, change: &mut dyn FnMut(&mut Kept)| {
             if let Some(kept) = self.sessions.get_mut(key) {
                 change(kept);
@@ -182,7 +187,7 @@ impl Image {
             }
             SessionChange::Progress(key, it) => with(key, &mut |kept| kept.progress(it)),
             SessionChange::Enqueue(key, message, limit) => with(key, &mut |kept| {
-                written.refused += usize::from(!kept.enqueue(message, limit));
+                fits = kept.enqueue(message, limit);
             }),
             SessionChange::Dequeue(key, through) => with(key, &mut |kept| kept.dequeue(*through)),
             SessionChange::Open(key, id) => with(key, &mut |kept| {
@@ -196,6 +201,7 @@ impl Image {
             | SessionChange::Retain(_)
             | SessionChange::Clear(_) => {}
         }
+        fits
     }
 }
 
