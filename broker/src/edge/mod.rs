@@ -16,10 +16,14 @@ mod errors;
 mod presence;
 
 mod clients;
+mod counters;
 mod index;
 mod keeper;
 mod mailbox;
 mod tails;
+
+mod ordinary;
+mod wills;
 
 mod hub;
 
@@ -56,12 +60,15 @@ use crate::store::sessions::{SessionChange, SessionStore};
 use crate::store::{EventStore, ReadLimit, StoreError, Tell};
 use crate::transport::{Caller, Listener};
 use clients::Clients;
+use counters::Counters;
 use ephemeral::Ephemeral;
 use hub::Hub;
 use keeper::{Keeper, Shelf};
+use ordinary::Topics;
 use shared::{BeforeWaiting, Parts, Shared};
 
 pub use identity::{Grant, Principal};
+pub use ordinary::{OrdinaryOptions, RetainedLimit};
 pub use shared::{EdgeOptions, SessionsOptions, WallClock};
 pub use submission::Submission;
 #[cfg(test)]
@@ -130,9 +137,14 @@ impl Prepared {
         (reader, before_waiting): (fetch::Reader, BeforeWaiting),
     ) -> Result<Shared, StoreError> {
         let clients = Clients::new(self.options.sessions.sessions_max);
+        let counters = Arc::new(Counters::default());
+        let topics = self.topics(&counters);
         keeper::take_over(&*self.sessions, now(), |key, ends_at| {
+            topics.find(&*self.sessions, &key)?;
             clients.found(key, ends_at);
+            Ok(())
         })?;
+        topics.find_retained(&*self.sessions)?;
         Ok(Shared::new(Parts {
             options: self.options,
             hub: self.hub,
@@ -142,9 +154,17 @@ impl Prepared {
             now,
             clients,
             keeper,
+            sessions: self.sessions,
+            topics,
+            counters,
             reader,
             before_waiting,
         }))
+    }
+
+    fn topics(&self, counters: &Arc<Counters>) -> Topics {
+        let (options, queue) = (&self.options.ordinary, self.options.sessions.queue);
+        Topics::new(options.clone(), queue, Arc::clone(counters))
     }
 }
 
@@ -224,9 +244,16 @@ impl Edge {
     }
 }
 
-/// Sessions whose time is over end.
+/// What comes with time: sessions and retained messages end, and wills are published.
 fn end_expired(shared: &Shared) {
-    let expired = shared.clients.expired((shared.now)());
+    let now = (shared.now)();
+    let expired = shared.clients.expired(now);
+    expired.iter().for_each(|key| shared.topics.forget(key));
+    shared.topics.tick(now, &shared.keeper);
+    for (key, posting) in shared.wills.due(now) {
+        tracing::debug!(client_id = key.client_id, "its will is published after its delay");
+        wills::publish(shared, posting);
+    }
     if !expired.is_empty() {
         tracing::debug!(sessions = expired.len(), "ended after their time");
         let changes = expired.into_iter().map(SessionChange::End).collect();

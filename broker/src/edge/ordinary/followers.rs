@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::follow::Follow;
 use super::tree::Tree;
+use crate::store::sessions::StoredSubscription;
 
 /// Names a session that follows ordinary topics, in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,6 +22,18 @@ pub(crate) struct Terms {
     /// The RETAIN flag is passed on.
     pub(crate) retain_as_published: bool,
     pub(crate) identifier: Option<u32>,
+}
+
+impl Terms {
+    /// As the store kept them.
+    pub(crate) fn of(stored: &StoredSubscription) -> Self {
+        Self {
+            qos: stored.qos,
+            no_local: stored.no_local,
+            retain_as_published: stored.retain_as_published,
+            identifier: stored.identifier,
+        }
+    }
 }
 
 /// One copy of a message.

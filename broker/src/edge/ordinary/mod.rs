@@ -10,7 +10,7 @@ mod tree;
 
 pub(crate) use followers::{SubscriberId, Terms};
 pub(crate) use letter::{Letter, Letters};
-pub(crate) use outbox::{Greeting, Mail, OrdinaryNeed, Outbox, Slip};
+pub(crate) use outbox::{Greeting, Mail, OrdinaryNeed, Outbox, QUEUE_IDS, Slip};
 pub use retained::RetainedLimit;
 pub use topics::OrdinaryOptions;
 pub(crate) use topics::{Over, Post, Posted, Topics};

@@ -46,6 +46,8 @@ pub(crate) struct Mail {
     /// The packet id that it has to have.
     pub(crate) packet_id: Option<u16>,
     pub(crate) slip: Option<Slip>,
+    /// It answers a SUBSCRIBE, unless something came on its topic after this moment.
+    pub(crate) since: Option<Moment>,
 }
 
 /// What is needed.
@@ -194,7 +196,7 @@ impl Outbox {
         Some(need)
     }
 
-    /// What was needed of the queue. `full`: there may be more.
+    /// What was needed of the queue.
     pub(crate) fn queue(&mut self, page: Vec<Queued>) {
         self.reading = false;
         if let Some(last) = page.last() {
@@ -299,6 +301,7 @@ impl Outbox {
             again: self.sent_before.remove(&id) || maybe,
             packet_id: Some(id),
             slip: Some(Slip::Queued(number)),
+            since: None,
         }
     }
 
@@ -316,6 +319,7 @@ impl Outbox {
             again: false,
             packet_id: None,
             slip: (letter.qos > 0).then_some(slip),
+            since: letter.since,
         }
     }
 }

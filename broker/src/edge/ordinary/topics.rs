@@ -8,6 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use syncline_protocol::{Filter, UnixMillis};
@@ -20,7 +21,10 @@ use crate::edge::counters::{Count, Counters, Losses};
 use crate::edge::keeper::Keeper;
 use crate::edge::mailbox::Mailbox;
 use crate::store::StoreError;
-use crate::store::sessions::{Message, QueueLimit, SessionChange, SessionKey};
+use crate::store::sessions::{Message, QueueLimit, SessionChange, SessionKey, SessionStore};
+
+/// Retained messages that are read at once at the start.
+const RETAINED_PAGE: usize = 256;
 
 /// The limits of ordinary topics.
 #[derive(Debug, Clone)]
@@ -29,6 +33,12 @@ pub struct OrdinaryOptions {
     pub pending: QueueLimit,
     /// What is retained at most.
     pub retained: RetainedLimit,
+    /// Topic aliases of a v5 client at most; 0: none.
+    pub topic_alias_max: u16,
+    /// The longest Keep Alive of a v5 client in seconds, also for one that asks for none; 0: as it asks.
+    pub keep_alive_s_max: u16,
+    /// How often `$SYS` is told; 0: never.
+    pub sys_interval: Duration,
 }
 
 impl Default for OrdinaryOptions {
@@ -42,6 +52,9 @@ impl Default for OrdinaryOptions {
                 messages_max: 100_000,
                 bytes_max: 256 << 20,
             },
+            topic_alias_max: 16,
+            keep_alive_s_max: 0,
+            sys_interval: Duration::from_secs(10),
         }
     }
 }
@@ -126,14 +139,34 @@ impl Topics {
         }
     }
 
-    /// A session that the store has kept from an earlier run.
-    pub(crate) fn found(&self, key: SessionKey) -> SubscriberId {
-        self.lock().begin(key, true, None)
+    /// A session that the store has kept from an earlier run. Blocks.
+    pub(crate) fn find(
+        &self,
+        store: &dyn SessionStore,
+        key: &SessionKey,
+    ) -> Result<(), StoreError> {
+        let Some(loaded) = store.load(key)? else {
+            return Ok(());
+        };
+        let id = self.lock().begin(key.clone(), true, None);
+        for subscription in &loaded.subscriptions {
+            self.follow(id, &subscription.filter, Terms::of(subscription));
+        }
+        Ok(())
     }
 
-    /// A message that the store has retained.
-    pub(crate) fn found_retained(&self, message: &Message) {
-        self.lock().retained.found(message);
+    /// What the store has retained from earlier runs. Blocks.
+    pub(crate) fn find_retained(&self, store: &dyn SessionStore) -> Result<(), StoreError> {
+        let mut after: Option<String> = None;
+        loop {
+            let page = store.retained_after(after.as_deref(), RETAINED_PAGE)?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = Some(last.topic.clone());
+            let mut state = self.lock();
+            page.iter().for_each(|message| state.retained.found(message));
+        }
     }
 
     /// A session has a connection. If it was not resumed, nothing is left of what it was.

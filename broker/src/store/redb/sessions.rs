@@ -290,7 +290,7 @@ impl Writing<'_> {
                 self.put_row(key, (number, version, expiry, left_at, progress.position))?;
                 self.progress(number, progress)
             }
-            SessionChange::Dequeue(_, through) => self.dequeue(number, *through),
+            SessionChange::Dequeue(_, place) => self.dequeue(number, *place),
             SessionChange::Open(_, id) => {
                 let mut table = self.txn.open_table(PACKETS)?;
                 table.insert((number, side(id.side), id.id), ())?;
@@ -384,14 +384,14 @@ impl Writing<'_> {
         Ok(true)
     }
 
-    fn dequeue(&self, number: u64, through: QueueNumber) -> Result<(), redb::Error> {
+    fn dequeue(&self, number: u64, place: QueueNumber) -> Result<(), redb::Error> {
+        let mut queues = self.txn.open_table(QUEUES)?;
+        let Some(message) = queues.remove((number, place.0))? else {
+            return Ok(());
+        };
         let mut sums = self.txn.open_table(SUMS)?;
         let mut sum = sum_of(&sums, number)?;
-        let mut queues = self.txn.open_table(QUEUES)?;
-        for entry in queues.range((number, 0)..=(number, through.0))? {
-            sum.give(&stored_message(entry?.1.value())?);
-        }
-        clear(&mut queues, (number, 0)..(number, through.0 + 1))?;
+        sum.give(&stored_message(message.value())?);
         sums.insert(number, (sum.last, sum.messages, sum.bytes))?;
         Ok(())
     }

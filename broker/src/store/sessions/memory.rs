@@ -189,7 +189,7 @@ impl Image {
             SessionChange::Enqueue(key, message, limit) => with(key, &mut |kept| {
                 fits = kept.enqueue(message, limit);
             }),
-            SessionChange::Dequeue(key, through) => with(key, &mut |kept| kept.dequeue(*through)),
+            SessionChange::Dequeue(key, number) => with(key, &mut |kept| kept.dequeue(*number)),
             SessionChange::Open(key, id) => with(key, &mut |kept| {
                 kept.packets.insert(*id);
             }),
@@ -257,9 +257,9 @@ impl Kept {
         number.is_some()
     }
 
-    fn dequeue(&mut self, through: QueueNumber) {
-        while let Some(first) = self.queue.first_entry().filter(|it| *it.key() <= through.0) {
-            self.sum.give(&first.remove());
+    fn dequeue(&mut self, number: QueueNumber) {
+        if let Some(message) = self.queue.remove(&number.0) {
+            self.sum.give(&message);
         }
     }
 

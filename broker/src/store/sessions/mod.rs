@@ -200,7 +200,7 @@ pub enum SessionChange {
     Progress(SessionKey, Progress),
     /// This message waits for it, unless as many wait as the limit allows.
     Enqueue(SessionKey, Message, QueueLimit),
-    /// It has what waited up to here.
+    /// It has this message.
     Dequeue(SessionKey, QueueNumber),
     /// An exchange is open.
     Open(SessionKey, PacketId),
