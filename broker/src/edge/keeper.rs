@@ -204,7 +204,7 @@ impl Commit {
             }
             Job::Open(key, opening, now, opened) => {
                 self.make(shelf);
-                opened(shelf.act(|store| open(store, key, opening, now)));
+                opened(shelf.act(|store| open(store, &key, opening, now)));
             }
             Job::Flush(done) => {
                 self.make(shelf);
@@ -248,14 +248,14 @@ fn guarded<T>(act: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreErr
 
 fn open(
     store: &dyn SessionStore,
-    key: SessionKey,
+    key: &SessionKey,
     opening: Opening,
     now: UnixMillis,
 ) -> Result<Option<LoadedSession>, StoreError> {
     let lives = |it: &LoadedSession| it.session.ends_at().is_none_or(|ends_at| ends_at > now);
     let loaded = match opening.clean {
         true => None,
-        false => store.load(&key)?.filter(lives),
+        false => store.load(key)?.filter(lives),
     };
     let mut changes = Vec::new();
     if loaded.is_none() {

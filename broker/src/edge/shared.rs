@@ -17,6 +17,7 @@ use super::keeper::Keeper;
 use super::ordinary::{OrdinaryOptions, Topics};
 use super::presence::Attendance;
 use super::session::SessionOptions;
+use super::sys::Figures;
 use super::wills::Wills;
 use crate::compactor::States;
 use crate::sequencer::Sequencer;
@@ -176,6 +177,19 @@ impl Shared {
         self.options
             .connections_max
             .saturating_sub(self.places.available_permits())
+    }
+
+    /// How things stand, but for what only the store knows.
+    pub(crate) fn figures(&self) -> Figures {
+        let (connected, disconnected) = self.clients.size();
+        let (subscriptions, retained) = self.topics.size();
+        Figures {
+            connected,
+            disconnected,
+            subscriptions,
+            retained,
+            ..Figures::default()
+        }
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -78,7 +78,14 @@ mod tests {
         assert_eq!(follow("$share/g/a/+"), shared("g", "a/+"));
         assert_eq!(follow("$share/g/#"), shared("g", "#"));
         assert_eq!(follow("$share/g//a"), shared("g", "/a"));
-        for text in ["$share/g", "$share//a", "$share/+/a", "$share/g/sync/x", "$share/g/$SYS/x", "$share/g/"] {
+        for text in [
+            "$share/g",
+            "$share//a",
+            "$share/+/a",
+            "$share/g/sync/x",
+            "$share/g/$SYS/x",
+            "$share/g/",
+        ] {
             assert_eq!(follow(text), None, "{text}");
         }
     }

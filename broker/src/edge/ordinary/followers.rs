@@ -185,8 +185,10 @@ impl Group {
         willing: impl Fn(SubscriberId) -> Willing,
     ) -> Option<Copy> {
         let last = self.last.get();
-        let (before, after): (Vec<_>, Vec<_>) =
-            self.members.iter().partition(|(who, _)| Some(**who) <= last);
+        let (before, after): (Vec<_>, Vec<_>) = self
+            .members
+            .iter()
+            .partition(|(who, _)| Some(**who) <= last);
         let in_turn = after.into_iter().chain(before);
         let (who, terms) = in_turn.min_by_key(|(who, _)| willing(**who))?;
         if willing(*who) == Willing::Never {
@@ -290,7 +292,11 @@ mod tests {
         assert_eq!(copies.len(), 1);
         assert_eq!((copies[0].to, copies[0].retain), (who(2), true));
         followers.add(&follow("+"), who(1), TERMS);
-        assert_eq!(told(&followers, "a"), [1, 2], "another filter of its own matches");
+        assert_eq!(
+            told(&followers, "a"),
+            [1, 2],
+            "another filter of its own matches"
+        );
     }
 
     #[test]

@@ -123,7 +123,10 @@ mod tests {
     #[test]
     fn g10_a_box_is_bounded_by_messages_and_bytes() {
         let mut letters = Letters::default();
-        assert!(letters.put(letter("more than ten bytes", 0), &LIMIT), "the first");
+        assert!(
+            letters.put(letter("more than ten bytes", 0), &LIMIT),
+            "the first"
+        );
         assert!(!letters.put(letter("", 0), &LIMIT));
         letters.take(false);
         for payload in ["1", "2", "3"] {

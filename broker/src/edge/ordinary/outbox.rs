@@ -374,7 +374,13 @@ mod tests {
 
     fn kept(packets: &[(Side, u16)]) -> Outbox {
         let mut outbox = Outbox::default();
-        let packets: Vec<_> = packets.iter().map(|(side, id)| PacketId { side: *side, id: *id }).collect();
+        let packets: Vec<_> = packets
+            .iter()
+            .map(|(side, id)| PacketId {
+                side: *side,
+                id: *id,
+            })
+            .collect();
         outbox.keep(&packets, 2);
         outbox
     }
@@ -459,7 +465,10 @@ mod tests {
         assert!(outbox.greet_with(page, Some("a/2".into())).is_empty());
         assert_eq!(outbox.need(), None, "they are sent first");
         let mail = outbox.next(NOW, false, |_| None).unwrap();
-        assert_eq!((mail.qos, mail.retain, &mail.identifiers[..]), (0, true, &[9][..]));
+        assert_eq!(
+            (mail.qos, mail.retain, &mail.identifiers[..]),
+            (0, true, &[9][..])
+        );
         outbox.next(NOW, false, |_| None).unwrap();
         assert_eq!(retained_need(&mut outbox), Some(Some("a/2".into())));
         outbox.greet_with(Vec::new(), None);
@@ -477,9 +486,15 @@ mod tests {
         outbox.need();
         let durable = outbox.greet_with(vec![message("a", 0), message("b", 2)], None);
         assert_eq!(durable.len(), 1);
-        assert_eq!((durable[0].qos, durable[0].message.topic.as_str()), (1, "b"));
+        assert_eq!(
+            (durable[0].qos, durable[0].message.topic.as_str()),
+            (1, "b")
+        );
         outbox.is_greeted();
-        assert_eq!(outbox.next(NOW, false, |_| None).unwrap().message.topic, "a");
+        assert_eq!(
+            outbox.next(NOW, false, |_| None).unwrap().message.topic,
+            "a"
+        );
         assert_eq!(outbox.need(), Some(OrdinaryNeed::Queue(QueueNumber(0))));
     }
 

@@ -105,7 +105,9 @@ impl RetainedTopics {
 
     /// Whether what is retained on a topic has been since `moment` or longer: nothing came there after it.
     pub(crate) fn is_since(&self, topic: &str, moment: Moment) -> bool {
-        self.held.get(topic).is_some_and(|held| held.since <= moment)
+        self.held
+            .get(topic)
+            .is_some_and(|held| held.since <= moment)
     }
 
     /// Up to `limit` topics that a filter matches and on which nothing came after `moment`, those after `after`.

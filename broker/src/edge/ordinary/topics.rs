@@ -165,7 +165,8 @@ impl Topics {
             };
             after = Some(last.topic.clone());
             let mut state = self.lock();
-            page.iter().for_each(|message| state.retained.found(message));
+            page.iter()
+                .for_each(|message| state.retained.found(message));
         }
     }
 
@@ -192,13 +193,7 @@ impl Topics {
 
     /// The connection is gone. What it leaves unsent of groups goes to other members, unless the session is kept: then it
     /// keeps its own.
-    pub(crate) fn leave(
-        &self,
-        id: SubscriberId,
-        kept: bool,
-        unsent: Vec<Letter>,
-        keeper: &Keeper,
-    ) {
+    pub(crate) fn leave(&self, id: SubscriberId, kept: bool, unsent: Vec<Letter>, keeper: &Keeper) {
         let mut state = self.lock();
         let Some(subscriber) = state.subscribers.get_mut(&id) else {
             return;
@@ -345,7 +340,11 @@ impl Topics {
             }
             return Ok(());
         }
-        if state.retained.keep(message, &self.options.retained).is_err() {
+        if state
+            .retained
+            .keep(message, &self.options.retained)
+            .is_err()
+        {
             self.counters.count(Count::RefusedRetained);
             return Err(Over::Retained);
         }
@@ -541,7 +540,11 @@ fn settle(queueing: Vec<Queueing>, refused: &[usize], counters: &Counters) -> Re
 
 fn lost(client_id: &str, losses: &Losses) {
     if let Some(losses) = losses.lose() {
-        tracing::warn!(client_id, losses, "has no room for ordinary messages, which are lost");
+        tracing::warn!(
+            client_id,
+            losses,
+            "has no room for ordinary messages, which are lost"
+        );
     }
 }
 

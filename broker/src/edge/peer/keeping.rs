@@ -429,7 +429,8 @@ impl Peer {
     fn write(&mut self, changes: Vec<SessionChange>, answer: Answer) {
         self.keeping.answers.push_back(answer);
         let mailbox = self.mailbox();
-        let tell = move |written: Result<_, _>| mailbox.fetched(Fetched::Written(written.map(drop)));
+        let tell =
+            move |written: Result<_, _>| mailbox.fetched(Fetched::Written(written.map(drop)));
         self.shared.keeper.write(changes, Some(Box::new(tell)));
     }
 }

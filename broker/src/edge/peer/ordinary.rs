@@ -18,8 +18,8 @@ use crate::edge::session::{
 };
 use crate::edge::wills;
 use crate::sequencer::Outcome;
-use crate::store::ReadLimit;
 use crate::store::sessions::{PacketId, SessionChange, SessionKey, Side};
+use crate::store::{ReadLimit, StoreError};
 
 /// Messages of the queue that are read at a time.
 const PAGE: ReadLimit = ReadLimit {
@@ -43,11 +43,16 @@ impl Peer {
     pub(super) fn enter_topics(&mut self, key: &SessionKey, resumed: Option<&[PacketId]>) {
         let kept = self.session.expiry_ms() > 0;
         let mailbox = self.mailbox();
-        let id = self.shared.topics.enter(key, kept, resumed.is_some(), mailbox);
+        let id = self
+            .shared
+            .topics
+            .enter(key, kept, resumed.is_some(), mailbox);
         self.ordinary.id = Some(id);
         if kept {
             let window = usize::from(self.shared.options.inflight_max);
-            self.ordinary.outbox.keep(resumed.unwrap_or_default(), window);
+            self.ordinary
+                .outbox
+                .keep(resumed.unwrap_or_default(), window);
         }
     }
 
@@ -123,7 +128,10 @@ impl Peer {
             }
             let open = packet_change(SessionChange::Open, &key, Side::Client, packet_id);
             let tell = move |written: Result<_, _>| {
-                let answer = written.map_or_else(not_kept, |_: Vec<usize>| Answer::Event(outcome));
+                let answer = written.map_or_else(
+                    |error| not_kept(&error),
+                    |_: Vec<usize>| Answer::Event(outcome),
+                );
                 mailbox.answer(ticket, answer);
             };
             shared.keeper.write(vec![open], Some(Box::new(tell)));
@@ -342,7 +350,7 @@ impl Peer {
     /// Writes, and has [`Peer::looked`] told once it is on disk.
     fn write_and_look(&mut self, changes: Vec<SessionChange>, looked: Looked) {
         let mailbox = self.mailbox();
-        let tell = move |written: Result<_, crate::store::StoreError>| {
+        let tell = move |written: Result<_, StoreError>| {
             mailbox.fetched(match written {
                 Ok(_) => Fetched::Ordinary(looked),
                 Err(error) => Fetched::Failed(error.into()),
@@ -394,11 +402,11 @@ fn answer(posted: Posted) -> Answer {
         Posted::Taken { matched } => Answer::Taken { matched },
         Posted::Full(Over::Queue) => Answer::Full("a subscriber has no room for more"),
         Posted::Full(Over::Retained) => Answer::Full("as much is retained as may be"),
-        Posted::Failed(error) => not_kept(error),
+        Posted::Failed(error) => not_kept(&error),
     }
 }
 
-fn not_kept(error: crate::store::StoreError) -> Answer {
+fn not_kept(error: &StoreError) -> Answer {
     tracing::warn!(%error, "a message was not kept");
     Answer::NotKept("what was published could not be kept".to_owned())
 }

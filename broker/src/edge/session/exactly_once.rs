@@ -75,14 +75,14 @@ impl Session {
         let cargo = delivery.cargo.take();
         if refused {
             live.inflight.remove(&packet_id);
-            return self.arrived(cargo);
+            return self.arrived(cargo.as_ref());
         }
         match cargo {
             Some(Cargo::Ordinary(slip @ Slip::Queued(_))) => {
                 self.actions.push_back(Action::Received { packet_id, slip });
             }
             cargo => {
-                self.arrived(cargo);
+                self.arrived(cargo.as_ref());
                 self.wire.pubrel(packet_id);
             }
         }
@@ -101,15 +101,18 @@ impl Session {
 
     pub(super) fn pubcomp(&mut self, packet_id: u16) {
         if let Phase::Live(live) = &mut self.phase
-            && live.inflight.remove(&packet_id).is_some_and(|it| it.exactly_once)
+            && live
+                .inflight
+                .remove(&packet_id)
+                .is_some_and(|it| it.exactly_once)
         {
             self.actions.push_back(Action::Completed(packet_id));
         }
     }
 
-    fn arrived(&mut self, cargo: Option<Cargo>) {
+    fn arrived(&mut self, cargo: Option<&Cargo>) {
         if let Some(Cargo::Ordinary(slip)) = cargo {
-            self.actions.push_back(Action::Arrived(slip));
+            self.actions.push_back(Action::Arrived(*slip));
         }
     }
 }

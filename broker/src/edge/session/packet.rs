@@ -1,7 +1,9 @@
 //! What clients send, in one form for both versions.
 
 use bytes::Bytes;
-use mqtt_protocol_core::mqtt::packet::{MqttString, Packet, Property, Qos, RetainHandling, SubEntry};
+use mqtt_protocol_core::mqtt::packet::{
+    MqttString, Packet, Property, Qos, RetainHandling, SubEntry,
+};
 use mqtt_protocol_core::mqtt::packet::{v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::{ArcPayload, IntoPayload, Version};
 

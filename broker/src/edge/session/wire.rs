@@ -302,14 +302,22 @@ impl Wire {
                 let code = PubackReasonCode::try_from(code);
                 let code = code.unwrap_or(PubackReasonCode::UnspecifiedError);
                 let builder = v5_0::Puback::builder().packet_id(id).reason_code(code);
-                let builder = if props.is_empty() { builder } else { builder.props(props) };
+                let builder = if props.is_empty() {
+                    builder
+                } else {
+                    builder.props(props)
+                };
                 builder.build().map(Packet::from)
             }
             (true, true) => {
                 let code = PubrecReasonCode::try_from(code);
                 let code = code.unwrap_or(PubrecReasonCode::UnspecifiedError);
                 let builder = v5_0::Pubrec::builder().packet_id(id).reason_code(code);
-                let builder = if props.is_empty() { builder } else { builder.props(props) };
+                let builder = if props.is_empty() {
+                    builder
+                } else {
+                    builder.props(props)
+                };
                 builder.build().map(Packet::from)
             }
         }
@@ -591,7 +599,11 @@ fn publish_properties(it: &OutPublish<'_>) -> Vec<Property> {
         rest = rest.get(length..).unwrap_or_default();
     }
     let expiry = it.expiry_s.map(MessageExpiryInterval::new);
-    props.extend(expiry.and_then(Result::ok).map(Property::MessageExpiryInterval));
+    props.extend(
+        expiry
+            .and_then(Result::ok)
+            .map(Property::MessageExpiryInterval),
+    );
     let identifier = |id: &u32| SubscriptionIdentifier::new(*id).ok();
     let identifiers = it.identifiers.iter().filter_map(identifier);
     props.extend(identifiers.map(Property::SubscriptionIdentifier));

@@ -158,6 +158,14 @@ impl SessionStore for RedbStore {
         })
     }
 
+    fn waiting(&self) -> Result<u64, StoreError> {
+        self.tables.file().view(|txn| {
+            let table = txn.open_table(SUMS)?;
+            let messages = table.iter()?.map(|row| Ok(row?.1.value().1));
+            messages.sum()
+        })
+    }
+
     fn retained(&self, topic: &str) -> Result<Option<Message>, StoreError> {
         self.tables.file().view(|txn| {
             let message = txn.open_table(RETAINED)?.get(topic)?;

@@ -112,6 +112,11 @@ impl SessionStore for MemorySessions {
         Ok(queued.take(limit.events).take_while(fits).collect())
     }
 
+    fn waiting(&self) -> Result<u64, StoreError> {
+        let image = self.image();
+        Ok(image.sessions.values().map(|kept| kept.sum.messages).sum())
+    }
+
     fn retained(&self, topic: &str) -> Result<Option<Message>, StoreError> {
         Ok(self.image().retained.get(topic).cloned())
     }

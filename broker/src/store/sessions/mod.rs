@@ -242,6 +242,9 @@ pub trait SessionStore: Send + Sync + 'static {
         limit: ReadLimit,
     ) -> Result<Vec<Queued>, StoreError>;
 
+    /// How many messages wait, for all sessions together.
+    fn waiting(&self) -> Result<u64, StoreError>;
+
     /// What is retained on a topic.
     fn retained(&self, topic: &str) -> Result<Option<Message>, StoreError>;
 

@@ -61,7 +61,8 @@ fn topic_6_filters_outside_sync_are_granted_up_to_qos_2_and_those_under_it_up_to
         };
         let most = requests.iter().map(|it| it.as_ref().unwrap().qos.max(1));
         assert_eq!(most.collect::<Vec<_>>(), [1; 5], "as they were asked");
-        talk.session.subscribed(3, &[2, 1, 0].map(|qos| Verdict::Granted { qos }));
+        talk.session
+            .subscribed(3, &[2, 1, 0].map(|qos| Verdict::Granted { qos }));
         let output = &talk.session.output()[..];
         assert_eq!(output[output.len() - 3..], [2, 1, 0]);
     }

@@ -72,7 +72,7 @@ fn answer_3_v5_reads_a_refusal_in_its_puback() {
             "bad_topic: ",
         ),
         (
-            "elsewhere",
+            "sync",
             event(None),
             PubackReasonCode::TopicNameInvalid,
             "bad_topic: ",

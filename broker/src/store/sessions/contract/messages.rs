@@ -31,6 +31,7 @@ pub(crate) fn what_waits_comes_in_order_and_is_bounded(harness: &mut dyn Session
         "8 bytes are two"
     );
     assert_eq!(numbers(harness, 2, 9), [is(3, "3")]);
+    assert_eq!(harness.store().waiting().unwrap(), 3);
     let dequeue = |number| SessionChange::Dequeue(key("a"), QueueNumber(number));
     write(harness, &[2, 1, 1].map(dequeue));
     let refused = write(harness, &["12345", "1234"].map(enqueue)).refused;
@@ -63,10 +64,7 @@ pub(crate) fn packet_ids_are_opened_and_closed(harness: &mut dyn SessionHarness)
     ];
     let ids = ids.map(|(side, id)| PacketId { side, id });
     let open = |id| SessionChange::Open(key("a"), id);
-    write(
-        harness,
-        &[ids[3], ids[2], ids[1], ids[0], ids[0]].map(open),
-    );
+    write(harness, &[ids[3], ids[2], ids[1], ids[0], ids[0]].map(open));
     harness.reopen();
     assert_eq!(load(harness, "a").unwrap().packets, ids);
     write(harness, &[SessionChange::Close(key("a"), ids[1])]);
