@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,12 +119,12 @@ impl Listeners {
         services: &HttpServices,
     ) -> Serving {
         let (end_http, _) = watch::channel(());
+        let server = http::Server::new(options, services.clone());
         let http = self.http.into_iter().map(|listener| {
             let mut ends = end_http.subscribe();
             // It is never told anything, only dropped.
             let until = async move { drop(ends.changed().await) };
-            let (options, services) = (options.clone(), services.clone());
-            tokio::spawn(http::serve(listener, options, services, until))
+            tokio::spawn(server.clone().serve(listener, until))
         });
         Serving {
             http: http.collect(),
@@ -194,9 +194,11 @@ impl Binding<'_> {
     }
 }
 
-/// A Unix socket in the file system, gone once this is dropped.
+/// A Unix socket in the file system, gone once this is dropped, unless another one has its place by then.
 struct SocketFile {
     path: PathBuf,
+    /// Which file it is: device and inode.
+    identity: (u64, u64),
 }
 
 impl SocketFile {
@@ -210,6 +212,7 @@ impl SocketFile {
         socket.bind(path).map_err(failed)?;
         let file = Self {
             path: path.to_owned(),
+            identity: identity(path).map_err(failed)?,
         };
         // Nobody can connect before it listens.
         fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE)).map_err(failed)?;
@@ -220,10 +223,19 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.path) {
+        let removed = identity(&self.path).and_then(|found| match found == self.identity {
+            true => fs::remove_file(&self.path),
+            false => Err(io::Error::other("it is another program's by now")),
+        });
+        if let Err(error) = removed {
             tracing::debug!(%error, "the Unix socket was not removed");
         }
     }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let found = fs::symlink_metadata(path)?;
+    Ok((found.dev(), found.ino()))
 }
 
 /// What a broker that was killed left behind refuses connections. Anything else stays.
@@ -242,5 +254,24 @@ async fn remove_dead(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) => Err(error),
         Ok(_) => Err(io::Error::other("another program listens on it")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_unix_socket_that_is_another_programs_by_now_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mqtt.sock");
+        let (ours, _listener) = SocketFile::bind(&path).await.unwrap();
+        // Somebody took it for dead.
+        fs::remove_file(&path).unwrap();
+        let (theirs, listener) = SocketFile::bind(&path).await.unwrap();
+        drop(ours);
+        UnixStream::connect(&path).await.unwrap();
+        drop((theirs, listener));
+        assert!(!path.exists());
     }
 }

@@ -147,7 +147,8 @@ pub async fn listen(port: Port, address: SocketAddr) -> Result<TcpListener, Star
 
 /// Raises the soft limit of file descriptors as far as it goes, and warns if it is too low for `connections_max`.
 pub fn raise_file_limit(connections_max: usize) {
-    let wanted = connections_max as u64 + OTHER_FILES;
+    // Those of MQTT, and as many requests over HTTP.
+    let wanted = 2 * connections_max as u64 + OTHER_FILES;
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) if limit >= wanted => tracing::debug!(limit, "file descriptors"),
         Ok(limit) => tracing::warn!(

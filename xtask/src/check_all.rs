@@ -41,7 +41,19 @@ fn style_steps(project: &Project) -> Result<Vec<Step>, Failure> {
                 "warnings",
             ],
         ),
+        fuzz_targets(project),
     ])
+}
+
+/// A workspace of their own, so that nothing else notices when what they call changes. Without libFuzzer, which wants another
+/// compiler.
+fn fuzz_targets(project: &Project) -> Step {
+    let mut arguments = vec!["check", "--manifest-path", "fuzz/rooms/Cargo.toml"];
+    arguments.extend(["--lib", "--no-default-features", "--locked", "--quiet"]);
+    let mut command = project.cargo(&arguments);
+    command.arg("--target-dir").arg(project.target());
+    let repeat = format!("cargo {}", arguments.join(" "));
+    Step::new("fuzz targets", command, repeat)
 }
 
 /// The binaries come first: the tests start the broker that was built here, not one of their own.

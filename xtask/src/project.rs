@@ -53,6 +53,11 @@ impl Project {
         self.root.join(relative)
     }
 
+    /// Where everything is built.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
     pub(crate) fn binary(&self, name: &str, profile: Profile) -> PathBuf {
         self.target.join(profile.folder()).join(name)
     }

@@ -145,6 +145,7 @@ impl Raw {
             allowed_origins: self.http.allowed_origins.clone(),
             connections_max: self.limits.connections_max,
             header_timeout: Duration::from_millis(self.http.header_timeout_ms),
+            write_timeout: Duration::from_millis(self.http.write_timeout_ms),
             websocket: WebSocketOptions {
                 message_bytes_max: self.http.websocket_message_bytes_max,
                 read_buffer_bytes: self.http.websocket_read_buffer_bytes,

@@ -40,6 +40,7 @@ pub(super) struct Http {
     pub(super) allowed_hosts: Vec<String>,
     pub(super) allowed_origins: Vec<String>,
     pub(super) header_timeout_ms: u64,
+    pub(super) write_timeout_ms: u64,
     pub(super) websocket_message_bytes_max: usize,
     pub(super) websocket_read_buffer_bytes: usize,
     pub(super) websocket_write_buffer_bytes_max: usize,

@@ -41,13 +41,19 @@ pub(super) fn resolve(layers: &Layers, raw: &Raw) -> Result<Resolved, ConfigErro
             private(layers, &encrypted)?;
         }
     }
+    let proxy = proxy(layers, raw)?;
+    let absent = |it: &&(Port, Option<SocketAddr>)| it.1.is_none() && proxy.ports.contains(&it.0);
+    if let Some((port, _)) = encrypted.iter().find(absent) {
+        let expected = format!("ports that are listened on; `{}` is empty", port.key());
+        return Err(bad(layers, "proxy.ports", &expected));
+    }
     let path = &raw.mqtt.unix_socket;
     let transports = TransportOptions {
         mqtt_tls,
         mqtt_unix: (!path.is_empty()).then(|| PathBuf::from(path)),
         http_tls,
         tls,
-        proxy: proxy(layers, raw)?,
+        proxy,
     };
     Ok(Resolved {
         mqtt,
@@ -123,12 +129,20 @@ fn proxy(layers: &Layers, raw: &Raw) -> Result<ProxyOptions, ConfigError> {
     Ok(proxy)
 }
 
-/// Each as a browser writes it: scheme, host and port.
+/// Each as a browser writes it: scheme, host, and port unless it is the scheme's own.
 pub(super) fn origins(layers: &Layers, raw: &Raw) -> Result<(), ConfigError> {
     let is_origin = |text: &&String| {
         let uri = text.parse::<Uri>().ok();
         let parts =
             uri.and_then(|uri| Some((uri.scheme_str()?.to_owned(), uri.authority()?.to_string())));
+        let parts = parts.filter(|(scheme, authority)| {
+            let own_port = match scheme.as_str() {
+                "https" => ":443",
+                "http" => ":80",
+                _ => return true,
+            };
+            !authority.ends_with(own_port)
+        });
         let whole = parts.map(|(scheme, authority)| format!("{scheme}://{authority}"));
         whole.is_some_and(|whole| whole.eq_ignore_ascii_case(text))
     };

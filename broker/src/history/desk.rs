@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -98,6 +98,8 @@ pub struct Desk {
     states: Arc<States>,
     schema: Arc<Schema>,
     deeds: Deeds,
+    /// Held by a backup, and by an erasing. The store would have the second wait for the first, and writers with it.
+    whole: Mutex<()>,
 }
 
 impl Desk {
@@ -113,6 +115,7 @@ impl Desk {
             states,
             schema,
             deeds,
+            whole: Mutex::default(),
         }
     }
 
@@ -142,6 +145,11 @@ impl Desk {
         Ok(())
     }
 
+    fn alone<T>(&self, deed: impl FnOnce(&Deeds) -> T) -> T {
+        let _whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        deed(&self.deeds)
+    }
+
     fn reload(&self, out: &mut dyn Write) -> Result<(), HistoryError> {
         let reloaded = (self.deeds.reload)().map_err(HistoryError::Request)?;
         writeln!(out, "{reloaded}")?;
@@ -160,7 +168,8 @@ impl Desk {
                 "{file} exists; name another file"
             )));
         }
-        (self.deeds.backup)(&request.file, stop).map_err(HistoryError::Request)?;
+        let backed_up = self.alone(|deeds| (deeds.backup)(&request.file, stop));
+        backed_up.map_err(HistoryError::Request)?;
         writeln!(out, "written to {}", request.file.display())?;
         Ok(())
     }
@@ -177,9 +186,10 @@ impl Desk {
             .parse()
             .map_err(|error: syncline_protocol::ids::IdError| bad(error.to_string()))?;
         if request.yes {
+            let erased = self.alone(|deeds| (deeds.erase)(&sync_id));
             let Erased {
                 streams, events, ..
-            } = (self.deeds.erase)(&sync_id).map_err(HistoryError::Request)?;
+            } = erased.map_err(HistoryError::Request)?;
             writeln!(
                 out,
                 "erased {sync_id}: {streams} streams, {events} kept events"
@@ -204,5 +214,60 @@ impl Desk {
             "{streams} streams; nothing was erased, add --yes to do it"
         )?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::memory::MemoryStore;
+
+    /// How long a backup looks whether somebody erases beside it.
+    const LOOK: Duration = Duration::from_millis(200);
+
+    #[test]
+    fn g10_who_erases_waits_for_a_backup_before_it_holds_up_writers() {
+        let (in_backup, is_in_backup) = mpsc::channel();
+        let (in_erase, is_in_erase) = mpsc::channel();
+        let is_in_erase = Mutex::new(is_in_erase);
+        let desk = desk(Deeds {
+            backup: Box::new(move |_, _| {
+                in_backup.send(()).unwrap();
+                let erasing = is_in_erase.lock().unwrap().recv_timeout(LOOK);
+                assert_eq!(erasing, Err(mpsc::RecvTimeoutError::Timeout));
+                Ok(())
+            }),
+            erase: Box::new(move |_| {
+                in_erase.send(()).unwrap();
+                Ok(Erased::default())
+            }),
+            reload: Box::new(|| Ok(String::new())),
+            now: Box::new(|| UnixMillis::new(1)),
+        });
+        std::thread::scope(|scope| {
+            let backup = scope.spawn(|| {
+                let file = PathBuf::from("no/such/file");
+                ask(&desk, &Request::Backup(BackupRequest { file }))
+            });
+            is_in_backup.recv().unwrap();
+            let (sync_id, yes) = ("home".to_owned(), true);
+            assert!(ask(&desk, &Request::Erase(EraseRequest { sync_id, yes })));
+            assert!(backup.join().unwrap());
+        });
+    }
+
+    fn desk(deeds: Deeds) -> Desk {
+        let store: Arc<dyn EventStore> = Arc::new(MemoryStore::new(8));
+        let schema = Arc::new(Schema::parse("").unwrap());
+        let states = States::new(Arc::clone(&store), Arc::clone(&schema), 1 << 20);
+        Desk::new(store, Arc::new(states), schema, deeds)
+    }
+
+    fn ask(desk: &Desk, request: &Request) -> bool {
+        let answered = desk.answer(request, &Stop::default(), &mut Vec::new());
+        answered.is_ok()
     }
 }

@@ -3,13 +3,14 @@
 //! Browsers reach this port, so every request is checked for where it comes from (`guard.rs`) before anything else.
 //! The MQTT in a WebSocket belongs to the edge: this room checks the upgrade, sets the socket's bounds and hands it over.
 //!
-//! The calling contract: [`serve`] runs until `shutdown`, then answers what is open within [`DRAIN_DEADLINE`]. WebSockets are
+//! The calling contract: [`Server::serve`] runs until `shutdown`, then answers what is open within [`DRAIN_DEADLINE`]. WebSockets are
 //! not waited for: whoever took them ends them.
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod guard;
 mod pages;
+mod patience;
 mod serve;
 
 use std::fmt;
@@ -29,7 +30,7 @@ use axum::{Extension, Router};
 use serde::Serialize;
 
 use crate::transport::Caller;
-pub use serve::{DRAIN_DEADLINE, serve};
+pub use serve::{DRAIN_DEADLINE, Server};
 
 /// The subprotocol that MQTT over WebSocket has (MQTT 5.0, section 6).
 const SUBPROTOCOL: &str = "mqtt";
@@ -52,6 +53,8 @@ pub struct HttpOptions {
     pub connections_max: usize,
     /// For the headers of a request.
     pub header_timeout: Duration,
+    /// How long a client may take nothing of an answer.
+    pub write_timeout: Duration,
     /// Bounds of a WebSocket.
     pub websocket: WebSocketOptions,
 }
@@ -129,7 +132,7 @@ struct Port {
 async fn mqtt(
     State(port): State<Port>,
     Extension(caller): Extension<Caller>,
-    Extension(permit): Extension<serve::ConnectionPermit>,
+    Extension(place): Extension<serve::Place>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     let upgrade = upgrade.protocols([SUBPROTOCOL]);
@@ -146,8 +149,9 @@ async fn mqtt(
         .write_buffer_size(0)
         .max_write_buffer_size(bounds.write_buffer_bytes_max)
         .on_upgrade(move |socket| async move {
+            place.upgrade();
             (port.services.mqtt)(socket, caller).await;
-            drop(permit);
+            drop(place);
         })
 }
 

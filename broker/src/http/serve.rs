@@ -15,6 +15,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::{Service, ServiceExt};
 
+use super::patience::{Patient, Upgraded};
 use super::{HttpOptions, HttpServices, routes};
 use crate::transport::{Arriving, Caller, Listener};
 
@@ -23,41 +24,44 @@ pub const DRAIN_DEADLINE: Duration = Duration::from_secs(3);
 /// After a failed accept (no file descriptor left, mostly) before the next one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves `listener` until `shutdown`, then no new connections; requests that are open get [`DRAIN_DEADLINE`].
-pub async fn serve(
-    listener: Listener,
-    options: HttpOptions,
-    services: HttpServices,
-    shutdown: impl Future<Output = ()> + Send,
-) {
-    let server = Server {
-        routes: routes(&options, services),
-        permits: Arc::new(Semaphore::new(options.connections_max)),
-        header_timeout: options.header_timeout,
-    };
-    // Told once to close; gone when the last connection that listens to it is gone.
-    let (closing, connections) = watch::channel(());
-    tokio::select! {
-        () = server.accept_all(&listener, &connections) => {}
-        () = shutdown => {}
-    }
-    drop((listener, connections));
-    closing.send_replace(());
-    if tokio::time::timeout(DRAIN_DEADLINE, closing.closed())
-        .await
-        .is_err()
-    {
-        tracing::debug!("HTTP requests were still open when the time to drain was over");
-    }
-}
-
-struct Server {
+/// What serves any number of listeners, within one number of connections. Clones are the same one.
+#[derive(Clone)]
+pub struct Server {
     routes: Router,
     permits: Arc<Semaphore>,
     header_timeout: Duration,
+    write_timeout: Duration,
 }
 
 impl Server {
+    /// Nobody is served yet.
+    pub fn new(options: &HttpOptions, services: HttpServices) -> Self {
+        Self {
+            routes: routes(options, services),
+            permits: Arc::new(Semaphore::new(options.connections_max)),
+            header_timeout: options.header_timeout,
+            write_timeout: options.write_timeout,
+        }
+    }
+
+    /// Serves `listener` until `shutdown`, then no new connections; requests that are open get [`DRAIN_DEADLINE`].
+    pub async fn serve(self, listener: Listener, shutdown: impl Future<Output = ()> + Send) {
+        // Told once to close; gone when the last connection that listens to it is gone.
+        let (closing, connections) = watch::channel(());
+        tokio::select! {
+            () = self.accept_all(&listener, &connections) => {}
+            () = shutdown => {}
+        }
+        drop((listener, connections));
+        closing.send_replace(());
+        if tokio::time::timeout(DRAIN_DEADLINE, closing.closed())
+            .await
+            .is_err()
+        {
+            tracing::debug!("HTTP requests were still open when the time to drain was over");
+        }
+    }
+
     /// A permit comes before the connection, so that what waits, waits in the system's queue.
     async fn accept_all(&self, listener: &Listener, closing: &watch::Receiver<()>) {
         while let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await {
@@ -78,6 +82,7 @@ impl Server {
         mut closing: watch::Receiver<()>,
     ) {
         let (routes, header_timeout) = (self.routes.clone(), self.header_timeout);
+        let write_timeout = self.write_timeout;
         tokio::spawn(async move {
             let before = arriving.caller().clone();
             let arrived = tokio::select! {
@@ -88,7 +93,12 @@ impl Server {
                 Ok(arrived) => arrived,
                 Err(reason) => return tracing::debug!(caller = %before, %reason, "closed"),
             };
-            let service = service(routes, caller, permit);
+            let place = Place {
+                _permit: Arc::new(permit),
+                upgraded: Upgraded::default(),
+            };
+            let stream = Patient::new(stream, write_timeout, place.upgraded.clone());
+            let service = service(routes, caller, place);
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(header_timeout)
@@ -113,21 +123,26 @@ impl Server {
 fn service(
     routes: Router,
     caller: Caller,
-    permit: OwnedSemaphorePermit,
+    place: Place,
 ) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send
 {
-    let permit = Arc::new(permit);
     routes.map_request(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(caller.clone());
-        request
-            .extensions_mut()
-            .insert(ConnectionPermit(Arc::clone(&permit)));
+        request.extensions_mut().insert(place.clone());
         request
     })
 }
 
 /// Travels with each request, so that an upgraded one can keep its connection's place after HTTP is done with it.
 #[derive(Debug, Clone)]
-pub(super) struct ConnectionPermit(
-    #[expect(dead_code, reason = "held, never read")] Arc<OwnedSemaphorePermit>,
-);
+pub(super) struct Place {
+    _permit: Arc<OwnedSemaphorePermit>,
+    upgraded: Upgraded,
+}
+
+impl Place {
+    /// From now on it is a WebSocket's.
+    pub(super) fn upgrade(&self) {
+        self.upgraded.set();
+    }
+}

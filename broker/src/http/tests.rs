@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use super::*;
 
 const DEADLINE: Duration = Duration::from_secs(10);
+const WRITE_TIMEOUT: Duration = Duration::from_millis(200);
 const READY: Readiness = Readiness {
     store: true,
     router: true,
@@ -35,6 +36,7 @@ fn options(pages: &Path) -> HttpOptions {
         allowed_origins: vec!["https://App.example".into()],
         connections_max: 100,
         header_timeout: Duration::from_millis(200),
+        write_timeout: WRITE_TIMEOUT,
         websocket: WebSocketOptions {
             message_bytes_max: 1_000,
             read_buffer_bytes: 1_024,
@@ -64,7 +66,8 @@ async fn serve_with(options: HttpOptions) -> Served {
     };
     let (stop, stopped) = oneshot::channel();
     let shutdown = async move { drop(stopped.await) };
-    let server = tokio::spawn(serve(listener.into(), options, services, shutdown));
+    let server = Server::new(&options, services).serve(listener.into(), shutdown);
+    let server = tokio::spawn(server);
     Served {
         address,
         readiness,
@@ -387,4 +390,53 @@ async fn shutdown_ends_idle_connections_and_does_not_wait_for_websockets() {
         .expect("at once")
         .unwrap();
     assert!(TcpStream::connect(served.address).await.is_err());
+}
+
+/// A page that no socket's buffers hold.
+const LARGE: usize = 32 << 20;
+
+#[tokio::test]
+async fn g10_who_takes_nothing_of_an_answer_loses_its_place() {
+    let pages = tempfile::tempdir().unwrap();
+    fs::write(pages.path().join("large.bin"), vec![0; LARGE]).unwrap();
+    let one = HttpOptions {
+        connections_max: 1,
+        ..options(pages.path())
+    };
+    let served = serve_with(one).await;
+    let mut stuck = served.connect().await;
+    let request = format!(
+        "GET /large.bin HTTP/1.1\r\nHost: {}\r\n\r\n",
+        served.address
+    );
+    stuck.write_all(request.as_bytes()).await.unwrap();
+    read_head(&mut stuck).await;
+    // The only place is free again.
+    let answer = tokio::time::timeout(DEADLINE, served.get_plain("/healthz")).await;
+    assert!(answer.expect("in time").ends_with("ok\n"));
+}
+
+#[tokio::test]
+async fn g10_a_websocket_is_read_as_slowly_as_its_client_likes() {
+    let served = Served::start().await;
+    let headers = "Host: localhost\r\nSec-WebSocket-Protocol: mqtt\r\n";
+    let (_, mut socket) = served.upgrade(headers).await;
+    // Binary, masked with zeros: what comes back is longer than all buffers, and is not read for longer than an answer may wait.
+    let frame = [&[0x82, 0xfe, 0x03, 0xe4, 0, 0, 0, 0][..], &[7; 996]].concat();
+    let (mut reading, mut writing) = socket.split();
+    let write = async {
+        for _ in 0..LARGE / frame.len() {
+            let written = tokio::time::timeout(WRITE_TIMEOUT * 3, writing.write_all(&frame)).await;
+            match written {
+                Ok(written) => written.unwrap(),
+                // The buffers of both directions are full.
+                Err(_) => return,
+            }
+        }
+        panic!("everything was taken, so nothing waited");
+    };
+    write.await;
+    let mut echoed = vec![0; 1 << 20];
+    let read = tokio::time::timeout(DEADLINE, reading.read_exact(&mut echoed)).await;
+    read.expect("in time").unwrap();
 }

@@ -39,7 +39,12 @@ pub(super) async fn read<S: AsyncRead + Unpin>(
     stream: &mut S,
 ) -> Result<Option<SocketAddr>, ProxyError> {
     let mut head = [0; HEAD_BYTES];
-    stream.read_exact(&mut head).await?;
+    // Alone, because what is no header may end here.
+    stream.read_exact(&mut head[..SIGNATURE.len()]).await?;
+    if !head.starts_with(&SIGNATURE) {
+        return Err(ProxyError::Missing);
+    }
+    stream.read_exact(&mut head[SIGNATURE.len()..]).await?;
     let length = rest_length(&head)?;
     let mut rest = vec![0; length];
     stream.read_exact(&mut rest).await?;
@@ -48,9 +53,6 @@ pub(super) async fn read<S: AsyncRead + Unpin>(
 
 /// How many bytes come after the head.
 fn rest_length(head: &[u8; HEAD_BYTES]) -> Result<usize, ProxyError> {
-    if head[..SIGNATURE.len()] != SIGNATURE {
-        return Err(ProxyError::Missing);
-    }
     let length = usize::from(u16::from_be_bytes([head[14], head[15]]));
     if length > REST_BYTES_MAX {
         return Err(ProxyError::Length(length));
@@ -96,6 +98,9 @@ pub struct Network {
     bits: u32,
 }
 
+/// How many bits stand before an IPv4 address that is written as IPv6 (RFC 4291, section 2.5.5.2).
+const MAPPED_BITS: u32 = 96;
+
 /// It is neither an address nor a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no IP address and no network such as 10.0.0.0/8")]
@@ -131,7 +136,15 @@ impl FromStr for Network {
         if bits > all {
             return Err(NoNetwork);
         }
-        Ok(Self { address, bits })
+        // ::ffff:10.0.0.0/104 is 10.0.0.0/8.
+        let is_mapped = address.is_ipv6() && address.to_canonical().is_ipv4();
+        Ok(match is_mapped && bits >= MAPPED_BITS {
+            true => Self {
+                address: address.to_canonical(),
+                bits: bits - MAPPED_BITS,
+            },
+            false => Self { address, bits },
+        })
     }
 }
 
@@ -189,6 +202,11 @@ mod tests {
             parse(b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\n").0,
             Err(ProxyError::Missing)
         ));
+        // A CONNECT, as short as they are: whoever sends it waits for the answer.
+        assert!(matches!(
+            parse(b"\x10\x0c\0\x04MQTT\x04\x02\0\x3c\0\0").0,
+            Err(ProxyError::Missing)
+        ));
         assert!(matches!(
             parse(&header(0x11, 0x11, &V4)).0,
             Err(ProxyError::Command(0x11))
@@ -224,6 +242,9 @@ mod tests {
         assert!(contains("10.0.0.0/8", "10.255.0.1"));
         assert!(contains("10.0.0.0/8", "::ffff:10.255.0.1"));
         assert!(!contains("10.0.0.0/8", "11.0.0.1"));
+        assert!(contains("::ffff:10.0.0.0/104", "10.255.0.1"));
+        assert!(!contains("::ffff:10.0.0.0/104", "11.0.0.1"));
+        assert!(contains("::ffff:10.0.0.7", "::ffff:10.0.0.7"));
         assert!(contains("10.0.0.7", "10.0.0.7"));
         assert!(!contains("10.0.0.7", "10.0.0.6"));
         assert!(contains("0.0.0.0/0", "192.0.2.1"));

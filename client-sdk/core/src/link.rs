@@ -48,6 +48,8 @@ pub(crate) struct Up {
     pub(crate) parts: Assembler,
     /// An opening that is not reached yet (OVERLAY-2).
     pub(crate) unreached: Option<Unreached>,
+    /// What was acknowledged before this connection, until its first opening is reached (OVERLAY-2).
+    pub(crate) acknowledged_before: Vec<IntentId>,
 }
 
 /// What an opening says of everything up to its head.
@@ -222,6 +224,7 @@ impl Core {
             progressed: true,
             parts: Assembler::default(),
             unreached: None,
+            acknowledged_before: self.outbox.acknowledged(),
         }));
     }
 

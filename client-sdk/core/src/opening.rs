@@ -56,7 +56,7 @@ impl Core {
             if before != self.view.epoch() {
                 self.let_go_of_acknowledged();
             }
-            self.let_go_of_applied();
+            self.let_go_of_bridged();
             self.rebase();
             self.go_on_if_reached();
         }
@@ -158,18 +158,21 @@ impl Core {
     /// OVERLAY-2: what an opening says holds once the cursor is at its head. Whether it came there just now.
     fn reach(&mut self) -> bool {
         let cursor = self.view.seq();
-        let up = self.link.up_mut();
-        let Some(reached) = up.and_then(|up| up.unreached.take_if(|it| it.head <= cursor)) else {
+        let Some(up) = self.link.up_mut() else {
             return false;
         };
+        let Some(reached) = up.unreached.take_if(|it| it.head <= cursor) else {
+            return false;
+        };
+        // By G8 the opening has them, whatever its mark says (HORIZON-3); or a disk has lost them.
+        let before = std::mem::take(&mut up.acknowledged_before);
+        before.into_iter().for_each(|id| self.hide(id));
         let device = Some(self.device.device);
         self.hide_where(|it| {
             let covered = it.intent.device == device && it.intent.device_seq <= reached.mark;
             covered && it.stage != Stage::Overtaken
         });
         self.let_go_of_acknowledged();
-        // The broker may have forgotten the mark (HORIZON-3).
-        self.let_go_of_applied();
         true
     }
 
@@ -182,7 +185,7 @@ impl Core {
         });
     }
 
-    fn let_go_of_applied(&mut self) {
+    fn let_go_of_bridged(&mut self) {
         let cursor = self.view.seq();
         self.hide_where(|it| !it.is_pending() && it.acknowledged.1.is_some_and(|at| at <= cursor));
     }

@@ -292,6 +292,12 @@ impl Outbox {
         self.settle(id);
     }
 
+    /// What is shown though the broker has it.
+    pub(crate) fn acknowledged(&self) -> Vec<IntentId> {
+        let acknowledged = self.iter().filter(|(_, entry)| !entry.is_pending());
+        acknowledged.map(|(id, _)| id).collect()
+    }
+
     pub(crate) fn hide(&mut self, id: IntentId) {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.shown = false;

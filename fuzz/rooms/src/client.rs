@@ -78,6 +78,7 @@ impl Driver {
             7 => self.answer(said),
             8 => self.hear(Input::Disconnected {
                 reason: "gone".to_owned(),
+                taken_over: !said.is_empty(),
             }),
             9 => self.hear(Input::SetOnline(said.is_empty())),
             10 => self.wait(),

@@ -14,7 +14,7 @@ use syncline_broker::history::{
     Deeds, Desk, HistoryError, ImportRequest, Moment, Request, StreamName, adopt, schema_of,
 };
 use syncline_broker::store::memory::MemoryStore;
-use syncline_broker::store::{Base, Erased, EventStore, Planted, StoredEntry, StreamHead};
+use syncline_broker::store::{Base, Erased, EventStore, Planted, Stop, StoredEntry, StreamHead};
 use syncline_protocol::{Epoch, Schema, Seq, Snapshot, UnixMillis};
 
 use crate::seeds::golden_schema;
@@ -35,7 +35,7 @@ pub fn import(data: &[u8]) {
     assert_eq!(exported(&self::desk(&again, &schema)), first);
     for request in [r#"{"command":"verify"}"#, r#"{"command":"log"}"#] {
         let request = serde_json::from_str(request).expect("a request");
-        let _findings = desk.answer(&request, &mut io::sink());
+        let _findings = desk.answer(&request, &Stop::default(), &mut io::sink());
     }
 }
 
@@ -54,7 +54,9 @@ pub fn history_request(data: &[u8]) {
         serde_json::to_string(&again).expect("a request is JSON"),
         text
     );
-    if let Err(error) = desk(&STORE, &golden_schema()).answer(&request, &mut io::sink()) {
+    if let Err(error) =
+        desk(&STORE, &golden_schema()).answer(&request, &Stop::default(), &mut io::sink())
+    {
         assert!(!error.to_string().is_empty());
     }
 }
@@ -131,7 +133,8 @@ pub fn stored_entries(data: &[u8]) {
         }
     }
     let request = serde_json::from_str(r#"{"command":"verify"}"#).expect("a request");
-    let _findings = desk(&store, &golden_schema()).answer(&request, &mut io::sink());
+    let _findings =
+        desk(&store, &golden_schema()).answer(&request, &Stop::default(), &mut io::sink());
 }
 
 fn stored_entry(data: &[u8]) -> Option<(StoredEntry, &[u8])> {
@@ -190,7 +193,7 @@ fn imported(file: &[u8], schema: &Schema) -> Result<Arc<dyn EventStore>, History
 fn exported(desk: &Desk) -> String {
     let request = serde_json::from_str(r#"{"command":"export"}"#).expect("a request");
     let mut lines = Vec::new();
-    let answered = desk.answer(&request, &mut lines);
+    let answered = desk.answer(&request, &Stop::default(), &mut lines);
     answered.unwrap_or_else(|error| panic!("what was imported is not exported: {error}"));
     String::from_utf8(lines).expect("lines of text")
 }
@@ -200,8 +203,9 @@ fn desk(store: &Arc<dyn EventStore>, schema: &Schema) -> Desk {
     let schema = Arc::new(schema);
     let states = States::new(Arc::clone(store), Arc::clone(&schema), 1 << 20);
     let deeds = Deeds {
-        backup: Box::new(|_| Ok(())),
+        backup: Box::new(|_, _| Ok(())),
         erase: Box::new(|_| Ok(Erased::default())),
+        reload: Box::new(|| Ok(String::new())),
         now: Box::new(|| NOW),
     };
     Desk::new(Arc::clone(store), Arc::new(states), schema, deeds)

@@ -94,6 +94,8 @@ pub(crate) struct Link {
     pub(crate) owner: Owner,
     /// The broker's end, once it has accepted.
     pub(crate) server: Option<Connection>,
+    /// Its CONNECT asks for a session without anything in it.
+    pub(crate) clean_start: bool,
     /// The client takes no notice of it any more.
     pub(crate) abandoned: bool,
     /// The broker's end is gone for good.
@@ -127,10 +129,11 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(owner: Owner, latency_ms: u64, window: usize) -> Self {
+    pub(crate) fn new(owner: Owner, clean_start: bool, latency_ms: u64, window: usize) -> Self {
         Self {
             owner,
             server: None,
+            clean_start,
             abandoned: false,
             closed: false,
             left: false,

@@ -152,4 +152,10 @@ impl Watch {
     pub(crate) fn seen(&self, stream: &StreamId) -> Option<Seq> {
         self.places.get(stream).map(|place| place.seq)
     }
+
+    /// The same, if this very connection has shown anything of it: what a resumed session had before is no news of its.
+    pub(crate) fn shown(&self, stream: &StreamId) -> Option<Seq> {
+        let silent = self.resumed.contains(stream);
+        self.seen(stream).filter(|_| !silent)
+    }
 }

@@ -297,3 +297,29 @@ fn a_backup_that_is_stopped_leaves_nothing_and_the_older_one() {
     check_restored(&restored.open_store(&options()).unwrap());
     store.backup_on(&backups, BACKUP, &Stop::default()).unwrap();
 }
+
+#[test]
+fn a_backup_and_an_erasing_at_once_both_end() {
+    let disk = SimDisk::new();
+    let store = Arc::new(RedbStore::open_on(&disk, &eager(), Applier::start).unwrap());
+    let (ended, is_ended) = std::sync::mpsc::channel();
+    let deeds: [fn(&RedbStore); 2] = [
+        |store| {
+            store
+                .backup_on(&SimDisk::new(), BACKUP, &Stop::default())
+                .unwrap()
+        },
+        |store| drop(store.erase(&"home".parse().unwrap()).unwrap()),
+    ];
+    for deed in deeds {
+        let (store, ended) = (Arc::clone(&store), ended.clone());
+        std::thread::spawn(move || {
+            (0..50).for_each(|_| deed(&store));
+            ended.send(()).unwrap();
+        });
+    }
+    for _ in deeds {
+        let waited = is_ended.recv_timeout(Duration::from_secs(60));
+        waited.expect("one waits for the other for ever, or failed");
+    }
+}

@@ -1,5 +1,6 @@
 /** The connection as the core sees it, its timers, and when to try again (client SPEC, "Link", "Status and retry"). */
 import type { CoreStatus } from './messages.js';
+import type { Pending } from './outbox.js';
 
 /** How long an opening may take (LINK-4). */
 const OPENING_MS_MAX = 30_000;
@@ -33,6 +34,8 @@ export interface Connection {
   restarted: boolean;
   /** The opening that was taken, until the cursor is at its head (OVERLAY-2). */
   opening: Opening | undefined;
+  /** What was acknowledged before it, until its first opening is reached (OVERLAY-2). */
+  ackedBefore: readonly Pending[];
 }
 
 /** What an opening says that counts once it is reached. */
@@ -91,7 +94,11 @@ export class Link {
     this.#deadline = now + OPENING_MS_MAX;
   }
 
-  connected(receiveMaximum: number, packetBytesMax: number | null): Connection {
+  connected(
+    receiveMaximum: number,
+    packetBytesMax: number | null,
+    ackedBefore: readonly Pending[],
+  ): Connection {
     const connection: Connection = {
       window: Math.min(receiveMaximum, WINDOW_MAX),
       packetBytesMax,
@@ -100,6 +107,7 @@ export class Link {
       progressed: true,
       restarted: false,
       opening: undefined,
+      ackedBefore,
     };
     this.#phase = { name: 'connected', connection };
     return connection;

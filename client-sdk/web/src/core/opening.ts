@@ -51,7 +51,7 @@ function onBridge(parts: Parts, turn: Turn, connection: Connection, snapshot: Sn
     letGoOfAcked(parts);
     rebase(parts, turn);
   }
-  letGoOfApplied(parts);
+  for (const pending of parts.outbox.all()) if (isThere(parts, pending)) hide(parts, pending);
   goOnIfReached(parts, turn, connection);
 }
 
@@ -79,12 +79,9 @@ function isOther({ replica }: Parts, before: string): boolean {
   return before !== EPOCH_NONE && before !== replica.epoch;
 }
 
-/** OVERLAY-2: the replica has the events of acknowledged intents up to its seq. */
-function letGoOfApplied(parts: Parts): void {
-  for (const pending of parts.outbox.all()) {
-    const { standing, seq } = pending;
-    if (standing === 'acked' && seq !== undefined && seq <= parts.replica.seq) hide(parts, pending);
-  }
+/** Whether the replica has the event of an acknowledged intent. */
+function isThere({ replica }: Parts, { standing, seq }: Pending): boolean {
+  return standing === 'acked' && seq !== undefined && seq <= replica.seq;
 }
 
 /** REPLICA-2: asks for the whole state, once. */
@@ -114,8 +111,9 @@ function reach(parts: Parts, connection: Connection): boolean {
     if (pending.standing !== 'overtaken') hide(parts, pending);
   }
   letGoOfAcked(parts);
-  // The broker may have forgotten the mark (HORIZON-3).
-  letGoOfApplied(parts);
+  // By G8 the opening has them, whatever its mark says (HORIZON-3); or a disk has lost them.
+  for (const pending of connection.ackedBefore) hide(parts, pending);
+  connection.ackedBefore = [];
   return true;
 }
 

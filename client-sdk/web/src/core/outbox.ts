@@ -125,6 +125,11 @@ export class Outbox {
     return [...this.#all.values()].filter(({ standing }) => standing !== 'acked');
   }
 
+  /** Intents that are shown though the broker has them. */
+  acked(): Pending[] {
+    return [...this.#all.values()].filter(({ standing }) => standing === 'acked');
+  }
+
   /** Intents that wait to be sent, in order. */
   *queued(): Generator<Pending> {
     for (const pending of this.#all.values()) if (pending.standing === 'queued') yield pending;

@@ -26,7 +26,7 @@ export function onConnected(
   packetBytesMax: number | null,
 ): void {
   if (!parts.link.isConnecting) return;
-  const connection = parts.link.connected(receiveMaximum, packetBytesMax);
+  const connection = parts.link.connected(receiveMaximum, packetBytesMax, parts.outbox.acked());
   turn.emit({ type: 'subscribe', filter: errorsTopic(parts.stream.syncId, parts.device.uuid) });
   if (parts.replica.schema === undefined) {
     connection.awaiting = 'schema';

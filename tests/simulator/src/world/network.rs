@@ -11,7 +11,7 @@ impl World {
         let window = [512, 4_096, 1 << 20][self.dice.below(3) as usize];
         self.next_link += 1;
         let id = self.next_link;
-        let mut link = Link::new(owner, latency, window);
+        let mut link = Link::new(owner, connect.clean_start, latency, window);
         if let Owner::Device(device) = owner {
             link.blocked_until = self.devices[device].partitioned_until;
         }

@@ -4,7 +4,7 @@ use syncline_protocol::{Event, Seq, Snapshot, State};
 
 use super::devices::Seen;
 use super::{Happening, World};
-use crate::link::{LinkId, Owner};
+use crate::link::{Link, LinkId, Owner};
 use crate::observer::{View, Wish};
 use crate::wire::{self, Connect, Packet, Publish};
 
@@ -34,7 +34,7 @@ impl World {
             && let Some(link) = self.links.get(&id)
         {
             let seen = observer.states.keys();
-            let seen = seen.filter_map(|stream| Some((stream, link.watch.seen(stream)?)));
+            let seen = seen.filter_map(|stream| Some((stream, link.watch.shown(stream)?)));
             seen.for_each(|(stream, seq)| observer.session.was_shown(stream, seq));
         }
         let delay = match self.dice.below(4) {
@@ -214,6 +214,7 @@ impl World {
 
     /// Bytes of an observer have reached the broker, and its end goes on.
     pub(super) fn observer_heard(&mut self, n: usize, id: LinkId, bytes: &[u8]) {
+        self.observer_connects_late(n, id, bytes);
         let ([0x40, 2, high, low], Some(link)) = (bytes, self.links.get_mut(&id)) else {
             return;
         };
@@ -222,6 +223,16 @@ impl World {
             && goes_on
         {
             self.observers[n].session.was_heard(stream, seq);
+        }
+    }
+
+    /// A CONNECT of a connection that the client has given up takes its session over like any other. If it asks for a clean
+    /// start, what the client was told to be kept is thrown away, and nothing in MQTT tells it (SESSION-1). So that it does not
+    /// wait for ever for what it does not follow any more, its next connection begins anew.
+    fn observer_connects_late(&mut self, n: usize, id: LinkId, bytes: &[u8]) {
+        let late = |it: &Link| it.clean_start && it.abandoned;
+        if bytes.first() == Some(&0x10) && self.links.get(&id).is_some_and(late) {
+            self.observers[n].begins_anew = true;
         }
     }
 

@@ -71,6 +71,10 @@ impl World {
         if let Some(wish) = wish.filter(|it| it.at + WISH_MS_MAX < self.now()) {
             return Some(format!("nobody answers {wish:?}"));
         }
+        if observer.begins_anew {
+            // What it has may be as long as the new history and is not the same.
+            return Some("it has not begun anew".to_owned());
+        }
         for (stream, twin) in self.oracle.twins() {
             // Of an empty log a plain client is told nothing.
             let seq = observer.states.get(stream).map_or(Seq::ZERO, State::seq);
