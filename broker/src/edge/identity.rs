@@ -45,6 +45,20 @@ impl Grant {
             Self::All => true,
         }
     }
+
+    /// Whether messages of this ordinary topic may be read.
+    pub fn reads_topic(&self, _topic: &str) -> bool {
+        match self {
+            Self::All => true,
+        }
+    }
+
+    /// Whether messages may be published on this ordinary topic.
+    pub fn writes_topic(&self, _topic: &str) -> bool {
+        match self {
+            Self::All => true,
+        }
+    }
 }
 
 /// What a connection is known by once its CONNECT is accepted.
