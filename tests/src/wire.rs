@@ -4,6 +4,7 @@
 //! Contract: [`Wire::connect`] first; then any calls in any order. [`Wire::receive`] gives packets in
 //! the order in which they came; the helpers that wait for one kind keep the others for `receive`.
 
+mod ordinary;
 mod packet;
 mod socket;
 
@@ -12,6 +13,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+pub use ordinary::Outgoing;
 pub use packet::{Packet, Properties, Publish};
 
 use crate::wait::PATIENCE;
@@ -37,8 +39,9 @@ pub struct Connect {
     version: Version,
     client_id: String,
     properties: Vec<u8>,
-    will: Option<(String, Vec<u8>)>,
+    will: Option<Outgoing>,
     clean: bool,
+    keep_alive_s: u16,
 }
 
 impl Connect {
@@ -51,6 +54,7 @@ impl Connect {
             properties: Vec::new(),
             will: None,
             clean: true,
+            keep_alive_s: 0,
         }
     }
 
@@ -96,8 +100,28 @@ impl Connect {
 
     /// A will at QoS 1.
     #[must_use]
-    pub fn will(mut self, topic: &str, payload: &str) -> Self {
-        self.will = Some((topic.to_owned(), payload.as_bytes().to_vec()));
+    pub fn will(self, topic: &str, payload: &str) -> Self {
+        self.will_of(Outgoing::new(topic, payload).qos(1))
+    }
+
+    /// This will; its properties may have a Will Delay Interval.
+    #[must_use]
+    pub fn will_of(mut self, will: Outgoing) -> Self {
+        self.will = Some(will);
+        self
+    }
+
+    /// A Keep Alive.
+    #[must_use]
+    pub fn keep_alive(mut self, seconds: u16) -> Self {
+        self.keep_alive_s = seconds;
+        self
+    }
+
+    /// Any v5 property, as its bytes.
+    #[must_use]
+    pub fn property(mut self, bytes: &[u8]) -> Self {
+        self.properties.extend(bytes);
         self
     }
 
@@ -105,20 +129,17 @@ impl Connect {
         let is_v5 = self.version == Version::V5;
         let mut body = Vec::new();
         push_text(&mut body, b"MQTT");
-        let will_flags = if self.will.is_some() { 0b0000_1100 } else { 0 };
+        let will_flags = self.will.as_ref().map_or(0, Outgoing::will_flags);
         let clean = if self.clean { 0b10 } else { 0 };
-        body.extend([if is_v5 { 5 } else { 4 }, clean | will_flags, 0, 0]);
+        body.extend([if is_v5 { 5 } else { 4 }, clean | will_flags]);
+        body.extend(self.keep_alive_s.to_be_bytes());
         if is_v5 {
             push_length(&mut body, self.properties.len());
             body.extend(&self.properties);
         }
         push_text(&mut body, self.client_id.as_bytes());
-        if let Some((topic, payload)) = &self.will {
-            if is_v5 {
-                body.push(0);
-            }
-            push_text(&mut body, topic.as_bytes());
-            push_text(&mut body, payload);
+        if let Some(will) = &self.will {
+            will.push_will(&mut body, self.version);
         }
         frame(0x10, &body)
     }
@@ -305,7 +326,7 @@ impl Wire {
         let mut body = self.head(id);
         push_text(&mut body, filter.as_bytes());
         self.send_bytes(&frame(0xa2, &body))?;
-        self.wait_for(|p| matches!(p, Packet::UnsubAck { id: a } if *a == id))
+        self.wait_for(|p| matches!(p, Packet::UnsubAck { id: a, .. } if *a == id))
             .map(|_| ())
     }
 

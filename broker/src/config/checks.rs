@@ -15,7 +15,11 @@ const BOUNDS: &[(&str, i64, i64)] = &[
     // The store keeps an event in one row.
     ("limits.event_bytes_max", 1, 1 << 24),
     ("limits.receive_maximum", 1, 65_535),
-    ("limits.inflight_max", 1, 65_535),
+    // The packet ids above are those of messages that wait in the store.
+    ("limits.inflight_max", 1, 32_767),
+    ("limits.topic_alias_max", 0, 65_535),
+    ("limits.keep_alive_max_s", 0, 65_535),
+    ("sys.interval_s", 0, 86_400),
     ("http.websocket_write_buffer_bytes_max", 131_072, 1 << 40),
     ("router.outstanding_bytes_max", 65_536, 1 << 40),
     // A page of a wildcard's scan must be known as a whole.
@@ -119,6 +123,11 @@ const RELATIONS: &[Relation] = &[
         "limits.packet_bytes_max",
         "sessions.queue_bytes_max",
         "a queue holds at least one message",
+    ),
+    at_most(
+        "limits.packet_bytes_max",
+        "limits.retained_bytes_max",
+        "at least one message can be retained",
     ),
     at_most(
         "router.canary_interval_ms",

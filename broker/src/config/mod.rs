@@ -20,7 +20,7 @@ use syncline_protocol::Schema;
 
 use crate::auth::{AccountsOptions, GuardOptions};
 use crate::compactor::{self, History};
-use crate::edge::{EdgeOptions, SessionsOptions};
+use crate::edge::{EdgeOptions, OrdinaryOptions, RetainedLimit, SessionsOptions};
 use crate::http::{HttpOptions, WebSocketOptions};
 use crate::router::RouterOptions;
 use crate::sequencer;
@@ -233,6 +233,24 @@ impl Raw {
                 },
             },
             presence_retention: Duration::from_millis(self.presence.retention_ms),
+            ordinary: self.ordinary_options(),
+        }
+    }
+
+    fn ordinary_options(&self) -> OrdinaryOptions {
+        let limits = &self.limits;
+        OrdinaryOptions {
+            pending: QueueLimit {
+                messages_max: limits.pending_messages_max,
+                bytes_max: limits.pending_bytes_max,
+            },
+            retained: RetainedLimit {
+                messages_max: limits.retained_messages_max,
+                bytes_max: limits.retained_bytes_max,
+            },
+            topic_alias_max: limits.topic_alias_max,
+            keep_alive_s_max: limits.keep_alive_max_s,
+            sys_interval: Duration::from_secs(u64::from(self.sys.interval_s)),
         }
     }
 }

@@ -19,6 +19,7 @@ pub(super) struct Raw {
     pub(super) limits: Limits,
     pub(super) sessions: Sessions,
     pub(super) presence: Presence,
+    pub(super) sys: Sys,
     pub(super) log: Log,
 }
 
@@ -147,6 +148,12 @@ pub(super) struct Limits {
     pub(super) state_bytes_per_s: u64,
     pub(super) state_part_bytes: usize,
     pub(super) state_cache_bytes_max: usize,
+    pub(super) pending_messages_max: u64,
+    pub(super) pending_bytes_max: u64,
+    pub(super) retained_messages_max: usize,
+    pub(super) retained_bytes_max: u64,
+    pub(super) topic_alias_max: u16,
+    pub(super) keep_alive_max_s: u16,
 }
 
 #[derive(Debug, Deserialize)]
@@ -163,6 +170,12 @@ pub(super) struct Sessions {
 #[serde(deny_unknown_fields)]
 pub(super) struct Presence {
     pub(super) retention_ms: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sys {
+    pub(super) interval_s: u32,
 }
 
 #[derive(Debug, Deserialize)]

@@ -138,6 +138,12 @@ impl Clients {
         expired
     }
 
+    /// How many are connected, and how many sessions are kept without a connection.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.seats.len(), state.agenda.len())
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

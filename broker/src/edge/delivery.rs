@@ -127,6 +127,11 @@ impl Delivery {
         self.sight.may_subscribe(filter)
     }
 
+    /// Whether there is a subscription with this base filter.
+    pub(crate) fn contains(&self, filter: &Filter) -> bool {
+        self.subs.contains(filter)
+    }
+
     /// Whether there is room for a subscription with this base filter.
     pub(crate) fn takes(&self, filter: &Filter) -> bool {
         self.subs.contains(filter) || self.subs.len() < self.options.subscriptions_max
@@ -171,9 +176,7 @@ impl Delivery {
             (Some(_), _) => {}
             (None, start) => self.begin_wild(&sub, start, retained, stays),
         }
-        Verdict::Granted {
-            at_least_once: wanted.at_least_once,
-        }
+        Verdict::Granted { qos: wanted.qos }
     }
 
     /// A subscription is asked for once more without a beginning: it stays where it is, so that nothing is lost.

@@ -32,6 +32,16 @@ impl Ephemeral {
         Self::new(topic, text.clone(), text)
     }
 
+    /// Text on a topic below `$SYS/`.
+    pub(in crate::edge) fn figure(topic: &str, text: String) -> Self {
+        let text = Bytes::from(text);
+        Self {
+            topic: topic.into(),
+            msgpack: text.clone(),
+            json: text,
+        }
+    }
+
     /// What clears a retained topic.
     pub(in crate::edge) fn cleared(topic: Arc<str>) -> Self {
         Self {

@@ -16,7 +16,7 @@ use super::rollback;
 use super::session::Request;
 use super::shared::Shared;
 use crate::compactor::{self, EncodedSnapshot, StatesError};
-use crate::store::sessions::{LoadedSession, Reach, Reaches};
+use crate::store::sessions::{LoadedSession, Message, Queued, Reach, Reaches};
 use crate::store::{Committed, EventStore, ReadLimit, StoreError, StreamHead};
 
 /// Where reads that block are carried out.
@@ -53,7 +53,26 @@ pub(crate) enum Fetched {
     Found(Box<Found>),
     /// Whether a change of it is on disk.
     Written(Result<(), StoreError>),
+    /// For its ordinary topics.
+    Ordinary(Looked),
     Failed(FetchError),
+}
+
+/// What a connection needed for its ordinary topics.
+#[derive(Debug)]
+pub(crate) enum Looked {
+    /// A page of the queue.
+    Queue(Vec<Queued>),
+    /// Everything that came before is on disk.
+    Level,
+    /// What is retained on a page of topics, and after which to go on.
+    Retained(Vec<Message>, Option<Arc<str>>),
+    /// What is retained was put into the queue.
+    Greeted,
+    /// A packet id of the client is free again.
+    Released(u16),
+    /// It is remembered that the client has a delivery.
+    Received(u16),
 }
 
 /// A stream of a page.

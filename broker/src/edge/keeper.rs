@@ -1,8 +1,10 @@
 //! The thread that reads and writes sessions. What is asked is done in order, and what is written meanwhile goes into one
-//! commit. Bounded by its askers: each connection has one question and one save open at most.
+//! commit. Bounded by its askers: each connection has one question, one save and as many messages open as it may have
+//! unacknowledged.
 //!
 //! A failed sync is told to whoever ends the process; any other failure only to the connection whose session it is.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +14,8 @@ use syncline_protocol::UnixMillis;
 
 use super::session::Opening;
 use crate::store::sessions::{
-    LoadedSession, MqttVersion, SessionChange, SessionKey, SessionStore, StoredSession,
+    LoadedSession, MqttVersion, PacketId, SessionChange, SessionKey, SessionStore, Side,
+    StoredSession,
 };
 use crate::store::{StoreError, Tell};
 
@@ -22,8 +25,8 @@ const PAGE: usize = 256;
 /// Changes in one commit, give or take those of one asker.
 const COMMIT_CHANGES_MAX: usize = 1_024;
 
-/// Hears whether a write is on disk.
-pub(crate) type Written = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+/// Hears whether a write is on disk, and which of its changes, counted from 0, are messages that had no room.
+pub(crate) type Written = Box<dyn FnOnce(Result<Vec<usize>, StoreError>) + Send>;
 
 /// Hears what there is of a session.
 pub(crate) type Opened = Box<dyn FnOnce(Result<Option<LoadedSession>, StoreError>) + Send>;
@@ -137,7 +140,7 @@ impl Drop for Keeper {
 pub(crate) fn take_over(
     store: &dyn SessionStore,
     now: UnixMillis,
-    mut found: impl FnMut(SessionKey, UnixMillis),
+    mut found: impl FnMut(SessionKey, UnixMillis) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let mut after = None;
     loop {
@@ -147,17 +150,26 @@ pub(crate) fn take_over(
         };
         after = Some(last.key.clone());
         let cut = page.iter().filter(|it| it.left_at.is_none());
-        let leave = |it: &StoredSession| SessionChange::Leave {
-            key: it.key.clone(),
-            expiry_ms: it.expiry_ms,
-            left_at: now,
-        };
-        store.write(&cut.map(leave).collect::<Vec<_>>())?;
+        store.write(&cut.flat_map(|it| cut_off(it, now)).collect::<Vec<_>>())?;
         for session in page {
             let ends_at = session.ends_at().unwrap_or(now.plus(session.expiry_ms));
-            found(session.key, ends_at);
+            found(session.key, ends_at)?;
         }
     }
+}
+
+/// A session whose connection the end of an earlier run cut. Nobody knows what of its queue was sent.
+fn cut_off(session: &StoredSession, now: UnixMillis) -> [SessionChange; 2] {
+    let leave = SessionChange::Leave {
+        key: session.key.clone(),
+        expiry_ms: session.expiry_ms,
+        left_at: now,
+    };
+    let whatever = PacketId {
+        side: Side::Sent,
+        id: 0,
+    };
+    [leave, SessionChange::Open(session.key.clone(), whatever)]
 }
 
 fn run(shelf: &Shelf, waiting: &Receiver<Job>) {
@@ -177,19 +189,22 @@ fn run(shelf: &Shelf, waiting: &Receiver<Job>) {
 #[derive(Default)]
 struct Commit {
     changes: Vec<SessionChange>,
-    askers: Vec<Written>,
+    /// With the number of the first and of the last change of each.
+    askers: Vec<(Range<usize>, Written)>,
 }
 
 impl Commit {
     fn take(&mut self, shelf: &Shelf, job: Job) {
         match job {
             Job::Write(changes, written) => {
+                let first = self.changes.len();
                 self.changes.extend(changes);
-                self.askers.extend(written);
+                let of = first..self.changes.len();
+                self.askers.extend(written.map(|asker| (of, asker)));
             }
             Job::Open(key, opening, now, opened) => {
                 self.make(shelf);
-                opened(shelf.act(|store| open(store, key, opening, now)));
+                opened(shelf.act(|store| open(store, &key, opening, now)));
             }
             Job::Flush(done) => {
                 self.make(shelf);
@@ -206,12 +221,23 @@ impl Commit {
         if changes.is_empty() && askers.is_empty() {
             return;
         }
-        let written = shelf.act(|store| store.write(&changes).map(drop));
+        let written = shelf.act(|store| store.write(&changes));
         if let Err(error) = &written {
             tracing::warn!(%error, changes = changes.len(), "sessions were not kept");
         }
-        askers.into_iter().for_each(|asker| asker(written.clone()));
+        for (of, asker) in askers {
+            asker(match &written {
+                Ok(written) => Ok(refused_of(&written.refused, &of)),
+                Err(error) => Err(error.clone()),
+            });
+        }
     }
+}
+
+/// Which changes of one asker had no room, counted from its first.
+fn refused_of(refused: &[usize], of: &Range<usize>) -> Vec<usize> {
+    let its = refused.iter().filter(|at| of.contains(at));
+    its.map(|at| at - of.start).collect()
 }
 
 /// Whoever waits is told, come what may.
@@ -222,14 +248,14 @@ fn guarded<T>(act: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreErr
 
 fn open(
     store: &dyn SessionStore,
-    key: SessionKey,
+    key: &SessionKey,
     opening: Opening,
     now: UnixMillis,
 ) -> Result<Option<LoadedSession>, StoreError> {
     let lives = |it: &LoadedSession| it.session.ends_at().is_none_or(|ends_at| ends_at > now);
     let loaded = match opening.clean {
         true => None,
-        false => store.load(&key)?.filter(lives),
+        false => store.load(key)?.filter(lives),
     };
     let mut changes = Vec::new();
     if loaded.is_none() {
@@ -237,7 +263,7 @@ fn open(
     }
     if loaded.is_some() || opening.expiry_ms > 0 {
         changes.push(SessionChange::Begin(StoredSession {
-            key,
+            key: key.clone(),
             version: match opening.v5 {
                 true => MqttVersion::V5,
                 false => MqttVersion::V3,
@@ -247,6 +273,11 @@ fn open(
             position: 0,
         }));
     }
+    // What was sent before is told to this connection, which says so again when it leaves.
+    let packets = loaded.iter().flat_map(|it| &it.packets);
+    let sent = packets.filter(|it| it.side == Side::Sent);
+    let close = |it: &PacketId| SessionChange::Close(key.clone(), *it);
+    changes.extend(sent.map(close));
     store.write(&changes)?;
     Ok(loaded)
 }
@@ -337,7 +368,11 @@ mod tests {
         ] {
             let store = kept(left_at);
             let mut found = Vec::new();
-            take_over(&*store, NOW, |key, at| found.push((key, at))).unwrap();
+            take_over(&*store, NOW, |key, at| {
+                found.push((key, at));
+                Ok(())
+            })
+            .unwrap();
             assert_eq!(found, [(key("a"), ends_at)]);
             let session = store.load(&key("a")).unwrap().unwrap().session;
             assert_eq!(

@@ -1,7 +1,8 @@
 //! What other threads leave for a connection. Bounded: streams and topics are sets, reports have a limit, and
-//! there are no more outcomes than open PUBLISHes.
+//! there are no more answers than open PUBLISHes. Ordinary messages stay in the box until they are sent.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use syncline_protocol::{Epoch, Seq, StreamId};
@@ -9,9 +10,10 @@ use tokio::sync::Notify;
 
 use super::ephemeral::Ephemeral;
 use super::fetch::Fetched;
-use super::session::Ticket;
+use super::ordinary::{Letter, Letters};
+use super::session::{Answer, Ticket};
 use crate::auth::{Admission, Denied};
-use crate::sequencer::Outcome;
+use crate::store::sessions::QueueLimit;
 
 /// Reports that wait for one connection at most; the oldest goes first.
 pub(super) const REPORTS_MAX: usize = 64;
@@ -70,11 +72,13 @@ pub(crate) enum Summons {
 /// What has come in.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    pub(crate) outcomes: Vec<(Ticket, Outcome)>,
+    pub(crate) answers: Vec<(Ticket, Answer)>,
     pub(crate) advances: BTreeMap<Arc<StreamId>, Advance>,
     pub(crate) topics: BTreeSet<Arc<str>>,
     pub(crate) reports: VecDeque<Arc<Ephemeral>>,
     pub(crate) fetched: Vec<Fetched>,
+    /// There is more in the store's queue.
+    pub(crate) queue_grew: bool,
     /// The session that the connection waits for is its own now; whether something was kept of it.
     pub(crate) admitted: Option<bool>,
     pub(crate) summons: Option<Summons>,
@@ -88,6 +92,8 @@ pub(crate) struct Inbox {
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     inbox: Mutex<Inbox>,
+    letters: Mutex<Letters>,
+    busy: AtomicBool,
     bell: Notify,
 }
 
@@ -107,12 +113,13 @@ impl Mailbox {
     pub(crate) fn has_mail(&self) -> bool {
         let inbox = self.open();
         let told = inbox.advances.is_empty() && inbox.topics.is_empty() && inbox.reports.is_empty();
-        let answered = inbox.outcomes.is_empty() && inbox.fetched.is_empty();
+        let answered = inbox.answers.is_empty() && inbox.fetched.is_empty();
         let undisturbed = inbox.admitted.is_none()
             && inbox.summons.is_none()
             && inbox.authenticated.is_none()
             && !inbox.review;
-        !(told && answered && undisturbed)
+        let unwritten = !inbox.queue_grew && self.letters().len() == 0;
+        !(told && answered && undisturbed && unwritten)
     }
 
     /// Waits until something has come since the last wait.
@@ -120,8 +127,36 @@ impl Mailbox {
         self.bell.notified().await;
     }
 
-    pub(crate) fn outcome(&self, ticket: Ticket, outcome: Outcome) {
-        self.put(|inbox| inbox.outcomes.push((ticket, outcome)));
+    pub(crate) fn answer(&self, ticket: Ticket, answer: Answer) {
+        self.put(|inbox| inbox.answers.push((ticket, answer)));
+    }
+
+    /// Leaves an ordinary message; whether there was room.
+    pub(crate) fn letter(&self, letter: Letter, limit: &QueueLimit) -> bool {
+        let fits = self.letters().put(letter, limit);
+        if fits {
+            self.bell.notify_one();
+        }
+        fits
+    }
+
+    /// Takes the oldest ordinary message out. `room`: whether one at QoS 1 or 2 may be sent.
+    pub(crate) fn next_letter(&self, room: bool) -> Option<Letter> {
+        self.letters().take(room)
+    }
+
+    /// There is more for it in the store's queue.
+    pub(crate) fn queue_grew(&self) {
+        self.put(|inbox| inbox.queue_grew = true);
+    }
+
+    /// Whether its client is slow, so that others may be asked first.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_busy(&self, busy: bool) {
+        self.busy.store(busy, Ordering::Relaxed);
     }
 
     pub(crate) fn advance(&self, stream: &Arc<StreamId>, advance: Advance) {
@@ -171,6 +206,10 @@ impl Mailbox {
     fn put<T>(&self, change: impl FnOnce(&mut Inbox) -> T) {
         change(&mut self.open());
         self.bell.notify_one();
+    }
+
+    fn letters(&self) -> MutexGuard<'_, Letters> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn open(&self) -> MutexGuard<'_, Inbox> {

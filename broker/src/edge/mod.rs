@@ -18,10 +18,14 @@ mod errors;
 mod presence;
 
 mod clients;
+mod counters;
 mod index;
 mod keeper;
 mod mailbox;
 mod tails;
+
+mod ordinary;
+mod wills;
 
 mod hub;
 
@@ -31,6 +35,7 @@ mod resume;
 mod rollback;
 
 mod shared;
+mod sys;
 
 mod peer;
 
@@ -45,7 +50,7 @@ pub mod simulation;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::ws::WebSocket;
 use syncline_protocol::{Schema, Topic};
@@ -60,11 +65,15 @@ use crate::store::sessions::{SessionChange, SessionStore};
 use crate::store::{EventStore, ReadLimit, StoreError, Tell};
 use crate::transport::{Caller, Listener};
 use clients::Clients;
+use counters::Counters;
 use ephemeral::Ephemeral;
 use hub::Hub;
 use keeper::{Keeper, Shelf};
+use ordinary::Topics;
 use shared::{BeforeWaiting, Parts, Shared};
+use sys::{Figures, Sys};
 
+pub use ordinary::{OrdinaryOptions, RetainedLimit};
 pub use shared::{EdgeOptions, SessionsOptions, WallClock};
 pub use submission::Submission;
 #[cfg(test)]
@@ -139,9 +148,14 @@ impl Prepared {
         (reader, before_waiting): (fetch::Reader, BeforeWaiting),
     ) -> Result<Shared, StoreError> {
         let clients = Clients::new(self.options.sessions.sessions_max);
+        let counters = Arc::new(Counters::default());
+        let topics = self.topics(&counters);
         keeper::take_over(&*self.sessions, now(), |key, ends_at| {
+            topics.find(&*self.sessions, &key)?;
             clients.found(key, ends_at);
+            Ok(())
         })?;
+        topics.find_retained(&*self.sessions)?;
         Ok(Shared::new(Parts {
             options: self.options,
             hub: self.hub,
@@ -151,10 +165,18 @@ impl Prepared {
             now,
             clients,
             keeper,
+            sessions: self.sessions,
+            topics,
+            counters,
             reader,
             before_waiting,
             guard: self.guard,
         }))
+    }
+
+    fn topics(&self, counters: &Arc<Counters>) -> Topics {
+        let (options, queue) = (&self.options.ordinary, self.options.sessions.queue);
+        Topics::new(options.clone(), queue, Arc::clone(counters))
     }
 }
 
@@ -240,9 +262,19 @@ impl Edge {
     }
 }
 
-/// Sessions whose time is over end.
+/// What comes with time: sessions and retained messages end, and wills are published.
 fn end_expired(shared: &Shared) {
-    let expired = shared.clients.expired((shared.now)());
+    let now = (shared.now)();
+    let expired = shared.clients.expired(now);
+    expired.iter().for_each(|key| shared.topics.forget(key));
+    shared.topics.tick(now, &shared.keeper);
+    for (key, posting) in shared.wills.due(now) {
+        tracing::debug!(
+            client_id = key.client_id,
+            "its will is published after its delay"
+        );
+        wills::publish(shared, posting);
+    }
     if !expired.is_empty() {
         tracing::debug!(sessions = expired.len(), "ended after their time");
         let changes = expired.into_iter().map(SessionChange::End).collect();
@@ -250,13 +282,55 @@ fn end_expired(shared: &Shared) {
     }
 }
 
+/// Tells of `$SYS` from time to time.
+struct Telling {
+    sys: Sys,
+    began: Option<Instant>,
+    told: Option<Instant>,
+}
+
+impl Telling {
+    fn new() -> Self {
+        Self {
+            sys: Sys::default(),
+            began: None,
+            told: None,
+        }
+    }
+
+    async fn tell_if_due(&mut self, shared: &Arc<Shared>, now: Instant) {
+        let interval = shared.options.ordinary.sys_interval;
+        let began = *self.began.get_or_insert(now);
+        let since = self.told.map(|told| now.duration_since(told));
+        if interval.is_zero() || since.is_some_and(|since| since < interval) {
+            return;
+        }
+        self.told = Some(now);
+        let sessions = Arc::clone(&shared.sessions);
+        let waiting = tokio::task::spawn_blocking(move || sessions.waiting());
+        let waiting = waiting.await.ok().and_then(Result::ok).unwrap_or_default();
+        let figures = Figures {
+            uptime: now.duration_since(began),
+            waiting,
+            ..shared.figures()
+        };
+        let passed = since.unwrap_or_default();
+        for (topic, text) in self.sys.tell(&figures, &shared.counters, passed) {
+            let topic = format!("$SYS/broker/{topic}");
+            shared.hub.retain(Ephemeral::figure(&topic, text));
+        }
+    }
+}
+
 async fn tick(shared: Arc<Shared>) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut figures = Telling::new();
     loop {
-        interval.tick().await;
+        let now = interval.tick().await.into_std();
         shared.attend(presence::Attendance::tick);
         end_expired(&shared);
+        figures.tell_if_due(&shared, now).await;
         let hub = Arc::clone(&shared.hub);
         if hub.is_behind()
             && tokio::task::spawn_blocking(move || hub.catch_up())

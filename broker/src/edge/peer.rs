@@ -3,6 +3,7 @@
 
 mod entering;
 mod keeping;
+mod ordinary;
 mod subscribing;
 
 use std::sync::Arc;
@@ -19,13 +20,16 @@ use super::identity::Identity;
 use super::index::PeerId;
 use super::mailbox::{Inbox, Mailbox, Summons};
 use super::presence::Visit;
-use super::session::{Action, EndReason, Message, NoSession, NotSent, Session, Tag, Ticket};
+use super::session::{
+    Action, Answer, Cargo, EndReason, Message, NoSession, NotSent, Session, Tag, Ticket,
+};
 use super::shared::Shared;
 use super::sight::Sight;
 use super::submission::Submission;
 use crate::sequencer::{Lane, Outcome};
 use crate::transport::Caller;
 use keeping::Keeping;
+use ordinary::Ordinary;
 
 /// Bytes that wait to be written before no more is delivered.
 const OUTPUT_FULL: usize = 64 << 10;
@@ -44,6 +48,7 @@ pub(crate) struct Peer {
     lane: Lane,
     identity: Option<Arc<Identity>>,
     keeping: Keeping,
+    ordinary: Ordinary,
     visit: Visit,
 }
 
@@ -69,6 +74,7 @@ impl Peer {
             lane: Lane::new(),
             identity: None,
             keeping: Keeping::default(),
+            ordinary: Ordinary::default(),
             visit: Visit::default(),
             caller,
             shared,
@@ -138,17 +144,20 @@ impl Peer {
         self.deliver(now);
         self.act(now);
         self.save_if_due(now);
+        self.dequeue(false);
+        self.report_traffic();
         self.leave_if_ended(now);
     }
 
     /// Takes what others left in the mailbox.
     pub(crate) fn mail(&mut self, now: Instant) {
         let Inbox {
-            outcomes,
+            answers,
             advances,
             topics,
             reports,
             fetched,
+            queue_grew,
             admitted,
             summons,
             authenticated,
@@ -161,9 +170,12 @@ impl Peer {
         if review {
             self.review(now);
         }
-        for (ticket, outcome) in outcomes {
-            self.session.answer(ticket, outcome);
+        for (ticket, answer) in answers {
+            self.session.answer(ticket, answer);
             self.act(now);
+        }
+        if queue_grew {
+            self.ordinary.outbox.grew();
         }
         self.delivery.advance(now, &advances);
         topics
@@ -199,7 +211,17 @@ impl Peer {
                     // The rules may have changed since they were asked.
                     self.review(now);
                 }
-                Action::Submit { ticket, submission } => self.submit(ticket, submission),
+                Action::Submit {
+                    ticket,
+                    submission,
+                    exactly_once,
+                } => self.submit(ticket, submission, exactly_once),
+                Action::Post {
+                    ticket,
+                    posting,
+                    exactly_once,
+                } => self.post(ticket, posting, exactly_once),
+                Action::Release(packet_id) => self.release(packet_id),
                 Action::Report(notice) => self.report(&notice),
                 Action::Subscribe {
                     packet_id,
@@ -209,18 +231,28 @@ impl Peer {
                 }
                 Action::Unsubscribe { packet_id, filters } => self.unsubscribe(packet_id, &filters),
                 Action::Acked(tag) => self.acked(now, &tag),
-                Action::Will(submission) => self.will(submission),
+                Action::Arrived(slip) => {
+                    self.settled(Some(slip));
+                    self.moved(now);
+                }
+                Action::Received { packet_id, slip } => self.received(packet_id, slip),
+                Action::Completed(packet_id) => self.completed(packet_id),
+                Action::Will(will) => self.will(will),
             }
         }
     }
 
-    fn submit(&mut self, ticket: Ticket, submission: Submission) {
+    fn submit(&mut self, ticket: Ticket, submission: Submission, exactly_once: Option<u16>) {
         if let Err(refused) = self.claim(&submission) {
-            return self.session.answer(ticket, Outcome::Refused(refused));
+            let refused = Answer::Event(Outcome::Refused(refused));
+            return self.session.answer(ticket, refused);
         }
         self.visit(&submission.stream().sync_id.clone());
         let mailbox = self.mailbox();
-        let reply = Box::new(move |outcome| mailbox.outcome(ticket, outcome));
+        let reply = match exactly_once {
+            Some(packet_id) => self.reply_exactly_once(ticket, packet_id),
+            None => Box::new(move |outcome| mailbox.answer(ticket, Answer::Event(outcome))),
+        };
         if self
             .shared
             .sequencer
@@ -228,13 +260,13 @@ impl Peer {
             .is_err()
         {
             let reason = "too many events wait".to_owned();
-            self.session
-                .answer(ticket, Outcome::Failed(TransientName::Busy, reason));
+            let busy = Outcome::Failed(TransientName::Busy, reason);
+            self.session.answer(ticket, Answer::Event(busy));
         }
     }
 
     /// A will has nobody to answer to; it goes behind the other events of its connection.
-    fn will(&mut self, submission: Submission) {
+    fn event_will(&mut self, submission: Submission) {
         let stream = submission.stream().clone();
         if let Err(refused) = self.claim(&submission) {
             return tracing::debug!(%stream, %refused, "a will was not sent");
@@ -291,16 +323,26 @@ impl Peer {
             return;
         }
         while self.session.ended().is_none() && self.session.output().len() < OUTPUT_FULL {
-            if let Some(message) = self.delivery.next_message(self.session.has_room()) {
-                self.send(&message);
-                self.moved(now);
-                continue;
-            }
-            match self.delivery.need(now) {
-                Some(need) => self.provide(need),
-                None => return,
+            // In turns: neither lets the other wait.
+            let streams = self.deliver_of_streams(now);
+            if !(self.deliver_ordinary() || streams) {
+                return;
             }
         }
+    }
+
+    /// Delivers one message, or asks for what that needs; whether there was something to do.
+    fn deliver_of_streams(&mut self, now: Instant) -> bool {
+        if let Some(message) = self.delivery.next_message(self.session.has_room()) {
+            self.send(&message);
+            self.moved(now);
+            return true;
+        }
+        match self.delivery.need(now) {
+            Some(need) => self.provide(need),
+            None => return false,
+        }
+        true
     }
 
     /// From memory at once; else from the store, on another thread.
@@ -349,6 +391,7 @@ impl Peer {
             Fetched::Session(loaded) => self.loaded(now, loaded),
             Fetched::Found(found) => self.found(now, *found),
             Fetched::Written(written) => self.written(written),
+            Fetched::Ordinary(looked) => self.looked(looked),
             Fetched::Failed(error) => self.failed(&error),
         }
     }
@@ -400,11 +443,14 @@ impl Peer {
         let sent = self.session.publish(Message {
             topic: &message.topic,
             payload: &payload,
-            at_least_once: message.at_least_once,
+            qos: u8::from(message.at_least_once),
+            packet_id: None,
             retain: message.retain,
             again: message.again,
             identifiers: &message.identifiers(),
-            tag,
+            properties: &[],
+            expiry_s: None,
+            cargo: tag.cloned().map(Cargo::Event),
         });
         match (sent, tag) {
             (Ok(()), Some(tag)) if message.at_least_once => self.visit.delivered(tag),

@@ -8,7 +8,8 @@
 //! - After every call, [`Session::next_action`] until it is empty, each acted on at once and in order, and then
 //!   [`Session::output`] is written. [`Action::Subscribe`] is answered with [`Session::subscribed`] (the session reads no
 //!   further until then), [`Action::Unsubscribe`] with [`Session::unsubscribed`], [`Action::Report`] with
-//!   [`Session::reported`] after the message was published, [`Action::Submit`] some time later with [`Session::answer`].
+//!   [`Session::reported`] after the message was published, [`Action::Submit`] and [`Action::Post`] some time later with
+//!   [`Session::answer`], [`Action::Release`] with [`Session::released`], [`Action::Received`] with [`Session::release`].
 //! - [`Session::tick`] when [`Session::next_timeout`] has come.
 //! - Once [`Session::ended`] says why, the driver writes what is left of the output and closes.
 
@@ -16,6 +17,7 @@ mod action;
 mod answers;
 mod connect;
 mod end;
+mod exactly_once;
 mod inbound;
 mod packet;
 mod timers;
@@ -24,30 +26,38 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use mqtt_protocol_core::mqtt::packet::Qos;
-use syncline_protocol::{Notice, Refused, Seq, Subscription};
+use syncline_protocol::{Notice, Refused, Seq, TransientName};
 
 use super::identity::Identity;
-use super::submission::Submission;
+use super::ordinary::follow::{is_outside, is_share};
 use crate::sequencer::Outcome;
 
-use action::{suback_code, suback_reason, wanted};
+use action::{base, suback_code, suback_reason, wanted};
 use answers::{About, Answers, Open};
-use packet::{Connect, Publish, Received, Subscribe};
+use exactly_once::exactly_once_id;
+use packet::{Connect, Entry, Publish, Received, Subscribe};
 use timers::{Timer, Timers};
-use wire::{Input, OutPublish, Wire};
+use wire::{Input, Of, OutPublish, Wire};
 
 pub(crate) use action::{
-    Action, Message, NoSession, Opening, Request, Retained, Tag, Verdict, Wanted,
+    Action, Answer, Cargo, Message, NoSession, Opening, Posting, Request, Retained, Tag, Verdict,
+    Wanted, Will,
 };
 pub(crate) use answers::Ticket;
 pub(crate) use end::EndReason;
-pub(crate) use wire::NotSent;
+pub(crate) use wire::{NotSent, Traffic};
+
+const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
+const QUOTA_EXCEEDED: u8 = 0x97;
+
+/// Reason codes from here on are failures.
+const FAILURES: u8 = 0x80;
 
 /// The limits of a session.
 #[derive(Debug, Clone)]
@@ -64,6 +74,10 @@ pub(crate) struct SessionOptions {
     pub(crate) inflight_max: u16,
     /// How long a session is kept at most once its connection is gone.
     pub(crate) expiry_ms_max: u64,
+    /// Topic aliases of a client at most; announced to v5 clients.
+    pub(crate) topic_alias_max: u16,
+    /// The longest Keep Alive of a v5 client, in seconds; 0: any.
+    pub(crate) keep_alive_s_max: u16,
 }
 
 #[derive(Debug)]
@@ -83,17 +97,28 @@ enum Phase {
 struct Live {
     identity: Arc<Identity>,
     keep_alive: Option<Duration>,
-    will: Option<Submission>,
+    /// The Keep Alive that it has to keep instead of its own.
+    server_keep_alive_s: Option<u16>,
+    will: Option<Will>,
     /// Unacknowledged deliveries: packet id to what it carried.
-    inflight: HashMap<u16, Option<Tag>>,
+    inflight: HashMap<u16, Inflight>,
     inflight_max: usize,
+    /// Packet ids of PUBLISHes at QoS 2 that were taken, until the client is done with them.
+    received: HashSet<u16>,
     /// A SUBSCRIBE is being worked on.
     subscribing: bool,
     /// A report is being published; the acknowledgement of its PUBLISH follows it.
-    reporting: Option<Option<u16>>,
+    reporting: Option<Option<Of>>,
     /// Something failed, so nothing later is processed.
     failed: bool,
     draining: bool,
+}
+
+/// A delivery that is not acknowledged.
+#[derive(Debug)]
+struct Inflight {
+    cargo: Option<Cargo>,
+    exactly_once: bool,
 }
 
 /// One MQTT connection.
@@ -104,7 +129,7 @@ pub(crate) struct Session {
     wire: Wire,
     timers: Timers,
     phase: Phase,
-    answers: Answers<Outcome>,
+    answers: Answers<Answer>,
     actions: VecDeque<Action>,
     /// How long it is kept once the connection is gone.
     expiry_ms: u64,
@@ -236,18 +261,30 @@ impl Session {
     pub(crate) fn reviewed(&mut self, identity: &Arc<Identity>) {
         if let Phase::Opening(live, _) | Phase::Live(live) = &mut self.phase {
             let grant = identity.principal.grant();
-            live.will.take_if(|will| !grant.writes(will.stream()));
+            live.will.take_if(|will| match will {
+                Will::Event(event) => !grant.writes(event.stream()),
+                Will::Posting(it, _) => !grant.writes_topic(&it.message.topic),
+            });
             live.identity = Arc::clone(identity);
         }
     }
 
-    /// The outcome of a submission.
-    pub(crate) fn answer(&mut self, ticket: Ticket, outcome: Outcome) {
-        if let (Outcome::Failed(..), Phase::Live(live)) = (&outcome, &mut self.phase) {
-            live.failed = true;
+    /// What came of a PUBLISH.
+    pub(crate) fn answer(&mut self, ticket: Ticket, answer: Answer) {
+        let failed = matches!(
+            &answer,
+            Answer::Event(Outcome::Failed(..)) | Answer::NotKept(_)
+        );
+        if let Phase::Live(live) = &mut self.phase {
+            live.failed |= failed;
         }
-        self.answers.answer(ticket, outcome);
+        self.answers.answer(ticket, answer);
         self.settle();
+    }
+
+    /// What went over the wire since the last time.
+    pub(crate) fn take_traffic(&mut self) -> Traffic {
+        self.wire.take_traffic()
     }
 
     /// The report was published: acknowledge its PUBLISH and go on.
@@ -255,8 +292,11 @@ impl Session {
         let Phase::Live(live) = &mut self.phase else {
             return;
         };
-        if let Some(Some(packet_id)) = live.reporting.take() {
-            self.wire.puback_refused(packet_id, 0, "");
+        if let Some(Some(of)) = live.reporting.take() {
+            if of.exactly_once {
+                live.received.insert(of.packet_id);
+            }
+            self.wire.answer_with(of, 0, "");
         }
         self.settle();
     }
@@ -281,12 +321,12 @@ impl Session {
         }
     }
 
-    /// Whether another QoS 1 message may go out.
+    /// Whether another message at QoS 1 or 2 may go out.
     pub(crate) fn has_room(&self) -> bool {
         matches!(&self.phase, Phase::Live(live) if live.inflight.len() < live.inflight_max)
     }
 
-    /// Sends a message. With QoS 1 the caller has asked [`Session::has_room`] first.
+    /// Sends a message. With QoS 1 and 2 the caller has asked [`Session::has_room`] first.
     pub(crate) fn publish(&mut self, message: Message<'_>) -> Result<(), NotSent> {
         let Phase::Live(live) = &mut self.phase else {
             return Ok(());
@@ -294,13 +334,20 @@ impl Session {
         let id = self.wire.publish(OutPublish {
             topic: message.topic,
             payload: message.payload,
-            at_least_once: message.at_least_once,
+            qos: message.qos,
+            packet_id: message.packet_id,
             retain: message.retain,
             again: message.again,
             identifiers: message.identifiers,
+            properties: message.properties,
+            expiry_s: message.expiry_s,
         })?;
         if let Some(id) = id {
-            live.inflight.insert(id, message.tag.cloned());
+            let delivery = Inflight {
+                cargo: message.cargo,
+                exactly_once: message.qos == 2,
+            };
+            live.inflight.insert(id, delivery);
         }
         Ok(())
     }
@@ -312,6 +359,9 @@ impl Session {
             _ if fresh => self.end(EndReason::OutOfPlace),
             Received::Publish(publish) => self.request(&publish),
             Received::Puback(id) => self.acked(id),
+            Received::Pubrec { packet_id, refused } => self.pubrec(packet_id, refused),
+            Received::Pubrel(id) => self.pubrel(id),
+            Received::Pubcomp(id) => self.pubcomp(id),
             Received::Subscribe(subscribe) => self.subscribe(&subscribe),
             Received::Unsubscribe { packet_id, filters } => self.unsubscribe(packet_id, &filters),
             Received::Pingreq => self.wire.pingresp(),
@@ -349,14 +399,26 @@ impl Session {
 
     /// A PUBLISH of the client.
     fn request(&mut self, publish: &Publish) {
+        if publish.packet_id == Some(0) {
+            return self.end(EndReason::OutOfPlace);
+        }
+        let of = publish.packet_id.map(|packet_id| Of {
+            packet_id,
+            exactly_once: publish.qos == Qos::ExactlyOnce,
+        });
+        if of.is_some_and(|of| self.is_repeat(of)) {
+            return;
+        }
+        match is_outside(&publish.topic) {
+            true => self.post(of, publish),
+            false => self.submit(of, publish),
+        }
+    }
+
+    fn submit(&mut self, of: Option<Of>, publish: &Publish) {
         let Phase::Live(live) = &self.phase else {
             return;
         };
-        match (publish.qos, publish.packet_id) {
-            (Qos::ExactlyOnce, _) => return self.refuse_qos_2(),
-            (_, Some(0)) => return self.end(EndReason::OutOfPlace),
-            _ => {}
-        }
         let mut about = inbound::about(&publish.topic);
         let submission = inbound::submission(
             &live.identity,
@@ -365,32 +427,59 @@ impl Session {
             publish.payload.as_slice(),
             &mut about,
         );
-        let ticket = self.answers.open(publish.packet_id, about);
+        let ticket = self.answers.open(of, about);
         match submission {
-            Ok(submission) => self
-                .actions
-                .push_back(Action::Submit { ticket, submission }),
-            Err(refused) => self.answer(ticket, Outcome::Refused(refused)),
+            Ok(submission) => self.actions.push_back(Action::Submit {
+                ticket,
+                submission,
+                exactly_once: exactly_once_id(of),
+            }),
+            Err(refused) => self.answer(ticket, Answer::Event(Outcome::Refused(refused))),
         }
     }
 
-    fn refuse_qos_2(&mut self) {
-        if !self.is_v5() {
-            tracing::warn!("a 3.1.1 client published with QoS 2 and is closed: use QoS 0 or 1");
+    /// An ordinary message.
+    fn post(&mut self, of: Option<Of>, publish: &Publish) {
+        let Phase::Live(live) = &self.phase else {
+            return;
+        };
+        let posting = inbound::posting(&live.identity, publish);
+        let ticket = self.answers.open(of, About::default());
+        match posting {
+            Ok(posting) => self.actions.push_back(Action::Post {
+                ticket,
+                posting,
+                exactly_once: exactly_once_id(of),
+            }),
+            Err(refused) => self.answer(ticket, Answer::Event(Outcome::Refused(refused))),
         }
-        self.end(EndReason::Qos2);
     }
 
     /// Tells what can be told, in the order of the PUBLISHes.
     fn settle(&mut self) {
         while self.may_settle()
-            && let Some((open, outcome)) = self.answers.next()
+            && let Some((open, answer)) = self.answers.next()
         {
-            match outcome {
-                Outcome::Saved { seq, receipt: _ } => self.acknowledge(&open, "seq", seq),
-                Outcome::Repeat { seq, receipt: _ } => self.acknowledge(&open, "repeat", seq),
-                Outcome::Refused(refused) => self.refuse(open, refused),
-                Outcome::Failed(name, reason) => self.end(EndReason::Transient { name, reason }),
+            match answer {
+                Answer::Event(Outcome::Saved { seq, receipt: _ }) => {
+                    self.acknowledge(&open, "seq", seq);
+                }
+                Answer::Event(Outcome::Repeat { seq, receipt: _ }) => {
+                    self.acknowledge(&open, "repeat", seq);
+                }
+                Answer::Event(Outcome::Refused(refused)) => self.refuse(open, refused),
+                Answer::Event(Outcome::Failed(name, reason)) => {
+                    self.end(EndReason::Transient { name, reason });
+                }
+                Answer::Taken { matched: true } => self.answer_post(&open, 0, ""),
+                Answer::Taken { matched: false } => {
+                    self.answer_post(&open, NO_MATCHING_SUBSCRIBERS, "");
+                }
+                Answer::Full(reason) => self.answer_post(&open, QUOTA_EXCEEDED, reason),
+                Answer::NotKept(reason) => {
+                    let name = TransientName::StorageFailed;
+                    self.end(EndReason::Transient { name, reason });
+                }
             }
         }
         self.finish_draining();
@@ -410,30 +499,39 @@ impl Session {
         }
     }
 
-    fn acknowledge(&mut self, open: &Open<Outcome>, name: &str, seq: Seq) {
-        if let Some(packet_id) = open.packet_id {
-            self.wire.puback(packet_id, name, &seq.to_string());
+    fn acknowledge(&mut self, open: &Open<Answer>, name: &str, seq: Seq) {
+        if let Some(of) = open.packet {
+            self.took(of);
+            self.wire.acknowledge(of, name, &seq.to_string());
         }
     }
 
-    /// ANSWER-3: v5 reads the refusal in its PUBACK; others, and everybody at QoS 0, on the errors topic.
-    fn refuse(&mut self, open: Open<Outcome>, refused: Refused) {
-        match open.packet_id {
-            Some(packet_id) if self.wire.is_v5() => {
-                let code = refused.name.reason_code();
-                self.wire
-                    .puback_refused(packet_id, code, &refused.to_string());
+    fn answer_post(&mut self, open: &Open<Answer>, code: u8, reason: &str) {
+        if let Some(of) = open.packet {
+            if code < FAILURES || !self.wire.is_v5() {
+                self.took(of);
             }
-            packet_id => self.report(packet_id, open.about, refused),
+            self.wire.answer_with(of, code, reason);
         }
     }
 
-    fn report(&mut self, packet_id: Option<u16>, about: About, refused: Refused) {
+    /// ANSWER-3: v5 reads the refusal in its PUBACK or PUBREC; others, and everybody at QoS 0, on the errors topic.
+    fn refuse(&mut self, open: Open<Answer>, refused: Refused) {
+        match open.packet {
+            Some(of) if self.wire.is_v5() => {
+                let code = refused.name.reason_code();
+                self.wire.answer_with(of, code, &refused.to_string());
+            }
+            of => self.report(of, open.about, refused),
+        }
+    }
+
+    fn report(&mut self, of: Option<Of>, about: About, refused: Refused) {
         let Phase::Live(live) = &mut self.phase else {
             return;
         };
-        tracing::debug!(device = %live.identity.device, error = %refused.name, "an event was refused");
-        live.reporting = Some(packet_id);
+        tracing::debug!(device = %live.identity.device, error = %refused.name, "a message was refused");
+        live.reporting = Some(of);
         match about.stream {
             Some(stream) => self.actions.push_back(Action::Report(Box::new(Notice {
                 error: refused.name.as_str().to_owned(),
@@ -452,8 +550,12 @@ impl Session {
         let Phase::Live(live) = &mut self.phase else {
             return;
         };
-        let tag = live.inflight.remove(&packet_id).flatten();
-        self.actions.extend(tag.map(Action::Acked));
+        let delivery = live.inflight.remove(&packet_id);
+        match delivery.and_then(|it| it.cargo) {
+            Some(Cargo::Event(tag)) => self.actions.push_back(Action::Acked(tag)),
+            Some(Cargo::Ordinary(slip)) => self.actions.push_back(Action::Arrived(slip)),
+            None => {}
+        }
     }
 
     fn subscribe(&mut self, subscribe: &Subscribe) {
@@ -463,12 +565,16 @@ impl Session {
         if subscribe.packet_id == 0 {
             return self.end(EndReason::OutOfPlace);
         }
+        let shared = |entry: &Entry| entry.no_local && is_share(&entry.filter);
+        if subscribe.entries.iter().any(shared) {
+            return self.end(EndReason::OutOfPlace);
+        }
         live.subscribing = true;
-        let identifier = subscribe.identifier;
+        let (identifier, grant) = (subscribe.identifier, live.identity.principal.grant());
         let requests = subscribe
             .entries
             .iter()
-            .map(|entry| wanted(entry, identifier))
+            .map(|entry| wanted(entry, identifier, grant))
             .collect();
         self.actions.push_back(Action::Subscribe {
             packet_id: subscribe.packet_id,
@@ -480,8 +586,8 @@ impl Session {
         if packet_id == 0 || filters.is_empty() {
             return self.end(EndReason::OutOfPlace);
         }
-        let base = |text: &String| Some(text.parse::<Subscription>().ok()?.filter);
-        let filters = filters.iter().map(base).collect();
+        let filter = |text: &String| Some(base(text).ok()?.filter);
+        let filters = filters.iter().map(filter).collect();
         self.actions
             .push_back(Action::Unsubscribe { packet_id, filters });
     }

@@ -8,18 +8,22 @@ use syncline_protocol::UnixMillis;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::clients::Clients;
+use super::counters::Counters;
 use super::devices::Devices;
 use super::ephemeral::Ephemeral;
 use super::fetch::Reader;
 use super::hub::Hub;
 use super::keeper::Keeper;
+use super::ordinary::{OrdinaryOptions, Topics};
 use super::presence::Attendance;
 use super::session::SessionOptions;
+use super::sys::Figures;
+use super::wills::Wills;
 use crate::auth::Guard;
 use crate::compactor::States;
 use crate::sequencer::Sequencer;
 use crate::store::EventStore;
-use crate::store::sessions::QueueLimit;
+use crate::store::sessions::{QueueLimit, SessionStore};
 
 /// The wall clock.
 pub type WallClock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
@@ -56,6 +60,8 @@ pub struct EdgeOptions {
     pub active_streams_max: usize,
     /// Sessions that are kept.
     pub sessions: SessionsOptions,
+    /// Ordinary topics.
+    pub ordinary: OrdinaryOptions,
     /// How long a device that left is remembered (PRESENCE-3).
     pub presence_retention: Duration,
 }
@@ -85,6 +91,10 @@ pub(crate) struct Shared {
     pub(crate) sequencer: Arc<Sequencer>,
     pub(crate) clients: Clients,
     pub(crate) keeper: Keeper,
+    pub(crate) sessions: Arc<dyn SessionStore>,
+    pub(crate) topics: Topics,
+    pub(crate) wills: Wills,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) now: WallClock,
     pub(crate) reader: Reader,
     /// Called before a thread waits for the sequencer.
@@ -104,6 +114,9 @@ pub(crate) struct Parts {
     pub(crate) now: WallClock,
     pub(crate) clients: Clients,
     pub(crate) keeper: Keeper,
+    pub(crate) sessions: Arc<dyn SessionStore>,
+    pub(crate) topics: Topics,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) reader: Reader,
     pub(crate) before_waiting: BeforeWaiting,
     pub(crate) guard: Guard,
@@ -120,6 +133,9 @@ impl Shared {
             now,
             clients,
             keeper,
+            sessions,
+            topics,
+            counters,
             reader,
             before_waiting,
             guard,
@@ -135,6 +151,10 @@ impl Shared {
             sequencer,
             clients,
             keeper,
+            sessions,
+            topics,
+            wills: Wills::default(),
+            counters,
             now,
             reader,
             before_waiting,
@@ -162,6 +182,19 @@ impl Shared {
         self.options
             .connections_max
             .saturating_sub(self.places.available_permits())
+    }
+
+    /// How things stand, but for what only the store knows.
+    pub(crate) fn figures(&self) -> Figures {
+        let (connected, disconnected) = self.clients.size();
+        let (subscriptions, retained) = self.topics.size();
+        Figures {
+            connected,
+            disconnected,
+            subscriptions,
+            retained,
+            ..Figures::default()
+        }
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -202,5 +235,7 @@ fn session_options(options: &EdgeOptions) -> SessionOptions {
         receive_maximum: options.receive_maximum,
         inflight_max: options.inflight_max,
         expiry_ms_max: u64::try_from(options.sessions.expiry_max.as_millis()).unwrap_or(u64::MAX),
+        topic_alias_max: options.ordinary.topic_alias_max,
+        keep_alive_s_max: options.ordinary.keep_alive_s_max,
     }
 }

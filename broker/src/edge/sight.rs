@@ -5,6 +5,7 @@ use std::sync::Arc;
 use syncline_protocol::{Filter, StreamId, Topic};
 
 use super::devices::Devices;
+use super::ordinary::follow::Follow;
 use crate::acl::{Grant, Named, Principal};
 
 /// What a connection may be shown.
@@ -37,6 +38,8 @@ impl Sight {
 
     /// Whether a subscription may begin.
     pub(crate) fn may_subscribe(&self, filter: &Filter) -> bool {
+        let follow = Follow::of(filter);
+        let filter = follow.as_ref().map_or(filter, |it| &it.filter);
         self.who.grant().may_subscribe(filter)
             && (filter.has_wildcard() || self.shows_errors(filter.as_str()))
     }

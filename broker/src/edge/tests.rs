@@ -61,6 +61,7 @@ fn edge_options() -> EdgeOptions {
             },
         },
         presence_retention: Duration::from_secs(60),
+        ordinary: OrdinaryOptions::default(),
     }
 }
 

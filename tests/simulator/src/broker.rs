@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use syncline_broker::compactor::{self, Compactor, History, Limits, Progress, States, Written};
 use syncline_broker::edge::simulation::SimulatedEdge;
-use syncline_broker::edge::{Edge, EdgeOptions, SessionsOptions};
+use syncline_broker::edge::{Edge, EdgeOptions, OrdinaryOptions, SessionsOptions};
 use syncline_broker::router::{BusMessage, Consumer};
 use syncline_broker::sequencer::{Hooks, Options, Sequencer, Stepper};
 use syncline_broker::store::sessions::{QueueLimit, SessionStore};
@@ -260,5 +260,6 @@ fn edge_options(dice: &mut Dice) -> EdgeOptions {
         },
         active_streams_max: 64 + dice.below(3) as usize,
         presence_retention: Duration::from_secs(60),
+        ordinary: OrdinaryOptions::default(),
     }
 }

@@ -27,6 +27,27 @@ pub enum Packet {
         /// Empty at 3.1.1.
         properties: Properties,
     },
+    /// The answer to a PUBLISH at QoS 2.
+    PubRec {
+        /// Of the PUBLISH.
+        id: u16,
+        /// 0 is success; always 0 at 3.1.1.
+        code: u8,
+        /// Empty at 3.1.1.
+        properties: Properties,
+    },
+    /// The broker has heard the PUBREC of a message of its.
+    PubRel {
+        /// Of its PUBLISH.
+        id: u16,
+    },
+    /// The end of a PUBLISH at QoS 2.
+    PubComp {
+        /// Of the PUBLISH.
+        id: u16,
+        /// 0 is success; always 0 at 3.1.1.
+        code: u8,
+    },
     /// The answer to a SUBSCRIBE.
     SubAck {
         /// Of the SUBSCRIBE.
@@ -40,6 +61,8 @@ pub enum Packet {
     UnsubAck {
         /// Of the UNSUBSCRIBE.
         id: u16,
+        /// One per filter; none at 3.1.1.
+        codes: Vec<u8>,
     },
     /// The answer to a PINGREQ.
     PingResp,
@@ -96,6 +119,8 @@ pub struct Properties {
     pub users: Vec<(String, String)>,
     /// Numbers by their identifier (Receive Maximum is 0x21, Maximum QoS 0x24).
     pub numbers: Vec<(u8, u32)>,
+    /// Texts and bytes by their identifier (Content Type is 0x03).
+    pub texts: Vec<(u8, Vec<u8>)>,
 }
 
 impl Properties {
@@ -106,6 +131,23 @@ impl Properties {
             .iter()
             .find(|(known, _)| known == name)
             .map(|(_, value)| value.as_str())
+    }
+
+    /// The text with this identifier.
+    #[must_use]
+    pub fn text(&self, identifier: u8) -> Option<&str> {
+        let found = self.texts.iter().find(|(known, _)| *known == identifier);
+        std::str::from_utf8(&found?.1).ok()
+    }
+
+    /// The values of all properties with this identifier.
+    #[must_use]
+    pub fn all_numbers(&self, identifier: u8) -> Vec<u32> {
+        let all = self
+            .numbers
+            .iter()
+            .filter(|(known, _)| *known == identifier);
+        all.map(|(_, value)| *value).collect()
     }
 
     /// The value of the property with this identifier.
@@ -178,6 +220,21 @@ impl<'a> Body<'a> {
                     properties,
                 })
             }
+            5 => {
+                let id = self.short()?;
+                let (code, properties) = self.reason()?;
+                Ok(Packet::PubRec {
+                    id,
+                    code,
+                    properties,
+                })
+            }
+            6 => Ok(Packet::PubRel { id: self.short()? }),
+            7 => {
+                let id = self.short()?;
+                let code = self.reason()?.0;
+                Ok(Packet::PubComp { id, code })
+            }
             9 => {
                 let id = self.short()?;
                 let properties = self.properties()?;
@@ -187,7 +244,12 @@ impl<'a> Body<'a> {
                     properties,
                 })
             }
-            11 => Ok(Packet::UnsubAck { id: self.short()? }),
+            11 => {
+                let id = self.short()?;
+                self.properties()?;
+                let codes = self.bytes.to_vec();
+                Ok(Packet::UnsubAck { id, codes })
+            }
             13 => Ok(Packet::PingResp),
             14 => {
                 let (code, properties) = self.reason()?;
@@ -264,7 +326,8 @@ impl<'a> Body<'a> {
             }
             0x03 | 0x08 | 0x09 | 0x12 | 0x15 | 0x16 | 0x1a | 0x1c => {
                 let length = self.short()?;
-                self.take(usize::from(length))?;
+                let text = self.take(usize::from(length))?.to_vec();
+                found.texts.push((identifier, text));
                 return Ok(());
             }
             other => return Err(invalid(format!("unknown property {other:#x}"))),

@@ -109,7 +109,7 @@ impl Subscriptions {
             filter: wanted.subscription.filter.clone(),
             json: wanted.subscription.json,
             once: matches!(wanted.subscription.start, Start::At(_)),
-            at_least_once: wanted.at_least_once,
+            at_least_once: wanted.qos > 0,
             identifier: wanted.identifier,
         });
         if sub.filter.has_wildcard() {

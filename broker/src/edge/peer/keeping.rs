@@ -4,7 +4,7 @@
 //! are is saved lazily, and always when the connection ends.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use syncline_protocol::{Filter, Start, StreamId, Subscription};
@@ -17,6 +17,7 @@ use crate::edge::fetch::{self, Fetched};
 use crate::edge::identity::Identity;
 use crate::edge::resume::{self, Found};
 use crate::edge::session::{NoSession, Opening, Request, Retained, Verdict, Wanted};
+use crate::edge::wills;
 use crate::store::sessions::{
     Cursor, LoadedSession, Progress, Reaches, SessionChange, SessionKey, StoredSubscription,
 };
@@ -41,6 +42,36 @@ pub(super) struct Keeping {
     answers: VecDeque<Answer>,
     /// When to save.
     due: Option<Instant>,
+    /// Whoever holds it puts off that the session is left.
+    departure: Arc<Departure>,
+}
+
+/// Lets the next connection have the session, once nobody needs it to stay.
+#[derive(Default)]
+pub(super) struct Departure(Mutex<Option<Go>>);
+
+type Go = Box<dyn FnOnce() + Send>;
+
+impl Departure {
+    /// What is done when nobody holds it any more.
+    fn then(&self, go: Go) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(go);
+    }
+}
+
+impl Drop for Departure {
+    fn drop(&mut self) {
+        let go = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(go) = go.take() {
+            go();
+        }
+    }
+}
+
+impl std::fmt::Debug for Departure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Departure")
+    }
 }
 
 /// What is done once a write is on disk.
@@ -63,7 +94,13 @@ impl Keeping {
         self.due.filter(|_| self.answers.is_empty())
     }
 
-    fn keeps(&self) -> Option<&SessionKey> {
+    /// Puts off that the session is left.
+    pub(super) fn stay(&self) -> Arc<Departure> {
+        Arc::clone(&self.departure)
+    }
+
+    /// Whose session is kept and open.
+    pub(super) fn keeps(&self) -> Option<&SessionKey> {
         self.key.as_ref().filter(|_| self.is_kept && self.is_open)
     }
 
@@ -143,8 +180,17 @@ impl Peer {
         let (Some(key), Some(opening)) = (self.keeping.key.clone(), self.keeping.opening) else {
             return;
         };
+        let will = self.shared.wills.take(&key);
+        if let Some(will) = will.filter(|_| opening.clean) {
+            // The session that it belongs to ends here.
+            wills::publish(&self.shared, will);
+        }
         if !kept && opening.expiry_ms == 0 {
+            self.enter_topics(&key, None);
             return self.session.opened(now, false);
+        }
+        if opening.clean {
+            self.shared.topics.forget(&key);
         }
         self.keeping.is_kept = true;
         let mailbox = self.mailbox();
@@ -164,6 +210,9 @@ impl Peer {
             Ok(None) => {
                 self.delivery.keep();
                 self.keeping.is_open = true;
+                if let Some(key) = self.keeping.key.clone() {
+                    self.enter_topics(&key, None);
+                }
                 self.session.opened(now, false);
             }
             Ok(Some(loaded)) => self.seek(loaded),
@@ -221,7 +270,12 @@ impl Peer {
         }
         self.keeping.saved = standing(&found.loaded);
         self.keeping.is_open = true;
+        let packets = &found.loaded.packets;
+        if let Some(key) = self.keeping.key.clone() {
+            self.enter_topics(&key, Some(packets));
+        }
         self.session.opened(now, true);
+        self.resume_exchanges(packets);
     }
 
     /// Answers a SUBSCRIBE, of a session that is kept once it is on disk. `began`: the hub's position before it.
@@ -283,6 +337,7 @@ impl Peer {
             return;
         }
         self.keeping.due = None;
+        self.dequeue(true);
         let Some(key) = self.keeping.keeps().cloned() else {
             return;
         };
@@ -339,20 +394,29 @@ impl Peer {
         };
         let (left_at, expiry_ms) = ((self.shared.now)(), self.session.expiry_ms());
         let kept = self.keeping.is_kept && expiry_ms > 0;
-        if self.keeping.is_kept {
-            let last = match kept {
-                false => SessionChange::End(key.clone()),
-                true => SessionChange::Leave {
+        let mut changes: Vec<_> = progress.into_iter().collect();
+        match (self.keeping.is_kept, kept) {
+            (false, _) => {}
+            (true, false) => changes.push(SessionChange::End(key.clone())),
+            (true, true) => {
+                changes.extend(self.last_of_queue(&key));
+                changes.push(SessionChange::Leave {
                     key: key.clone(),
                     expiry_ms,
                     left_at,
-                },
-            };
-            let changes = progress.into_iter().chain([last]).collect();
-            self.shared.keeper.write(changes, None);
+                });
+            }
         }
+        self.leave_topics(kept);
         let ends_at = kept.then(|| left_at.plus(expiry_ms));
-        self.shared.clients.leave(&key, self.id, ends_at);
+        let (shared, peer) = (Arc::clone(&self.shared), self.id);
+        let departure = std::mem::take(&mut self.keeping.departure);
+        departure.then(Box::new(move || {
+            if !changes.is_empty() {
+                shared.keeper.write(changes, None);
+            }
+            shared.clients.leave(&key, peer, ends_at);
+        }));
     }
 
     fn progress(&mut self, now: Instant, key: SessionKey) -> SessionChange {
@@ -365,7 +429,8 @@ impl Peer {
     fn write(&mut self, changes: Vec<SessionChange>, answer: Answer) {
         self.keeping.answers.push_back(answer);
         let mailbox = self.mailbox();
-        let tell = move |written| mailbox.fetched(Fetched::Written(written));
+        let tell =
+            move |written: Result<_, _>| mailbox.fetched(Fetched::Written(written.map(drop)));
         self.shared.keeper.write(changes, Some(Box::new(tell)));
     }
 }
@@ -374,7 +439,7 @@ fn stored(wanted: &Wanted, began: u64) -> StoredSubscription {
     StoredSubscription {
         filter: wanted.subscription.filter.clone(),
         json: wanted.subscription.json,
-        qos: u8::from(wanted.at_least_once),
+        qos: wanted.qos,
         no_local: wanted.no_local,
         retain_as_published: wanted.retain_as_published,
         identifier: wanted.identifier,
@@ -390,7 +455,7 @@ fn wanted(stored: &StoredSubscription) -> Wanted {
             json: stored.json,
             start: Start::Now,
         },
-        at_least_once: stored.qos > 0,
+        qos: stored.qos,
         retained: Retained::Never,
         no_local: stored.no_local,
         retain_as_published: stored.retain_as_published,

@@ -88,12 +88,18 @@ impl Peer {
             bus,
             topics: self.shared.hub.retained_topics(filter),
         };
-        self.delivery.subscribe(wanted, &ground)
+        let new = !self.delivery.contains(filter);
+        let verdict = self.delivery.subscribe(wanted, &ground);
+        if let Verdict::Granted { .. } = verdict {
+            self.follow(wanted, new);
+        }
+        verdict
     }
 
     pub(super) fn unsubscribe(&mut self, packet_id: u16, filters: &[Option<Filter>]) {
         let mut end = |filter: &Filter| {
             self.shared.hub.unsubscribe(self.id, filter);
+            self.unfollow(filter);
             self.delivery.unsubscribe(filter)
         };
         let existed: Vec<_> = filters

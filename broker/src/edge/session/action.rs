@@ -4,13 +4,18 @@ use std::sync::Arc;
 
 use mqtt_protocol_core::mqtt::packet::{Qos, RetainHandling};
 use mqtt_protocol_core::mqtt::result_code::SubackReasonCode;
-use syncline_protocol::{Filter, Notice, Seq, StreamId, Subscription};
+use syncline_protocol::{Filter, Notice, Seq, Start, StreamId, Subscription};
 
 use super::super::identity::Identity;
 use super::super::submission::Submission;
 use super::answers::Ticket;
 use super::packet::Entry;
+use crate::acl::Grant;
 use crate::auth::Credentials;
+use crate::edge::ordinary::Slip;
+use crate::edge::ordinary::follow::{Follow, is_share};
+use crate::sequencer::Outcome;
+use crate::store::sessions::Message as Ordinary;
 
 /// What the driver is to do.
 #[derive(Debug)]
@@ -28,7 +33,18 @@ pub(crate) enum Action {
     Submit {
         ticket: Ticket,
         submission: Submission,
+        /// Its packet id at QoS 2.
+        exactly_once: Option<u16>,
     },
+    /// Pass this ordinary message on; what came of it goes to [`Session::answer`].
+    Post {
+        ticket: Ticket,
+        posting: Posting,
+        /// Its packet id at QoS 2.
+        exactly_once: Option<u16>,
+    },
+    /// The client is done with a PUBLISH of its at QoS 2: forget its packet id, then [`Session::released`].
+    Release(u16),
     /// Publish this on the errors topic, then call [`Session::reported`].
     Report(Box<Notice>),
     /// Begin these subscriptions.
@@ -43,8 +59,42 @@ pub(crate) enum Action {
     },
     /// The client acknowledged a delivery.
     Acked(Tag),
-    /// The connection ended without a goodbye: submit its will.
-    Will(Submission),
+    /// The client has an ordinary message, or does not want it.
+    Arrived(Slip),
+    /// The client has an ordinary message at QoS 2: remember its packet id, then [`Session::release`].
+    Received { packet_id: u16, slip: Slip },
+    /// An exchange of ours at QoS 2 is over: forget its packet id.
+    Completed(u16),
+    /// The connection ended without a goodbye: submit or pass on its will.
+    Will(Will),
+}
+
+/// An ordinary message of a client. When it expires is counted from when it is passed on.
+#[derive(Debug, Clone)]
+pub(crate) struct Posting {
+    pub(crate) message: Ordinary,
+    pub(crate) expiry_s: Option<u32>,
+}
+
+/// What is published for a client that was lost.
+#[derive(Debug)]
+pub(crate) enum Will {
+    Event(Submission),
+    /// After a delay, or when its session ends.
+    Posting(Posting, u32),
+}
+
+/// What a PUBLISH is answered with.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Of an event.
+    Event(Outcome),
+    /// The ordinary message was taken; whether somebody gets it.
+    Taken { matched: bool },
+    /// It had no room somewhere.
+    Full(&'static str),
+    /// The disk did not take it.
+    NotKept(String),
 }
 
 /// How a client wants its session.
@@ -74,8 +124,8 @@ pub(crate) type Request = Result<Wanted, Verdict>;
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) subscription: Subscription,
-    /// QoS 1, else 0.
-    pub(crate) at_least_once: bool,
+    /// 0, 1 or 2; at most 1 where only `sync/` can match.
+    pub(crate) qos: u8,
     pub(crate) retained: Retained,
     /// The v5 option No Local, which has no effect on `sync/`.
     pub(crate) no_local: bool,
@@ -97,7 +147,7 @@ pub(crate) enum Retained {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Granted {
-        at_least_once: bool,
+        qos: u8,
     },
     BadFilter,
     NotAllowed,
@@ -110,16 +160,29 @@ pub(crate) enum Verdict {
 }
 
 /// A message for the client.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Message<'a> {
     pub(crate) topic: &'a str,
     pub(crate) payload: &'a [u8],
-    pub(crate) at_least_once: bool,
+    pub(crate) qos: u8,
+    /// The packet id that it has to have, if it is not all the same.
+    pub(crate) packet_id: Option<u16>,
     pub(crate) retain: bool,
     /// It was sent before, over another connection.
     pub(crate) again: bool,
     pub(crate) identifiers: &'a [u32],
-    pub(crate) tag: Option<&'a Tag>,
+    /// Other v5 properties, as their bytes on the wire.
+    pub(crate) properties: &'a [u8],
+    /// In how many seconds it expires.
+    pub(crate) expiry_s: Option<u32>,
+    pub(crate) cargo: Option<Cargo>,
+}
+
+/// What a delivery carries, so that its acknowledgement can be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cargo {
+    Event(Tag),
+    Ordinary(Slip),
 }
 
 /// What a delivery carried, so that its acknowledgement can be told.
@@ -132,9 +195,11 @@ pub(crate) struct Tag {
 }
 
 /// What one filter of a SUBSCRIBE asks for.
-pub(super) fn wanted(entry: &Entry, identifier: Option<u32>) -> Request {
-    let subscription: Subscription = entry.filter.parse().map_err(|_| Verdict::BadFilter)?;
-    if names_foreign_topic(&subscription.filter) {
+pub(super) fn wanted(entry: &Entry, identifier: Option<u32>, grant: &Grant) -> Request {
+    let subscription = base(&entry.filter)?;
+    let follow = Follow::of(&subscription.filter);
+    let exact = follow.as_ref().filter(|it| !it.filter.has_wildcard());
+    if exact.is_some_and(|it| !grant.reads_topic(it.filter.as_str())) {
         return Err(Verdict::NotAllowed);
     }
     let retained = match entry.retained {
@@ -142,10 +207,10 @@ pub(super) fn wanted(entry: &Entry, identifier: Option<u32>) -> Request {
         RetainHandling::SendRetainedIfNotExists => Retained::IfNew,
         RetainHandling::DoNotSendRetained => Retained::Never,
     };
-    let at_least_once = entry.qos != Qos::AtMostOnce;
+    let highest = if follow.is_some() { 2 } else { 1 };
     Ok(Wanted {
         subscription,
-        at_least_once,
+        qos: qos_number(entry.qos).min(highest),
         retained,
         no_local: entry.no_local,
         retain_as_published: entry.retain_as_published,
@@ -153,21 +218,35 @@ pub(super) fn wanted(entry: &Entry, identifier: Option<u32>) -> Request {
     })
 }
 
-/// TOPIC-6.
-fn names_foreign_topic(filter: &Filter) -> bool {
-    let first = filter.levels().next().unwrap_or_default();
-    !filter.has_wildcard() && first != "sync" && !first.starts_with('$')
+/// What a filter of a SUBSCRIBE or UNSUBSCRIBE names. A share is served on ordinary topics alone (VIEW-8).
+pub(super) fn base(text: &str) -> Result<Subscription, Verdict> {
+    if !is_share(text) {
+        return text.parse().map_err(|_| Verdict::BadFilter);
+    }
+    let filter: Filter = text.parse().map_err(|_| Verdict::BadFilter)?;
+    Follow::of(&filter).ok_or(Verdict::BadFilter)?;
+    Ok(Subscription {
+        json: false,
+        start: Start::Now,
+        filter,
+    })
+}
+
+/// As it is stored and counted with.
+pub(super) fn qos_number(qos: Qos) -> u8 {
+    match qos {
+        Qos::AtMostOnce => 0,
+        Qos::AtLeastOnce => 1,
+        Qos::ExactlyOnce => 2,
+    }
 }
 
 /// How a verdict is written.
 pub(super) fn suback_code(verdict: Verdict) -> SubackReasonCode {
     match verdict {
-        Verdict::Granted {
-            at_least_once: true,
-        } => SubackReasonCode::GrantedQos1,
-        Verdict::Granted {
-            at_least_once: false,
-        } => SubackReasonCode::GrantedQos0,
+        Verdict::Granted { qos: 0 } => SubackReasonCode::GrantedQos0,
+        Verdict::Granted { qos: 1 } => SubackReasonCode::GrantedQos1,
+        Verdict::Granted { .. } => SubackReasonCode::GrantedQos2,
         Verdict::BadFilter => SubackReasonCode::TopicFilterInvalid,
         Verdict::NotAllowed => SubackReasonCode::NotAuthorized,
         Verdict::TooMany => SubackReasonCode::QuotaExceeded,

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use syncline_protocol::{DeviceSeq, EventType, StreamId};
 
+use super::wire::Of;
+
 /// Names an open PUBLISH of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
@@ -12,7 +14,7 @@ pub(crate) struct Ticket(u64);
 #[derive(Debug)]
 pub(super) struct Open<A> {
     /// The packet to acknowledge; `None` at QoS 0.
-    pub(super) packet_id: Option<u16>,
+    pub(super) packet: Option<Of>,
     /// What an `errors` message would say of it.
     pub(super) about: About,
     answer: Option<A>,
@@ -43,9 +45,9 @@ impl<A> Answers<A> {
     }
 
     /// Opens a ticket at the end of the queue.
-    pub(super) fn open(&mut self, packet_id: Option<u16>, about: About) -> Ticket {
+    pub(super) fn open(&mut self, packet: Option<Of>, about: About) -> Ticket {
         self.open.push_back(Open {
-            packet_id,
+            packet,
             about,
             answer: None,
         });
@@ -76,6 +78,11 @@ impl<A> Answers<A> {
         Some((open, answer))
     }
 
+    /// Whether a PUBLISH waits for this answer.
+    pub(super) fn is_open(&self, packet: Of) -> bool {
+        self.open.iter().any(|open| open.packet == Some(packet))
+    }
+
     /// Forgets all of them.
     pub(super) fn clear(&mut self) {
         self.first += self.open.len() as u64;
@@ -87,6 +94,13 @@ impl<A> Answers<A> {
 mod tests {
     use super::*;
 
+    fn of(packet_id: u16) -> Of {
+        Of {
+            packet_id,
+            exactly_once: false,
+        }
+    }
+
     fn told(answers: &mut Answers<char>) -> String {
         std::iter::from_fn(|| answers.next().map(|(_, answer)| answer)).collect()
     }
@@ -95,7 +109,7 @@ mod tests {
     fn answer_2_answers_leave_in_the_order_of_the_publishes() {
         let mut answers = Answers::new();
         let tickets: Vec<_> = (1..=3)
-            .map(|id| answers.open(Some(id), About::default()))
+            .map(|id| answers.open(Some(of(id)), About::default()))
             .collect();
         answers.answer(tickets[2], 'c');
         answers.answer(tickets[1], 'b');

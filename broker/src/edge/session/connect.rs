@@ -1,22 +1,21 @@
 //! The CONNECT: accepted with what this broker can do, or refused with the reason.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mqtt_protocol_core::mqtt::packet::Qos;
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode};
 use syncline_protocol::{DeviceId, Refused};
 
 use super::super::identity::Identity;
-use super::super::submission::Submission;
 use super::answers::About;
 use super::end::EndReason;
 use super::packet::{Connect, Publish};
 use super::timers::Timer;
-use super::wire::Connack;
+use super::wire::{Agreement, Connack};
+use super::{Action, Live, NoSession, Opening, Phase, Session, Will, inbound};
 use crate::auth::{Admission, Credentials, Denied};
-
-use super::{Action, Live, NoSession, Opening, Phase, Session, inbound};
+use crate::edge::ordinary::follow::is_outside;
 
 /// A refused CONNECT: the codes of both versions and a sentence.
 struct Refusal {
@@ -38,11 +37,12 @@ impl Refusal {
 impl Session {
     /// Asks who it is. The timer of the CONNECT runs on until that is known.
     pub(super) fn connect(&mut self, mut connect: Box<Connect>) {
-        self.wire.agree(
-            connect.version,
-            connect.packet_bytes_max,
-            connect.problem_information,
-        );
+        self.wire.agree(Agreement {
+            version: connect.version,
+            packet_bytes_max: connect.packet_bytes_max,
+            topic_alias_max: connect.topic_alias_max,
+            problem_information: connect.problem_information,
+        });
         if connect.extended_authentication {
             return self.refuse_connect(Refusal::new(
                 ConnectReasonCode::BadAuthenticationMethod,
@@ -114,6 +114,8 @@ impl Session {
             session_present: present,
             expiry_s: expiry_s(self.expiry_ms),
             receive_maximum: self.options.receive_maximum,
+            topic_alias_max: self.options.topic_alias_max,
+            keep_alive_s: live.server_keep_alive_s,
             assigned: assigned.as_deref(),
         });
         if let Err(error) = connack {
@@ -171,26 +173,37 @@ impl Session {
         let will = connect
             .will
             .as_ref()
-            .map(|will| self.will(&identity, will))
+            .map(|will| self.will(&identity, will, connect.will_delay_s))
             .transpose()?;
         Ok((self.live(connect, identity, will), assigned))
     }
 
-    fn live(&self, connect: &Connect, identity: Identity, will: Option<Submission>) -> Live {
+    fn live(&self, connect: &Connect, identity: Identity, will: Option<Will>) -> Live {
         let ours = self.options.inflight_max;
         let inflight_max = connect.receive_maximum.unwrap_or(u16::MAX).min(ours);
-        let keep_alive = u64::from(connect.keep_alive_s) * 1_500;
+        let server_keep_alive_s = self.server_keep_alive_s(connect);
+        let keep_alive_s = server_keep_alive_s.unwrap_or(connect.keep_alive_s);
+        let keep_alive = u64::from(keep_alive_s) * 1_500;
         Live {
             identity: Arc::new(identity),
             keep_alive: (keep_alive > 0).then(|| Duration::from_millis(keep_alive)),
+            server_keep_alive_s,
             will,
-            inflight: std::collections::HashMap::new(),
+            inflight: HashMap::new(),
             inflight_max: usize::from(inflight_max),
+            received: HashSet::new(),
             subscribing: false,
             reporting: None,
             failed: false,
             draining: false,
         }
+    }
+
+    /// What a v5 client with a longer Keep Alive, or with none, has to keep instead.
+    fn server_keep_alive_s(&self, connect: &Connect) -> Option<u16> {
+        let longest = self.options.keep_alive_s_max;
+        let asks_for_more = connect.keep_alive_s == 0 || connect.keep_alive_s > longest;
+        (self.wire.is_v5() && longest > 0 && asks_for_more).then_some(longest)
     }
 
     /// The id for a client that brings none. 3.1.1 allows that with a clean session only (MQTT-3.1.3-8).
@@ -208,19 +221,17 @@ impl Session {
         Ok(Some(self.fresh_client_id.clone()))
     }
 
-    /// A will is an event that is submitted later, so it is checked now, while the client can be told.
-    fn will(&self, identity: &Identity, will: &Publish) -> Result<Submission, Refusal> {
-        if will.qos == Qos::ExactlyOnce && self.wire.is_v5() {
-            return Err(Refusal::new(
-                ConnectReasonCode::QosNotSupported,
-                ConnectReturnCode::NotAuthorized,
-                "the will has QoS 2, and this broker takes QoS 0 and 1",
-            ));
-        }
-        let limit = self.options.event_bytes_max;
-        let payload = will.payload.as_slice();
-        inbound::submission(identity, limit, &will.topic, payload, &mut About::default())
-            .map_err(|refused| will_refusal(&refused))
+    /// A will is published later, so it is checked now, while the client can be told. Under `sync/` it is an event.
+    fn will(&self, identity: &Identity, will: &Publish, delay_s: u32) -> Result<Will, Refusal> {
+        let checked = match is_outside(&will.topic) {
+            true => inbound::posting(identity, will).map(|it| Will::Posting(it, delay_s)),
+            false => {
+                let (limit, payload) = (self.options.event_bytes_max, will.payload.as_slice());
+                let about = &mut About::default();
+                inbound::submission(identity, limit, &will.topic, payload, about).map(Will::Event)
+            }
+        };
+        checked.map_err(|refused| will_refusal(&refused))
     }
 }
 

@@ -22,8 +22,6 @@ pub(crate) enum EndReason {
     Broken(MqttError),
     #[error("a packet was out of place")]
     OutOfPlace,
-    #[error("a PUBLISH had QoS 2, and this broker takes QoS 0 and 1")]
-    Qos2,
     #[error("{name}: {reason}")]
     Transient { name: TransientName, reason: String },
     #[error("the state that opens its subscription has {bytes} bytes, more than the client takes")]
@@ -52,7 +50,6 @@ impl EndReason {
             Self::Refused(_) | Self::Broken(_) => return None,
             Self::KeepAlive => Code::KeepAliveTimeout,
             Self::OutOfPlace => Code::ProtocolError,
-            Self::Qos2 => Code::QosNotSupported,
             Self::StateTooLarge { .. } => Code::PacketTooLarge,
             Self::TakenOver => Code::SessionTakenOver,
             Self::Revoked => Code::NotAuthorized,

@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use syncline_protocol::{Intent, RefusalName, Refused, StreamId, SyncId, Topic};
 
 use super::super::identity::Identity;
 use super::super::submission::Submission;
+use super::action::{Posting, qos_number};
 use super::answers::About;
+use super::packet::Publish;
+use crate::edge::ordinary::follow::is_topic_name;
+use crate::store::sessions::Message;
 
 /// What a request is about, as far as its topic tells.
 pub(super) fn about(topic: &str) -> About {
@@ -54,6 +59,29 @@ pub(super) fn submission(
         identity.device,
         intent,
     ))
+}
+
+/// Checks an ordinary message: its topic's name, and the grant.
+pub(super) fn posting(identity: &Identity, publish: &Publish) -> Result<Posting, Refused> {
+    if !is_topic_name(&publish.topic) {
+        let reason = "a topic is not empty and has no wildcard";
+        return Err(Refused::new(RefusalName::BadTopic, reason));
+    }
+    if !identity.principal.grant().writes_topic(&publish.topic) {
+        let reason = "this principal may not publish on this topic";
+        return Err(Refused::new(RefusalName::NotAllowed, reason));
+    }
+    Ok(Posting {
+        message: Message {
+            topic: publish.topic.clone(),
+            payload: Bytes::copy_from_slice(publish.payload.as_slice()),
+            qos: qos_number(publish.qos),
+            retain: publish.retain,
+            properties: publish.properties.clone(),
+            expires_at: None,
+        },
+        expiry_s: publish.expiry_s,
+    })
 }
 
 fn events_stream(topic: &str) -> Result<StreamId, Refused> {

@@ -1,6 +1,9 @@
 //! What clients send, in one form for both versions.
 
-use mqtt_protocol_core::mqtt::packet::{Packet, Property, Qos, RetainHandling, SubEntry};
+use bytes::Bytes;
+use mqtt_protocol_core::mqtt::packet::{
+    MqttString, Packet, Property, Qos, RetainHandling, SubEntry,
+};
 use mqtt_protocol_core::mqtt::packet::{v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::{ArcPayload, IntoPayload, Version};
 
@@ -11,6 +14,13 @@ pub(super) enum Received {
     Connect(Box<Connect>),
     Publish(Publish),
     Puback(u16),
+    /// `refused`: the client does not want the message.
+    Pubrec {
+        packet_id: u16,
+        refused: bool,
+    },
+    Pubrel(u16),
+    Pubcomp(u16),
     Subscribe(Subscribe),
     Unsubscribe {
         packet_id: u16,
@@ -22,7 +32,7 @@ pub(super) enum Received {
         /// The v5 Session Expiry Interval, if it changes.
         expiry_s: Option<u32>,
     },
-    /// A packet that has no place in a conversation without QoS 2 and without extended authentication.
+    /// A packet that has no place in a conversation without extended authentication.
     OutOfPlace,
 }
 
@@ -36,11 +46,15 @@ pub(super) struct Connect {
     pub(super) expiry_s: u32,
     pub(super) keep_alive_s: u16,
     pub(super) will: Option<Publish>,
+    /// The v5 Will Delay Interval.
+    pub(super) will_delay_s: u32,
     /// The user properties `device` and `name`.
     pub(super) device: Option<String>,
     pub(super) name: Option<String>,
     pub(super) receive_maximum: Option<u16>,
     pub(super) packet_bytes_max: Option<u32>,
+    /// How many topic aliases the client understands.
+    pub(super) topic_alias_max: u16,
     pub(super) problem_information: bool,
     pub(super) extended_authentication: bool,
     pub(super) user: Option<String>,
@@ -54,6 +68,11 @@ pub(super) struct Publish {
     pub(super) payload: ArcPayload,
     pub(super) qos: Qos,
     pub(super) packet_id: Option<u16>,
+    pub(super) retain: bool,
+    /// The v5 properties that go with the message to whoever gets it, as their bytes on the wire.
+    pub(super) properties: Bytes,
+    /// The v5 Message Expiry Interval.
+    pub(super) expiry_s: Option<u32>,
 }
 
 /// A SUBSCRIBE.
@@ -82,15 +101,19 @@ impl From<Packet> for Received {
                 payload: it.payload().clone(),
                 qos: it.qos(),
                 packet_id: it.packet_id(),
+                retain: it.retain(),
+                properties: Bytes::new(),
+                expiry_s: None,
             }),
             Packet::V5_0Publish(it) => Self::Publish(Publish {
                 topic: it.topic_name().to_owned(),
                 payload: it.payload().clone(),
                 qos: it.qos(),
                 packet_id: it.packet_id(),
+                retain: it.retain(),
+                properties: passed_on(it.props()),
+                expiry_s: message_expiry(it.props()),
             }),
-            Packet::V3_1_1Puback(it) => Self::Puback(it.packet_id()),
-            Packet::V5_0Puback(it) => Self::Puback(it.packet_id()),
             Packet::V3_1_1Subscribe(it) => {
                 Self::Subscribe(subscribe(it.packet_id(), it.entries(), None))
             }
@@ -99,22 +122,8 @@ impl From<Packet> for Received {
                 it.entries(),
                 identifier(it.props()),
             )),
-            Packet::V3_1_1Unsubscribe(it) => Self::Unsubscribe {
-                packet_id: it.packet_id(),
-                filters: it
-                    .entries()
-                    .iter()
-                    .map(|it| it.as_str().to_owned())
-                    .collect(),
-            },
-            Packet::V5_0Unsubscribe(it) => Self::Unsubscribe {
-                packet_id: it.packet_id(),
-                filters: it
-                    .entries()
-                    .iter()
-                    .map(|it| it.as_str().to_owned())
-                    .collect(),
-            },
+            Packet::V3_1_1Unsubscribe(it) => unsubscribe(it.packet_id(), it.entries()),
+            Packet::V5_0Unsubscribe(it) => unsubscribe(it.packet_id(), it.entries()),
             Packet::V3_1_1Pingreq(_) | Packet::V5_0Pingreq(_) => Self::Pingreq,
             Packet::V3_1_1Disconnect(_) => Self::Disconnect {
                 with_will: false,
@@ -124,9 +133,31 @@ impl From<Packet> for Received {
                 with_will: it.reason_code().is_some_and(|code| code as u8 != 0),
                 expiry_s: it.props().as_ref().and_then(|props| expiry(props)),
             },
-            _ => Self::OutOfPlace,
+            other => acknowledgement(&other).unwrap_or(Self::OutOfPlace),
         }
     }
+}
+
+/// What answers a PUBLISH, or goes on with it at QoS 2.
+fn acknowledgement(packet: &Packet) -> Option<Received> {
+    let received = match packet {
+        Packet::V3_1_1Puback(it) => Received::Puback(it.packet_id()),
+        Packet::V5_0Puback(it) => Received::Puback(it.packet_id()),
+        Packet::V3_1_1Pubrec(it) => Received::Pubrec {
+            packet_id: it.packet_id(),
+            refused: false,
+        },
+        Packet::V5_0Pubrec(it) => Received::Pubrec {
+            packet_id: it.packet_id(),
+            refused: it.reason_code().is_some_and(|code| code.is_failure()),
+        },
+        Packet::V3_1_1Pubrel(it) => Received::Pubrel(it.packet_id()),
+        Packet::V5_0Pubrel(it) => Received::Pubrel(it.packet_id()),
+        Packet::V3_1_1Pubcomp(it) => Received::Pubcomp(it.packet_id()),
+        Packet::V5_0Pubcomp(it) => Received::Pubcomp(it.packet_id()),
+        _ => return None,
+    };
+    Some(received)
 }
 
 impl Connect {
@@ -145,10 +176,12 @@ impl Connect {
             expiry_s: 0,
             keep_alive_s,
             will,
+            will_delay_s: 0,
             device: None,
             name: None,
             receive_maximum: None,
             packet_bytes_max: None,
+            topic_alias_max: 0,
             problem_information: true,
             extended_authentication: false,
             user: None,
@@ -163,6 +196,9 @@ fn connect_3(packet: &v3_1_1::Connect) -> Connect {
         payload: payload(packet.will_payload()),
         qos: packet.will_qos(),
         packet_id: None,
+        retain: packet.will_retain(),
+        properties: Bytes::new(),
+        expiry_s: None,
     });
     let (client_id, clean) = (packet.client_id(), packet.clean_session());
     let connect =
@@ -180,6 +216,9 @@ fn connect_5(packet: &v5_0::Connect) -> Connect {
         payload: payload(packet.will_payload()),
         qos: packet.will_qos(),
         packet_id: None,
+        retain: packet.will_retain(),
+        properties: passed_on(packet.will_props()),
+        expiry_s: message_expiry(packet.will_props()),
     });
     let (client_id, clean) = (packet.client_id(), packet.clean_start());
     let mut connect =
@@ -190,6 +229,7 @@ fn connect_5(packet: &v5_0::Connect) -> Connect {
         .props()
         .iter()
         .for_each(|property| connect.read(property));
+    connect.will_delay_s = will_delay(packet.will_props());
     connect
 }
 
@@ -199,6 +239,7 @@ impl Connect {
             Property::SessionExpiryInterval(it) => self.expiry_s = it.val(),
             Property::ReceiveMaximum(it) => self.receive_maximum = Some(it.val()),
             Property::MaximumPacketSize(it) => self.packet_bytes_max = Some(it.val()),
+            Property::TopicAliasMaximum(it) => self.topic_alias_max = it.val(),
             Property::RequestProblemInformation(it) => self.problem_information = it.val() != 0,
             Property::AuthenticationMethod(_) => self.extended_authentication = true,
             Property::UserProperty(it) if it.key() == "device" => {
@@ -232,6 +273,45 @@ fn subscribe(packet_id: u16, entries: &[SubEntry], identifier: Option<u32>) -> S
         entries,
         identifier,
     }
+}
+
+fn unsubscribe(packet_id: u16, filters: &[MqttString]) -> Received {
+    let filters = filters.iter().map(|it| it.as_str().to_owned());
+    Received::Unsubscribe {
+        packet_id,
+        filters: filters.collect(),
+    }
+}
+
+/// Those that are the message's, not the packet's.
+fn passed_on(properties: &[Property]) -> Bytes {
+    let mut bytes = Vec::new();
+    for property in properties {
+        if let Property::PayloadFormatIndicator(_)
+        | Property::ContentType(_)
+        | Property::ResponseTopic(_)
+        | Property::CorrelationData(_)
+        | Property::UserProperty(_) = property
+        {
+            bytes.extend(property.to_continuous_buffer());
+        }
+    }
+    bytes.into()
+}
+
+fn message_expiry(properties: &[Property]) -> Option<u32> {
+    properties.iter().find_map(|property| match property {
+        Property::MessageExpiryInterval(it) => Some(it.val()),
+        _ => None,
+    })
+}
+
+fn will_delay(properties: &[Property]) -> u32 {
+    let delay = properties.iter().find_map(|property| match property {
+        Property::WillDelayInterval(it) => Some(it.val()),
+        _ => None,
+    });
+    delay.unwrap_or(0)
 }
 
 fn expiry(properties: &[Property]) -> Option<u32> {

@@ -2,7 +2,9 @@
 
 mod connecting;
 mod delivering;
+mod exactly_once;
 mod keeping;
+mod ordinary;
 mod publishing;
 
 use super::*;
@@ -31,6 +33,8 @@ fn options() -> SessionOptions {
         receive_maximum: 4,
         inflight_max: 8,
         expiry_ms_max: 1_000_000,
+        topic_alias_max: 2,
+        keep_alive_s_max: 0,
     }
 }
 
@@ -146,12 +150,12 @@ fn event(device: Option<&str>) -> Vec<u8> {
     intent.encode()
 }
 
-fn saved(n: u64) -> Outcome {
+fn saved(n: u64) -> Answer {
     let receipt = crate::store::memory::MemoryStore::new(8).durable();
-    Outcome::Saved {
+    Answer::Event(Outcome::Saved {
         seq: Seq::new(n).unwrap(),
         receipt,
-    }
+    })
 }
 
 type Will<'a> = (&'a str, Vec<u8>);
@@ -253,7 +257,7 @@ fn with_will(version: Version) -> Talk {
 }
 
 fn sends_will(talk: &mut Talk) -> bool {
-    matches!(talk.session.next_action(), Some(Action::Will(it)) if it.stream().to_string() == "sync/a")
+    matches!(talk.session.next_action(), Some(Action::Will(super::Will::Event(it))) if it.stream().to_string() == "sync/a")
 }
 
 fn message(n: u64) -> (String, Tag) {
@@ -276,10 +280,13 @@ fn deliver(talk: &mut Talk, n: u64, at_least_once: bool) -> Result<(), NotSent> 
     talk.session.publish(Message {
         topic: "sync/a/events",
         payload: payload.as_bytes(),
-        at_least_once,
+        qos: u8::from(at_least_once),
+        packet_id: None,
         retain: false,
         again: false,
         identifiers: &[9],
-        tag: Some(&tag),
+        properties: &[],
+        expiry_s: None,
+        cargo: Some(Cargo::Event(tag)),
     })
 }

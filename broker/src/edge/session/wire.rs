@@ -5,22 +5,39 @@
 //! and the caller closes. It would also close clients that send beyond the Receive Maximum; the session stops reading
 //! before that.
 
+use std::collections::HashMap;
+
 use bytes::BytesMut;
 use mqtt_protocol_core::mqtt::common::Cursor;
 use mqtt_protocol_core::mqtt::connection::{ConnectionOptions, Event};
 use mqtt_protocol_core::mqtt::packet::{
-    AssignedClientIdentifier, MaximumQos, Packet, Property, Qos, ReasonString, ReceiveMaximum,
-    SessionExpiryInterval, SharedSubscriptionAvailable, SubscriptionIdentifier, UserProperty,
+    AssignedClientIdentifier, MessageExpiryInterval, Packet, Property, Qos, ReasonString,
+    ReceiveMaximum, ServerKeepAlive, SessionExpiryInterval, SubscriptionIdentifier, TopicAlias,
+    TopicAliasMaximum, UserProperty,
 };
 use mqtt_protocol_core::mqtt::packet::{v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::prelude::GenericPacketTrait;
 use mqtt_protocol_core::mqtt::result_code::{
     ConnectReasonCode, ConnectReturnCode, DisconnectReasonCode, MqttError, PubackReasonCode,
-    SubackReasonCode, SubackReturnCode, UnsubackReasonCode,
+    PubcompReasonCode, PubrecReasonCode, SubackReasonCode, SubackReturnCode, UnsubackReasonCode,
 };
 use mqtt_protocol_core::mqtt::{Connection, Version, role};
 
 use super::packet::Received;
+
+/// Topic aliases to a client at most, however many it understands: they are memory here.
+const ALIASES_MAX: u16 = 16;
+
+/// What went over the wire since it was asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    pub(crate) packets_in: u64,
+    pub(crate) packets_out: u64,
+    pub(crate) publish_in: u64,
+    pub(crate) publish_out: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+}
 
 /// One connection's packets.
 pub(super) struct Wire {
@@ -31,6 +48,35 @@ pub(super) struct Wire {
     packet_bytes_max: usize,
     /// Whether reason strings and user properties may go on packets other than CONNACK and DISCONNECT.
     problem_information: bool,
+    /// Topics that the client knows by a number, and how many there may be.
+    aliases: HashMap<Box<str>, u16>,
+    aliases_max: u16,
+    traffic: Traffic,
+}
+
+/// What the client says of the packets that it wants to see.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Agreement {
+    pub(super) version: Version,
+    pub(super) packet_bytes_max: Option<u32>,
+    pub(super) topic_alias_max: u16,
+    pub(super) problem_information: bool,
+}
+
+/// Which PUBLISH is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Of {
+    pub(super) packet_id: u16,
+    /// QoS 2: the answer is a PUBREC.
+    pub(super) exactly_once: bool,
+}
+
+/// How a topic is written.
+#[derive(Debug, Clone, Copy)]
+enum Alias {
+    None,
+    New(u16),
+    Known(u16),
 }
 
 /// What one call of [`Wire::receive`] found.
@@ -48,6 +94,9 @@ pub(super) struct Connack<'a> {
     pub(super) session_present: bool,
     pub(super) expiry_s: u32,
     pub(super) receive_maximum: u16,
+    pub(super) topic_alias_max: u16,
+    /// The Keep Alive that the client has to keep instead of its own.
+    pub(super) keep_alive_s: Option<u16>,
     /// The client id for a client that brought none.
     pub(super) assigned: Option<&'a str>,
 }
@@ -57,11 +106,17 @@ pub(super) struct Connack<'a> {
 pub(super) struct OutPublish<'a> {
     pub(super) topic: &'a str,
     pub(super) payload: &'a [u8],
-    pub(super) at_least_once: bool,
+    pub(super) qos: u8,
+    /// The packet id that it has to have; else one that is free.
+    pub(super) packet_id: Option<u16>,
     pub(super) retain: bool,
     /// It was sent before, over another connection.
     pub(super) again: bool,
     pub(super) identifiers: &'a [u32],
+    /// Other v5 properties, as their bytes on the wire.
+    pub(super) properties: &'a [u8],
+    /// The v5 Message Expiry Interval.
+    pub(super) expiry_s: Option<u32>,
 }
 
 /// Why an outgoing PUBLISH was not sent.
@@ -84,7 +139,15 @@ impl Wire {
             version: Version::Undetermined,
             packet_bytes_max: usize::MAX,
             problem_information: true,
+            aliases: HashMap::new(),
+            aliases_max: 0,
+            traffic: Traffic::default(),
         }
+    }
+
+    /// What went over the wire since the last time.
+    pub(super) fn take_traffic(&mut self) -> Traffic {
+        std::mem::take(&mut self.traffic)
     }
 
     pub(super) fn output(&mut self) -> &mut BytesMut {
@@ -101,15 +164,11 @@ impl Wire {
     }
 
     /// Takes what the CONNECT says about the packets that the client wants to see.
-    pub(super) fn agree(
-        &mut self,
-        version: Version,
-        packet_bytes_max: Option<u32>,
-        problems: bool,
-    ) {
-        self.version = version;
-        self.packet_bytes_max = packet_bytes_max.map_or(usize::MAX, |max| max as usize);
-        self.problem_information = problems;
+    pub(super) fn agree(&mut self, it: Agreement) {
+        self.version = it.version;
+        self.packet_bytes_max = it.packet_bytes_max.map_or(usize::MAX, |max| max as usize);
+        self.problem_information = it.problem_information;
+        self.aliases_max = it.topic_alias_max.min(ALIASES_MAX);
     }
 
     /// Reads at most one packet off the front of `bytes`.
@@ -117,17 +176,29 @@ impl Wire {
         let mut cursor = Cursor::new(&bytes[..]);
         let events = self.mqtt.recv(&mut cursor);
         let consumed = usize::try_from(cursor.position()).unwrap_or(bytes.len());
-        let _ = bytes.split_to(consumed.min(bytes.len()));
+        let consumed = consumed.min(bytes.len());
+        let _ = bytes.split_to(consumed);
+        self.traffic.bytes_in += consumed as u64;
         let mut input = Input::Incomplete;
         for event in events {
             match event {
-                Event::NotifyPacketReceived(packet) => input = Input::Packet(packet.into()),
-                Event::RequestSendPacket { packet, .. } => append(&mut self.out, &packet),
+                Event::NotifyPacketReceived(packet) => input = self.received(packet),
+                Event::RequestSendPacket { packet, .. } => self.append(&packet),
                 Event::NotifyError(error) => return self.broken(error),
                 _ => {}
             }
         }
         input
+    }
+
+    fn received(&mut self, packet: Packet) -> Input {
+        self.traffic.packets_in += 1;
+        if let Packet::V3_1_1Publish(_) | Packet::V5_0Publish(_) = &packet {
+            self.traffic.publish_in += 1;
+            // The library would answer a repeat of QoS 2 itself, perhaps before the first is on disk. The session knows.
+            self.mqtt.restore_qos2_publish_handled(Default::default());
+        }
+        Input::Packet(packet.into())
     }
 
     /// Says what the library leaves unsaid: to an unknown version, that it is unknown (in the form of 3.1.1, which is the
@@ -188,42 +259,128 @@ impl Wire {
         self.send_built(packet);
     }
 
-    /// Acknowledges a PUBLISH with success; `name` is `seq` or `repeat`.
-    pub(super) fn puback(&mut self, packet_id: u16, name: &str, value: &str) {
-        if !self.is_v5() {
-            let packet = v3_1_1::Puback::builder().packet_id(packet_id).build();
-            return self.send_built(packet.map(Packet::from));
-        }
+    /// Acknowledges a PUBLISH of an event; `name` is `seq` or `repeat`.
+    pub(super) fn acknowledge(&mut self, of: Of, name: &str, value: &str) {
         let props = UserProperty::new(name, value).map(|it| vec![Property::UserProperty(it)]);
-        self.puback_5(
-            packet_id,
-            PubackReasonCode::Success,
-            props.unwrap_or_default(),
-        );
+        self.answer(of, 0, props.unwrap_or_default());
     }
 
-    /// Acknowledges a PUBLISH with a refusal. 3.1.1 has no word for it.
-    pub(super) fn puback_refused(&mut self, packet_id: u16, code: u8, reason: &str) {
-        if !self.is_v5() {
-            return self.puback(packet_id, "", "");
-        }
-        let code = PubackReasonCode::try_from(code).unwrap_or(PubackReasonCode::UnspecifiedError);
-        self.puback_5(packet_id, code, reason_string(reason));
-    }
-
-    fn puback_5(&mut self, packet_id: u16, code: PubackReasonCode, props: Vec<Property>) {
-        let bare = || {
-            v5_0::Puback::builder()
-                .packet_id(packet_id)
-                .reason_code(code)
+    /// Acknowledges a PUBLISH with a reason code, which is no error where there is no reason. 3.1.1 has no word for it.
+    pub(super) fn answer_with(&mut self, of: Of, code: u8, reason: &str) {
+        let props = match reason {
+            "" => Vec::new(),
+            reason => reason_string(reason),
         };
-        let full = bare().props(props).build().map(Packet::from);
-        match full {
+        self.answer(of, code, props);
+    }
+
+    fn answer(&mut self, of: Of, code: u8, props: Vec<Property>) {
+        let bare = self.built_answer(of, code, Vec::new());
+        if props.is_empty() || !self.is_v5() {
+            return self.send_built(bare);
+        }
+        match self.built_answer(of, code, props) {
             Ok(packet) if self.problem_information && packet.size() <= self.packet_bytes_max => {
                 self.send_built(Ok(packet));
             }
-            _ => self.send_built(bare().build().map(Packet::from)),
+            _ => self.send_built(bare),
         }
+    }
+
+    fn built_answer(&self, of: Of, code: u8, props: Vec<Property>) -> Result<Packet, MqttError> {
+        let id = of.packet_id;
+        match (self.is_v5(), of.exactly_once) {
+            (false, false) => {
+                let builder = v3_1_1::Puback::builder().packet_id(id);
+                builder.build().map(Packet::from)
+            }
+            (false, true) => {
+                let builder = v3_1_1::Pubrec::builder().packet_id(id);
+                builder.build().map(Packet::from)
+            }
+            (true, false) => {
+                let code = PubackReasonCode::try_from(code);
+                let code = code.unwrap_or(PubackReasonCode::UnspecifiedError);
+                let builder = v5_0::Puback::builder().packet_id(id).reason_code(code);
+                let builder = if props.is_empty() {
+                    builder
+                } else {
+                    builder.props(props)
+                };
+                builder.build().map(Packet::from)
+            }
+            (true, true) => {
+                let code = PubrecReasonCode::try_from(code);
+                let code = code.unwrap_or(PubrecReasonCode::UnspecifiedError);
+                let builder = v5_0::Pubrec::builder().packet_id(id).reason_code(code);
+                let builder = if props.is_empty() {
+                    builder
+                } else {
+                    builder.props(props)
+                };
+                builder.build().map(Packet::from)
+            }
+        }
+    }
+
+    /// Ends an exchange of a client's PUBLISH at QoS 2; `found`: it was open.
+    pub(super) fn pubcomp(&mut self, packet_id: u16, found: bool) {
+        let packet = if self.is_v5() {
+            let code = match found {
+                true => PubcompReasonCode::Success,
+                false => PubcompReasonCode::PacketIdentifierNotFound,
+            };
+            let builder = v5_0::Pubcomp::builder().packet_id(packet_id);
+            builder.reason_code(code).build().map(Packet::from)
+        } else {
+            let builder = v3_1_1::Pubcomp::builder().packet_id(packet_id);
+            builder.build().map(Packet::from)
+        };
+        self.send_built(packet);
+    }
+
+    /// The client has got a PUBLISH of ours at QoS 2 and may forget it.
+    pub(super) fn pubrel(&mut self, packet_id: u16) {
+        let packet = self.built_pubrel(packet_id);
+        self.send_built(packet);
+    }
+
+    fn built_pubrel(&self, packet_id: u16) -> Result<Packet, MqttError> {
+        if self.is_v5() {
+            let builder = v5_0::Pubrel::builder().packet_id(packet_id);
+            builder.build().map(Packet::from)
+        } else {
+            let builder = v3_1_1::Pubrel::builder().packet_id(packet_id);
+            builder.build().map(Packet::from)
+        }
+    }
+
+    /// The same for an exchange of an earlier connection. The library is brought to where that was: it hears of the PUBLISH
+    /// and of its PUBREC, or it would take the PUBCOMP for an error, and count wrongly.
+    pub(super) fn pubrel_again(&mut self, packet_id: u16) -> Result<(), MqttError> {
+        let like = OutPublish {
+            topic: "-",
+            payload: &[],
+            qos: 2,
+            packet_id: Some(packet_id),
+            retain: false,
+            again: true,
+            identifiers: &[],
+            properties: &[],
+            expiry_s: None,
+        };
+        let publish = self.built_publish(like, Some(packet_id), Alias::None);
+        let publish = publish.map_err(|_| MqttError::PacketIdentifierInvalid)?;
+        self.mqtt.register_packet_id(packet_id)?;
+        for event in self.mqtt.send(publish) {
+            if let Event::NotifyError(error) = event {
+                return Err(error);
+            }
+        }
+        let [high, low] = packet_id.to_be_bytes();
+        self.mqtt.recv(&mut Cursor::new(&[0x50, 2, high, low][..]));
+        self.pubrel(packet_id);
+        Ok(())
     }
 
     /// Answers a SUBSCRIBE; a v5 client may hear why.
@@ -297,15 +454,17 @@ impl Wire {
         }
     }
 
-    /// Sends a PUBLISH; with QoS 1 returns its packet id.
+    /// Sends a PUBLISH; with QoS 1 and 2 returns its packet id.
     pub(super) fn publish(&mut self, it: OutPublish<'_>) -> Result<Option<u16>, NotSent> {
-        let id = match it.at_least_once {
-            true => Some(self.mqtt.acquire_packet_id().map_err(NotSent::Packet)?),
-            false => None,
+        let id = match (it.qos, it.packet_id) {
+            (0, _) => None,
+            (_, None) => Some(self.mqtt.acquire_packet_id().map_err(NotSent::Packet)?),
+            (_, Some(id)) => {
+                self.mqtt.register_packet_id(id).map_err(NotSent::Packet)?;
+                Some(id)
+            }
         };
-        let sent = self
-            .built_publish(it, id)
-            .and_then(|packet| self.send_publish(packet));
+        let sent = self.sent_publish(it, id);
         if let (Err(_), Some(id)) = (&sent, id) {
             // The library may have released it already; releasing twice does nothing.
             let _ = self.mqtt.release_packet_id(id);
@@ -313,46 +472,64 @@ impl Wire {
         sent.map(|()| id)
     }
 
-    fn built_publish(&self, it: OutPublish<'_>, id: Option<u16>) -> Result<Packet, NotSent> {
-        let qos = if id.is_some() {
-            Qos::AtLeastOnce
-        } else {
-            Qos::AtMostOnce
-        };
-        let packet = if self.is_v5() {
-            let builder = v5_0::Publish::builder()
-                .topic_name(it.topic)
-                .map_err(NotSent::Packet)?;
-            let builder = builder
-                .qos(qos)
-                .retain(it.retain)
-                .dup(it.again && id.is_some())
-                .packet_id(id)
-                .payload(it.payload);
-            builder
-                .props(identifier_properties(it.identifiers))
-                .build()
-                .map(Packet::from)
-        } else {
-            let builder = v3_1_1::Publish::builder()
-                .topic_name(it.topic)
-                .map_err(NotSent::Packet)?;
-            let builder = builder
-                .qos(qos)
-                .retain(it.retain)
-                .dup(it.again && id.is_some())
-                .packet_id(id)
-                .payload(it.payload);
-            builder.build().map(Packet::from)
-        };
-        packet.map_err(NotSent::Packet)
-    }
-
-    fn send_publish(&mut self, packet: Packet) -> Result<(), NotSent> {
+    fn sent_publish(&mut self, it: OutPublish<'_>, id: Option<u16>) -> Result<(), NotSent> {
+        let alias = self.alias(it.topic);
+        let packet = self.built_publish(it, id, alias)?;
         if packet.size() > self.packet_bytes_max {
             return Err(NotSent::TooLarge);
         }
-        self.send(packet).map_err(NotSent::Packet)
+        self.send(packet).map_err(NotSent::Packet)?;
+        self.traffic.publish_out += 1;
+        if let Alias::New(alias) = alias {
+            self.aliases.insert(it.topic.into(), alias);
+        }
+        Ok(())
+    }
+
+    /// The first topics get an alias: a connection seldom sees many.
+    fn alias(&self, topic: &str) -> Alias {
+        let next = self.aliases.len() as u16 + 1;
+        match self.aliases.get(topic) {
+            Some(alias) => Alias::Known(*alias),
+            None if next <= self.aliases_max => Alias::New(next),
+            None => Alias::None,
+        }
+    }
+
+    fn built_publish(
+        &self,
+        it: OutPublish<'_>,
+        id: Option<u16>,
+        alias: Alias,
+    ) -> Result<Packet, NotSent> {
+        let qos = match (id, it.qos) {
+            (None, _) => Qos::AtMostOnce,
+            (Some(_), 2) => Qos::ExactlyOnce,
+            (Some(_), _) => Qos::AtLeastOnce,
+        };
+        let dup = it.again && id.is_some();
+        let packet = if self.is_v5() {
+            let mut props = publish_properties(&it);
+            if let Alias::New(alias) | Alias::Known(alias) = alias {
+                let property = TopicAlias::new(alias).map(Property::TopicAlias);
+                props.push(property.map_err(NotSent::Packet)?);
+            }
+            let builder = v5_0::Publish::builder();
+            let builder = match alias {
+                Alias::Known(_) => builder,
+                _ => builder.topic_name(it.topic).map_err(NotSent::Packet)?,
+            };
+            let builder = builder.qos(qos).retain(it.retain).dup(dup);
+            let builder = builder.packet_id(id).payload(it.payload).props(props);
+            builder.build().map(Packet::from)
+        } else {
+            let builder = v3_1_1::Publish::builder().topic_name(it.topic);
+            let builder = builder.map_err(NotSent::Packet)?.qos(qos);
+            let builder = builder.retain(it.retain).dup(dup);
+            let builder = builder.packet_id(id).payload(it.payload);
+            builder.build().map(Packet::from)
+        };
+        packet.map_err(NotSent::Packet)
     }
 
     /// Sends a packet of ours, which is valid by construction; what cannot be built (an id of 0) is not sent.
@@ -366,35 +543,42 @@ impl Wire {
         let mut sent = Ok(());
         for event in self.mqtt.send(packet) {
             match event {
-                Event::RequestSendPacket { packet, .. } => append(&mut self.out, &packet),
+                Event::RequestSendPacket { packet, .. } => self.append(&packet),
                 Event::NotifyError(error) => sent = Err(error),
                 _ => {}
             }
         }
         sent
     }
-}
 
-fn append(out: &mut BytesMut, packet: &Packet) {
-    out.reserve(packet.size());
-    packet
-        .to_buffers()
-        .iter()
-        .for_each(|part| out.extend_from_slice(part));
+    fn append(&mut self, packet: &Packet) {
+        self.traffic.packets_out += 1;
+        self.traffic.bytes_out += packet.size() as u64;
+        self.out.reserve(packet.size());
+        packet
+            .to_buffers()
+            .iter()
+            .for_each(|part| self.out.extend_from_slice(part));
+    }
 }
 
 fn accepted_properties(it: &Connack<'_>) -> Vec<Property> {
     let fixed = [
         SessionExpiryInterval::new(it.expiry_s).map(Property::SessionExpiryInterval),
-        MaximumQos::new(1).map(Property::MaximumQos),
         ReceiveMaximum::new(it.receive_maximum).map(Property::ReceiveMaximum),
-        SharedSubscriptionAvailable::new(0).map(Property::SharedSubscriptionAvailable),
     ];
+    let aliases = (it.topic_alias_max > 0)
+        .then(|| TopicAliasMaximum::new(it.topic_alias_max).map(Property::TopicAliasMaximum));
+    let keep_alive = it
+        .keep_alive_s
+        .map(|seconds| ServerKeepAlive::new(seconds).map(Property::ServerKeepAlive));
     let assigned = it
         .assigned
         .map(|id| AssignedClientIdentifier::new(id).map(Property::AssignedClientIdentifier));
     fixed
         .into_iter()
+        .chain(aliases)
+        .chain(keep_alive)
         .chain(assigned)
         .filter_map(Result::ok)
         .collect()
@@ -406,19 +590,31 @@ fn reason_string(reason: &str) -> Vec<Property> {
         .unwrap_or_default()
 }
 
-fn identifier_properties(identifiers: &[u32]) -> Vec<Property> {
-    let property = |id: &u32| SubscriptionIdentifier::new(*id).ok();
-    identifiers
-        .iter()
-        .filter_map(property)
-        .map(Property::SubscriptionIdentifier)
-        .collect()
+fn publish_properties(it: &OutPublish<'_>) -> Vec<Property> {
+    let mut props = Vec::new();
+    let mut rest = it.properties;
+    // They came over a wire and out of the same library.
+    while let Ok((property, length)) = Property::parse(rest) {
+        props.push(property);
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    let expiry = it.expiry_s.map(MessageExpiryInterval::new);
+    props.extend(
+        expiry
+            .and_then(Result::ok)
+            .map(Property::MessageExpiryInterval),
+    );
+    let identifier = |id: &u32| SubscriptionIdentifier::new(*id).ok();
+    let identifiers = it.identifiers.iter().filter_map(identifier);
+    props.extend(identifiers.map(Property::SubscriptionIdentifier));
+    props
 }
 
 fn return_code(code: SubackReasonCode) -> SubackReturnCode {
     match code {
         SubackReasonCode::GrantedQos0 => SubackReturnCode::SuccessMaximumQos0,
         SubackReasonCode::GrantedQos1 => SubackReturnCode::SuccessMaximumQos1,
+        SubackReasonCode::GrantedQos2 => SubackReturnCode::SuccessMaximumQos2,
         _ => SubackReturnCode::Failure,
     }
 }

@@ -82,14 +82,14 @@ impl SessionStore for RedbStore {
         }
         self.tables.file().change(|txn| {
             txn.set_quick_repair(true);
-            let mut writing = Writing {
-                txn,
-                written: Written::default(),
-            };
-            changes
-                .iter()
-                .try_for_each(|change| writing.change(change))?;
-            Ok(writing.written)
+            let writing = Writing { txn };
+            let mut written = Written::default();
+            for (at, change) in changes.iter().enumerate() {
+                if !writing.change(change)? {
+                    written.refused.push(at);
+                }
+            }
+            Ok(written)
         })
     }
 
@@ -158,6 +158,14 @@ impl SessionStore for RedbStore {
         })
     }
 
+    fn waiting(&self) -> Result<u64, StoreError> {
+        self.tables.file().view(|txn| {
+            let table = txn.open_table(SUMS)?;
+            let messages = table.iter()?.map(|row| Ok(row?.1.value().1));
+            messages.sum()
+        })
+    }
+
     fn retained(&self, topic: &str) -> Result<Option<Message>, StoreError> {
         self.tables.file().view(|txn| {
             let message = txn.open_table(RETAINED)?.get(topic)?;
@@ -203,35 +211,40 @@ impl SessionStore for RedbStore {
 /// One commit.
 struct Writing<'a> {
     txn: &'a WriteTransaction,
-    written: Written,
 }
 
 impl Writing<'_> {
-    fn change(&mut self, change: &SessionChange) -> Result<(), redb::Error> {
+    /// Makes a change; `false` if there was no room for a message.
+    fn change(&self, change: &SessionChange) -> Result<bool, redb::Error> {
         match change {
-            SessionChange::Begin(session) => self.begin(session),
+            SessionChange::Begin(session) => self.begin(session)?,
             SessionChange::Retain(message) => {
                 let mut table = self.txn.open_table(RETAINED)?;
                 table.insert(message.topic.as_str(), write_message(message).as_slice())?;
-                Ok(())
             }
             SessionChange::Clear(topic) => {
                 self.txn.open_table(RETAINED)?.remove(topic.as_str())?;
-                Ok(())
+            }
+            SessionChange::Enqueue(key, message, limit) => {
+                return match self.row(key)? {
+                    Some((number, ..)) => self.enqueue(number, message, limit),
+                    None => Ok(true),
+                };
             }
             SessionChange::End(key)
             | SessionChange::Leave { key, .. }
             | SessionChange::Subscribe(key, _)
             | SessionChange::Unsubscribe(key, _)
             | SessionChange::Progress(key, _)
-            | SessionChange::Enqueue(key, ..)
             | SessionChange::Dequeue(key, _)
             | SessionChange::Open(key, _)
-            | SessionChange::Close(key, _) => match self.row(key)? {
-                Some(row) => self.change_of(key, row, change),
-                None => Ok(()),
-            },
+            | SessionChange::Close(key, _) => {
+                if let Some(row) = self.row(key)? {
+                    self.change_of(key, row, change)?;
+                }
+            }
         }
+        Ok(true)
     }
 
     fn row(&self, key: &SessionKey) -> Result<Option<SessionColumns>, redb::Error> {
@@ -267,7 +280,7 @@ impl Writing<'_> {
 
     /// A change to a session that is there.
     fn change_of(
-        &mut self,
+        &self,
         key: &SessionKey,
         row: SessionColumns,
         change: &SessionChange,
@@ -285,8 +298,7 @@ impl Writing<'_> {
                 self.put_row(key, (number, version, expiry, left_at, progress.position))?;
                 self.progress(number, progress)
             }
-            SessionChange::Enqueue(_, message, limit) => self.enqueue(number, message, limit),
-            SessionChange::Dequeue(_, through) => self.dequeue(number, *through),
+            SessionChange::Dequeue(_, place) => self.dequeue(number, *place),
             SessionChange::Open(_, id) => {
                 let mut table = self.txn.open_table(PACKETS)?;
                 table.insert((number, side(id.side), id.id), ())?;
@@ -297,7 +309,10 @@ impl Writing<'_> {
                 table.remove((number, side(id.side), id.id))?;
                 Ok(())
             }
-            SessionChange::Begin(_) | SessionChange::Retain(_) | SessionChange::Clear(_) => Ok(()),
+            SessionChange::Begin(_)
+            | SessionChange::Enqueue(..)
+            | SessionChange::Retain(_)
+            | SessionChange::Clear(_) => Ok(()),
         }
     }
 
@@ -359,32 +374,32 @@ impl Writing<'_> {
         Ok(())
     }
 
+    /// Whether there was room.
     fn enqueue(
-        &mut self,
+        &self,
         number: u64,
         message: &Message,
         limit: &QueueLimit,
-    ) -> Result<(), redb::Error> {
+    ) -> Result<bool, redb::Error> {
         let mut sums = self.txn.open_table(SUMS)?;
         let mut sum = sum_of(&sums, number)?;
         let Some(place) = sum.take(message, limit) else {
-            self.written.refused += 1;
-            return Ok(());
+            return Ok(false);
         };
         sums.insert(number, (sum.last, sum.messages, sum.bytes))?;
         let mut queues = self.txn.open_table(QUEUES)?;
         queues.insert((number, place.0), write_message(message).as_slice())?;
-        Ok(())
+        Ok(true)
     }
 
-    fn dequeue(&self, number: u64, through: QueueNumber) -> Result<(), redb::Error> {
+    fn dequeue(&self, number: u64, place: QueueNumber) -> Result<(), redb::Error> {
+        let mut queues = self.txn.open_table(QUEUES)?;
+        let Some(message) = queues.remove((number, place.0))? else {
+            return Ok(());
+        };
         let mut sums = self.txn.open_table(SUMS)?;
         let mut sum = sum_of(&sums, number)?;
-        let mut queues = self.txn.open_table(QUEUES)?;
-        for entry in queues.range((number, 0)..=(number, through.0))? {
-            sum.give(&stored_message(entry?.1.value())?);
-        }
-        clear(&mut queues, (number, 0)..(number, through.0 + 1))?;
+        sum.give(&stored_message(message.value())?);
         sums.insert(number, (sum.last, sum.messages, sum.bytes))?;
         Ok(())
     }

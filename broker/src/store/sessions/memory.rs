@@ -54,9 +54,11 @@ impl SessionStore for MemorySessions {
     fn write(&self, changes: &[SessionChange]) -> Result<Written, StoreError> {
         let mut image = self.image();
         let mut written = Written::default();
-        changes
-            .iter()
-            .for_each(|change| image.change(change, &mut written));
+        for (at, change) in changes.iter().enumerate() {
+            if !image.change(change) {
+                written.refused.push(at);
+            }
+        }
         Ok(written)
     }
 
@@ -110,6 +112,11 @@ impl SessionStore for MemorySessions {
         Ok(queued.take(limit.events).take_while(fits).collect())
     }
 
+    fn waiting(&self) -> Result<u64, StoreError> {
+        let image = self.image();
+        Ok(image.sessions.values().map(|kept| kept.sum.messages).sum())
+    }
+
     fn retained(&self, topic: &str) -> Result<Option<Message>, StoreError> {
         Ok(self.image().retained.get(topic).cloned())
     }
@@ -139,7 +146,8 @@ impl SessionStore for MemorySessions {
 }
 
 impl Image {
-    fn change(&mut self, change: &SessionChange, written: &mut Written) {
+    /// Makes a change; `false` if there was no room for a message.
+    fn change(&mut self, change: &SessionChange) -> bool {
         match change {
             SessionChange::Begin(session) => self.begin(session),
             SessionChange::End(key) => drop(self.sessions.remove(key)),
@@ -147,8 +155,9 @@ impl Image {
                 self.retained.insert(message.topic.clone(), message.clone());
             }
             SessionChange::Clear(topic) => drop(self.retained.remove(topic)),
-            other => self.change_one(other, written),
+            other => return self.change_one(other),
         }
+        true
     }
 
     fn begin(&mut self, session: &StoredSession) {
@@ -161,7 +170,8 @@ impl Image {
         kept.session.position = position;
     }
 
-    fn change_one(&mut self, change: &SessionChange, written: &mut Written) {
+    fn change_one(&mut self, change: &SessionChange) -> bool {
+        let mut fits = true;
         let mut with = |key: &SessionKey, change: &mut dyn FnMut(&mut Kept)| {
             if let Some(kept) = self.sessions.get_mut(key) {
                 change(kept);
@@ -182,9 +192,9 @@ impl Image {
             }
             SessionChange::Progress(key, it) => with(key, &mut |kept| kept.progress(it)),
             SessionChange::Enqueue(key, message, limit) => with(key, &mut |kept| {
-                written.refused += usize::from(!kept.enqueue(message, limit));
+                fits = kept.enqueue(message, limit);
             }),
-            SessionChange::Dequeue(key, through) => with(key, &mut |kept| kept.dequeue(*through)),
+            SessionChange::Dequeue(key, number) => with(key, &mut |kept| kept.dequeue(*number)),
             SessionChange::Open(key, id) => with(key, &mut |kept| {
                 kept.packets.insert(*id);
             }),
@@ -196,6 +206,7 @@ impl Image {
             | SessionChange::Retain(_)
             | SessionChange::Clear(_) => {}
         }
+        fits
     }
 }
 
@@ -251,9 +262,9 @@ impl Kept {
         number.is_some()
     }
 
-    fn dequeue(&mut self, through: QueueNumber) {
-        while let Some(first) = self.queue.first_entry().filter(|it| *it.key() <= through.0) {
-            self.sum.give(&first.remove());
+    fn dequeue(&mut self, number: QueueNumber) {
+        if let Some(message) = self.queue.remove(&number.0) {
+            self.sum.give(&message);
         }
     }
 

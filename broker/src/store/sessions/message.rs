@@ -53,6 +53,7 @@ pub(crate) struct QueueSum {
 
 impl Message {
     /// What it counts against a limit.
+    #[must_use]
     pub(crate) fn weight(&self) -> u64 {
         (self.topic.len() + self.payload.len() + self.properties.len()) as u64
     }

@@ -139,11 +139,11 @@ pub struct LoadedSession {
     pub subscriptions: Vec<StoredSubscription>,
     /// By filter and stream.
     pub cursors: Vec<Cursor>,
-    /// Open QoS 2 exchanges, by side and id.
+    /// Open exchanges, by side and id.
     pub packets: Vec<PacketId>,
 }
 
-/// An open QoS 2 exchange.
+/// An open exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PacketId {
     /// Who sent the PUBLISH.
@@ -159,6 +159,8 @@ pub enum Side {
     Client,
     /// The broker: the client has it, and its PUBCOMP is awaited.
     Broker,
+    /// The broker: it was sent, and is not acknowledged. Id 0: whatever waits may have been sent, because the broker died.
+    Sent,
 }
 
 /// How far a session is.
@@ -198,9 +200,9 @@ pub enum SessionChange {
     Progress(SessionKey, Progress),
     /// This message waits for it, unless as many wait as the limit allows.
     Enqueue(SessionKey, Message, QueueLimit),
-    /// It has what waited up to here.
+    /// It has this message.
     Dequeue(SessionKey, QueueNumber),
-    /// A QoS 2 exchange is open.
+    /// An exchange is open.
     Open(SessionKey, PacketId),
     /// It is not.
     Close(SessionKey, PacketId),
@@ -211,10 +213,10 @@ pub enum SessionChange {
 }
 
 /// What came of a write.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Written {
-    /// Messages that were not enqueued because their queue was full.
-    pub refused: usize,
+    /// Which of the changes, counted from 0, are messages that were not enqueued because their queue was full.
+    pub refused: Vec<usize>,
 }
 
 /// Where sessions live. See the module for the calling contract.
@@ -239,6 +241,9 @@ pub trait SessionStore: Send + Sync + 'static {
         after: QueueNumber,
         limit: ReadLimit,
     ) -> Result<Vec<Queued>, StoreError>;
+
+    /// How many messages wait, for all sessions together.
+    fn waiting(&self) -> Result<u64, StoreError>;
 
     /// What is retained on a topic.
     fn retained(&self, topic: &str) -> Result<Option<Message>, StoreError>;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use syncline_broker::compactor::States;
 use syncline_broker::config::MUSIC_SCHEMA;
 use syncline_broker::edge::simulation::{Connection, SimulatedEdge};
-use syncline_broker::edge::{Edge, EdgeOptions, SessionsOptions};
+use syncline_broker::edge::{Edge, EdgeOptions, OrdinaryOptions, SessionsOptions};
 use syncline_broker::router::{BusMessage, Consumer};
 use syncline_broker::sequencer::{Hooks, Options, Sequencer, Stepper};
 use syncline_broker::store::memory::MemoryStore;
@@ -258,6 +258,7 @@ fn options() -> EdgeOptions {
         },
         active_streams_max: 64,
         presence_retention: Duration::from_secs(60),
+        ordinary: OrdinaryOptions::default(),
     }
 }
 

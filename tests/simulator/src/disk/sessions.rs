@@ -80,6 +80,10 @@ impl SessionStore for Sessions {
         self.store().queued(key, after, limit)
     }
 
+    fn waiting(&self) -> Result<u64, StoreError> {
+        self.store().waiting()
+    }
+
     fn retained(&self, topic: &str) -> Result<Option<Message>, StoreError> {
         self.store().retained(topic)
     }

@@ -123,7 +123,7 @@ fn gone_on(events: GoOn) -> World {
     };
     let wanted = Wanted {
         subscription: "sync/a/events".parse().unwrap(),
-        at_least_once: true,
+        qos: 1,
         retained: Retained::Never,
         no_local: false,
         retain_as_published: false,

@@ -281,7 +281,7 @@ impl World {
         let retained = Retained::Always;
         let wanted = Wanted {
             subscription,
-            at_least_once: true,
+            qos: 1,
             retained,
             no_local: false,
             retain_as_published: false,

@@ -34,10 +34,9 @@ fn a_v5_connack_says_what_this_broker_does() {
     let said = said.join(" ");
     for name in [
         "session_expiry",
-        "maximum_qos",
         "receive_maximum",
         "maximum_packet_size",
-        "shared_subscription",
+        "topic_alias_maximum",
         "assigned_client_identifier",
     ] {
         assert!(said.contains(name), "{name} in {said}");
@@ -171,7 +170,7 @@ fn a_will_is_submitted_at_every_end_but_a_goodbye() {
 fn a_will_that_is_no_event_is_refused_with_the_connect() {
     for (topic, payload, code) in [
         (
-            "elsewhere",
+            "sync/a/state",
             event(None),
             ConnectReasonCode::TopicNameInvalid,
         ),

@@ -38,9 +38,7 @@ fn view_8_filters_are_answered_one_by_one() {
                 None
             ]
         );
-        let granted = Verdict::Granted {
-            at_least_once: true,
-        };
+        let granted = Verdict::Granted { qos: 1 };
         let all: Vec<_> = verdicts.iter().map(|it| it.unwrap_or(granted)).collect();
         talk.session.subscribed(packet_id, &all);
         let expected: &[u8] = match version {
@@ -53,27 +51,20 @@ fn view_8_filters_are_answered_one_by_one() {
 }
 
 #[test]
-fn topic_6_a_topic_outside_sync_is_refused_and_a_wildcard_is_not() {
+fn topic_6_filters_outside_sync_are_granted_up_to_qos_2_and_those_under_it_up_to_1() {
     for version in BOTH {
         let mut talk = Talk::connected(version);
-        let filters = ["home/lamp", "+/lamp", "#", "$SYS/broker/uptime"];
+        let filters = ["home/lamp", "+/lamp", "#", "$SYS/broker/uptime", "sync/#"];
         talk.bytes(&subscribe(version, 3, &filters));
         let Some(Action::Subscribe { requests, .. }) = talk.session.next_action() else {
             panic!()
         };
-        let refused: Vec<_> = requests
-            .iter()
-            .map(|it| it.as_ref().err().copied())
-            .collect();
-        assert_eq!(refused, [Some(Verdict::NotAllowed), None, None, None]);
-        let granted = Verdict::Granted {
-            at_least_once: true,
-        };
-        let verdicts = [Verdict::NotAllowed, granted, granted, granted];
-        talk.session.subscribed(3, &verdicts);
-        let code = if version == Version::V5_0 { 0x87 } else { 0x80 };
+        let most = requests.iter().map(|it| it.as_ref().unwrap().qos.max(1));
+        assert_eq!(most.collect::<Vec<_>>(), [1; 5], "as they were asked");
+        talk.session
+            .subscribed(3, &[2, 1, 0].map(|qos| Verdict::Granted { qos }));
         let output = &talk.session.output()[..];
-        assert_eq!(output[output.len() - 4..], [code, 1, 1, 1]);
+        assert_eq!(output[output.len() - 3..], [2, 1, 0]);
     }
 }
 
@@ -155,11 +146,14 @@ fn a_message_larger_than_the_client_takes_is_skipped() {
         let sent = talk.session.publish(Message {
             topic: "sync/a/events",
             payload: &[0; 20],
-            at_least_once: true,
+            qos: 1,
+            packet_id: None,
             retain: false,
             again: false,
             identifiers: &[],
-            tag: Some(&tag),
+            properties: &[],
+            expiry_s: None,
+            cargo: Some(Cargo::Event(tag)),
         });
         assert_eq!(sent, Err(NotSent::TooLarge));
     }

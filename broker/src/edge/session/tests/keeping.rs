@@ -141,11 +141,14 @@ fn what_was_sent_before_says_so_at_qos_1() {
             let sent = talk.session.publish(Message {
                 topic: "sync/a/events",
                 payload: b"1",
-                at_least_once,
+                qos: u8::from(at_least_once),
+                packet_id: None,
                 retain: false,
                 again,
                 identifiers: &[],
-                tag: Some(&tag),
+                properties: &[],
+                expiry_s: None,
+                cargo: Some(Cargo::Event(tag)),
             });
             assert_eq!(sent, Ok(()));
             let dup = match &talk.hear()[..] {

@@ -35,11 +35,11 @@ fn answer_1_a_v5_puback_carries_the_seq_or_the_first_copys() {
     talk.star(2);
     let tickets = talk.tickets();
     talk.session.answer(tickets[0], saved(41));
-    let Outcome::Saved { seq, receipt } = saved(12) else {
+    let Answer::Event(Outcome::Saved { seq, receipt }) = saved(12) else {
         panic!()
     };
     talk.session
-        .answer(tickets[1], Outcome::Repeat { seq, receipt });
+        .answer(tickets[1], Answer::Event(Outcome::Repeat { seq, receipt }));
     let said: Vec<_> = talk
         .hear()
         .iter()
@@ -72,7 +72,7 @@ fn answer_3_v5_reads_a_refusal_in_its_puback() {
             "bad_topic: ",
         ),
         (
-            "elsewhere",
+            "sync",
             event(None),
             PubackReasonCode::TopicNameInvalid,
             "bad_topic: ",
@@ -150,7 +150,7 @@ fn answer_4_a_transient_failure_is_never_acknowledged_and_nothing_later_is_proce
         talk.star(2);
         let tickets = talk.tickets();
         let failed = Outcome::Failed(TransientName::StorageFailed, "no space".to_owned());
-        talk.session.answer(tickets[1], failed);
+        talk.session.answer(tickets[1], Answer::Event(failed));
         assert!(!talk.session.wants_input());
         talk.star(3);
         assert!(talk.tickets().is_empty());
@@ -169,29 +169,6 @@ fn answer_4_a_transient_failure_is_never_acknowledged_and_nothing_later_is_proce
             assert_eq!(packets.len(), 1);
         }
         assert!(matches!(talk.end(), EndReason::Transient { .. }));
-    }
-}
-
-#[test]
-fn qos_2_closes_and_v5_is_told() {
-    for version in BOTH {
-        let mut talk = Talk::connected(version);
-        talk.publish("sync/a/events", &event(None), Qos::ExactlyOnce, Some(1));
-        assert_eq!(talk.end(), &EndReason::Qos2);
-        let packets = talk.hear();
-        match version {
-            Version::V5_0 => {
-                let [Packet::V5_0Disconnect(it)] = &packets[..] else {
-                    panic!("{packets:?}")
-                };
-                assert_eq!(
-                    it.reason_code(),
-                    Some(DisconnectReasonCode::QosNotSupported)
-                );
-            }
-            _ => assert!(packets.is_empty()),
-        }
-        assert!(talk.tickets().is_empty());
     }
 }
 

@@ -57,6 +57,7 @@ pub(super) fn load_packets(
             let side = match side {
                 0 => Side::Client,
                 1 => Side::Broker,
+                2 => Side::Sent,
                 _ => return Err(corrupted("the side of a packet id")),
             };
             Ok(PacketId { side, id })
@@ -126,6 +127,7 @@ pub(super) fn side(side: Side) -> u8 {
     match side {
         Side::Client => 0,
         Side::Broker => 1,
+        Side::Sent => 2,
     }
 }
 

@@ -1,0 +1,567 @@
+//! The sessions that follow ordinary topics, connected or away, and what is retained there.
+//!
+//! Calling contract: a session enters before it subscribes, and leaves once. Nothing here blocks; what must be on disk is
+//! handed to the keeper while the lock is held, so that the order of the disk is the order in which messages came.
+//!
+//! What a kept session gets at QoS 1 and 2 waits in the store, whether it is connected or not, and its connection reads it
+//! there. Everything else goes into the connection's mailbox or is lost with a count.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use syncline_protocol::{Filter, UnixMillis};
+
+use super::follow::Follow;
+use super::followers::{Copy, Followers, Published, SubscriberId, Terms, Willing};
+use super::letter::Letter;
+use super::retained::{Moment, Page, RetainedLimit, RetainedTopics};
+use crate::edge::counters::{Count, Counters, Losses};
+use crate::edge::keeper::Keeper;
+use crate::edge::mailbox::Mailbox;
+use crate::store::StoreError;
+use crate::store::sessions::{Message, QueueLimit, SessionChange, SessionKey, SessionStore};
+
+/// Retained messages that are read at once at the start.
+const RETAINED_PAGE: usize = 256;
+
+/// The limits of ordinary topics.
+#[derive(Debug, Clone)]
+pub struct OrdinaryOptions {
+    /// What waits in memory for one connection at most.
+    pub pending: QueueLimit,
+    /// What is retained at most.
+    pub retained: RetainedLimit,
+    /// Topic aliases of a v5 client at most; 0: none.
+    pub topic_alias_max: u16,
+    /// The longest Keep Alive of a v5 client in seconds, also for one that asks for none; 0: as it asks.
+    pub keep_alive_s_max: u16,
+    /// How often `$SYS` is told; 0: never.
+    pub sys_interval: Duration,
+}
+
+impl Default for OrdinaryOptions {
+    fn default() -> Self {
+        Self {
+            pending: QueueLimit {
+                messages_max: 1_000,
+                bytes_max: 4 << 20,
+            },
+            retained: RetainedLimit {
+                messages_max: 100_000,
+                bytes_max: 256 << 20,
+            },
+            topic_alias_max: 16,
+            keep_alive_s_max: 0,
+            sys_interval: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A message of a client.
+#[derive(Debug)]
+pub(crate) struct Post {
+    pub(crate) message: Message,
+    pub(crate) from: Option<SubscriberId>,
+    /// What else of its session goes to the disk with it.
+    pub(crate) with: Vec<SessionChange>,
+}
+
+/// What came of a post.
+#[derive(Debug)]
+pub(crate) enum Posted {
+    /// It is on its way, and on disk where it has to be. `matched`: somebody gets it.
+    Taken { matched: bool },
+    /// Somebody had no room for it, or it could not be retained.
+    Full(Over),
+    /// The disk did not take it.
+    Failed(StoreError),
+}
+
+/// Which limit was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    Queue,
+    Retained,
+}
+
+/// Hears what came of a post.
+pub(crate) type Told = Box<dyn FnOnce(Posted) + Send>;
+
+/// See the module.
+pub(crate) struct Topics {
+    options: OrdinaryOptions,
+    queue: QueueLimit,
+    counters: Arc<Counters>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    followers: Followers,
+    subscribers: HashMap<SubscriberId, Subscriber>,
+    by_key: HashMap<SessionKey, SubscriberId>,
+    next: u64,
+    retained: RetainedTopics,
+}
+
+struct Subscriber {
+    key: SessionKey,
+    /// It outlives its connection.
+    kept: bool,
+    mailbox: Option<Arc<Mailbox>>,
+    follows: HashSet<Filter>,
+    losses: Arc<Losses>,
+}
+
+/// A message that goes into the queue of a kept session.
+struct Queueing {
+    /// Which of the changes.
+    at: usize,
+    client_id: String,
+    mailbox: Option<Arc<Mailbox>>,
+    losses: Arc<Losses>,
+}
+
+impl Topics {
+    /// Nobody is there. `queue`: what waits in the store for one session at most.
+    pub(crate) fn new(
+        options: OrdinaryOptions,
+        queue: QueueLimit,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self {
+            options,
+            queue,
+            counters,
+            state: Mutex::default(),
+        }
+    }
+
+    /// A session that the store has kept from an earlier run. Blocks.
+    pub(crate) fn find(
+        &self,
+        store: &dyn SessionStore,
+        key: &SessionKey,
+    ) -> Result<(), StoreError> {
+        let Some(loaded) = store.load(key)? else {
+            return Ok(());
+        };
+        let id = self.lock().begin(key.clone(), true, None);
+        for subscription in &loaded.subscriptions {
+            self.follow(id, &subscription.filter, Terms::of(subscription));
+        }
+        Ok(())
+    }
+
+    /// What the store has retained from earlier runs. Blocks.
+    pub(crate) fn find_retained(&self, store: &dyn SessionStore) -> Result<(), StoreError> {
+        let mut after: Option<String> = None;
+        loop {
+            let page = store.retained_after(after.as_deref(), RETAINED_PAGE)?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = Some(last.topic.clone());
+            let mut state = self.lock();
+            page.iter()
+                .for_each(|message| state.retained.found(message));
+        }
+    }
+
+    /// A session has a connection. If it was not resumed, nothing is left of what it was.
+    pub(crate) fn enter(
+        &self,
+        key: &SessionKey,
+        kept: bool,
+        resumed: bool,
+        mailbox: Arc<Mailbox>,
+    ) -> SubscriberId {
+        let mut state = self.lock();
+        if resumed
+            && let Some(id) = state.by_key.get(key).copied()
+            && let Some(subscriber) = state.subscribers.get_mut(&id)
+        {
+            subscriber.kept = kept;
+            subscriber.mailbox = Some(mailbox);
+            return id;
+        }
+        state.forget(key);
+        state.begin(key.clone(), kept, Some(mailbox))
+    }
+
+    /// The connection is gone. What it leaves unsent of groups goes to other members, unless the session is kept: then it
+    /// keeps its own.
+    pub(crate) fn leave(&self, id: SubscriberId, kept: bool, unsent: Vec<Letter>, keeper: &Keeper) {
+        let mut state = self.lock();
+        let Some(subscriber) = state.subscribers.get_mut(&id) else {
+            return;
+        };
+        subscriber.mailbox = None;
+        subscriber.kept = kept;
+        if kept {
+            return;
+        }
+        let key = subscriber.key.clone();
+        state.forget(&key);
+        for letter in unsent {
+            self.pass_on(&state, letter, keeper);
+        }
+    }
+
+    /// The session has ended.
+    pub(crate) fn forget(&self, key: &SessionKey) {
+        self.lock().forget(key);
+    }
+
+    /// A session follows what a base filter names outside `sync/`; since when, for what is retained.
+    pub(crate) fn follow(&self, id: SubscriberId, base: &Filter, terms: Terms) -> Moment {
+        let mut state = self.lock();
+        let moment = state.retained.now();
+        if let Some(follow) = Follow::of(base)
+            && let Some(subscriber) = state.subscribers.get_mut(&id)
+        {
+            subscriber.follows.insert(base.clone());
+            state.followers.add(&follow, id, terms);
+        }
+        moment
+    }
+
+    /// It does not follow it any more.
+    pub(crate) fn unfollow(&self, id: SubscriberId, base: &Filter) {
+        let mut state = self.lock();
+        if let Some(follow) = Follow::of(base)
+            && let Some(subscriber) = state.subscribers.get_mut(&id)
+        {
+            subscriber.follows.remove(base);
+            state.followers.remove(&follow, id);
+        }
+    }
+
+    /// Passes a message on to whoever follows its topic, and retains it if it says so. `told` hears of it once everything
+    /// that has to be on disk is there.
+    pub(crate) fn post(&self, post: Post, keeper: &Keeper, told: Told) {
+        let Post {
+            message,
+            from,
+            with: mut changes,
+        } = post;
+        let mut state = self.lock();
+        let retained = match message.retain {
+            true => self.retain(&mut state, &message, &mut changes),
+            false => Ok(()),
+        };
+        let published = Published {
+            topic: &message.topic,
+            qos: message.qos,
+            retain: message.retain,
+            from,
+        };
+        let copies = state.copies(&published);
+        let matched = !copies.is_empty();
+        let message = Arc::new(message);
+        let mut outcome = retained.map(|()| matched);
+        let mut queueing = Vec::new();
+        for copy in copies {
+            if self.deliver(&state, &message, copy, &mut changes, &mut queueing) == Err(Over::Queue)
+            {
+                outcome = Err(Over::Queue);
+            }
+        }
+        self.write(changes, queueing, keeper, outcome, told);
+    }
+
+    /// Retained topics for a SUBSCRIBE, see [`RetainedTopics::page`].
+    pub(crate) fn retained_page(
+        &self,
+        filter: &Filter,
+        moment: Moment,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Page {
+        self.lock().retained.page(filter, moment, after, limit)
+    }
+
+    /// Whether nothing came on a topic after `moment`, and something is retained there.
+    pub(crate) fn is_since(&self, topic: &str, moment: Moment) -> bool {
+        self.lock().retained.is_since(topic, moment)
+    }
+
+    /// Puts letters that answer a SUBSCRIBE into the queue of a kept session, those that are not outdated. `told` hears of
+    /// it once they are on disk.
+    pub(crate) fn enqueue(
+        &self,
+        id: SubscriberId,
+        letters: Vec<Letter>,
+        keeper: &Keeper,
+        told: Told,
+    ) {
+        let state = self.lock();
+        let (mut changes, mut queueing) = (Vec::new(), Vec::new());
+        for letter in letters {
+            let since = letter.since.unwrap_or_default();
+            if let Some(subscriber) = state.subscribers.get(&id)
+                && state.retained.is_since(&letter.message.topic, since)
+            {
+                queueing.push(subscriber.queueing(changes.len()));
+                changes.push(subscriber.enqueue(&letter.message, &letter, self.queue));
+            }
+        }
+        self.write(changes, queueing, keeper, Ok(true), told);
+    }
+
+    /// Clears what has expired.
+    pub(crate) fn tick(&self, now: UnixMillis, keeper: &Keeper) {
+        let mut state = self.lock();
+        let expired = state.retained.expired(now);
+        self.counters.add(Count::Expired, expired.len() as u64);
+        if !expired.is_empty() {
+            let clear = |topic: &Arc<str>| SessionChange::Clear(topic.to_string());
+            keeper.write(expired.iter().map(clear).collect(), None);
+        }
+    }
+
+    /// How many subscriptions, and how many messages are retained.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.followers.count(), state.retained.size().0)
+    }
+
+    fn retain(
+        &self,
+        state: &mut State,
+        message: &Message,
+        changes: &mut Vec<SessionChange>,
+    ) -> Result<(), Over> {
+        if message.payload.is_empty() {
+            if state.retained.clear(&message.topic) {
+                changes.push(SessionChange::Clear(message.topic.clone()));
+            }
+            return Ok(());
+        }
+        if state
+            .retained
+            .keep(message, &self.options.retained)
+            .is_err()
+        {
+            self.counters.count(Count::RefusedRetained);
+            return Err(Over::Retained);
+        }
+        changes.push(SessionChange::Retain(message.clone()));
+        Ok(())
+    }
+
+    /// One copy: into a queue on disk, into a mailbox, or nowhere.
+    fn deliver(
+        &self,
+        state: &State,
+        message: &Arc<Message>,
+        copy: Copy,
+        changes: &mut Vec<SessionChange>,
+        queueing: &mut Vec<Queueing>,
+    ) -> Result<(), Over> {
+        let Some(subscriber) = state.subscribers.get(&copy.to) else {
+            return Ok(());
+        };
+        let letter = Letter {
+            message: Arc::clone(message),
+            qos: copy.qos,
+            retain: copy.retain,
+            identifiers: copy.identifiers,
+            share: copy.share,
+            since: None,
+        };
+        if subscriber.kept && copy.qos > 0 {
+            queueing.push(subscriber.queueing(changes.len()));
+            changes.push(subscriber.enqueue(message, &letter, self.queue));
+            return Ok(());
+        }
+        match &subscriber.mailbox {
+            Some(mailbox) if !mailbox.letter(letter, &self.options.pending) => {
+                let what = match copy.qos {
+                    0 => Count::DroppedSlow,
+                    _ => Count::RefusedSlow,
+                };
+                self.counters.count(what);
+                lost(&subscriber.key.client_id, &subscriber.losses);
+                match copy.qos {
+                    0 => Ok(()),
+                    _ => Err(Over::Queue),
+                }
+            }
+            // Who is away gets nothing at QoS 0, as MQTT allows.
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn write(
+        &self,
+        changes: Vec<SessionChange>,
+        queueing: Vec<Queueing>,
+        keeper: &Keeper,
+        outcome: Result<bool, Over>,
+        told: Told,
+    ) {
+        if changes.is_empty() {
+            return told(posted(outcome));
+        }
+        let counters = Arc::clone(&self.counters);
+        let written = move |written: Result<Vec<usize>, StoreError>| match written {
+            Err(error) => told(Posted::Failed(error)),
+            Ok(refused) => {
+                let over = settle(queueing, &refused, &counters);
+                told(posted(over.and(outcome)));
+            }
+        };
+        keeper.write(changes, Some(Box::new(written)));
+    }
+
+    /// A letter of a group for another member.
+    fn pass_on(&self, state: &State, letter: Letter, keeper: &Keeper) {
+        let Some(share) = letter.share else {
+            return;
+        };
+        let message = letter.message;
+        let published = Published {
+            topic: &message.topic,
+            qos: message.qos,
+            retain: message.retain,
+            from: None,
+        };
+        let willing = |it| state.willing(it, message.qos);
+        let Some(copy) = state.followers.copy_in(&share, &published, willing) else {
+            return;
+        };
+        let (mut changes, mut queueing) = (Vec::new(), Vec::new());
+        // Nobody waits to be told; it is counted.
+        let _ = self.deliver(state, &message, copy, &mut changes, &mut queueing);
+        self.write(changes, queueing, keeper, Ok(true), Box::new(|_| ()));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn begin(
+        &mut self,
+        key: SessionKey,
+        kept: bool,
+        mailbox: Option<Arc<Mailbox>>,
+    ) -> SubscriberId {
+        let id = SubscriberId(self.next);
+        self.next += 1;
+        self.by_key.insert(key.clone(), id);
+        let subscriber = Subscriber {
+            key,
+            kept,
+            mailbox,
+            follows: HashSet::new(),
+            losses: Arc::default(),
+        };
+        self.subscribers.insert(id, subscriber);
+        id
+    }
+
+    fn forget(&mut self, key: &SessionKey) {
+        let Some(id) = self.by_key.remove(key) else {
+            return;
+        };
+        let follows = self.subscribers.remove(&id).map(|it| it.follows);
+        for follow in follows.iter().flatten().filter_map(Follow::of) {
+            self.followers.remove(&follow, id);
+        }
+    }
+
+    fn copies(&self, published: &Published<'_>) -> Vec<Copy> {
+        self.followers
+            .copies(published, |it| self.willing(it, published.qos))
+    }
+
+    fn willing(&self, id: SubscriberId, qos: u8) -> Willing {
+        let Some(subscriber) = self.subscribers.get(&id) else {
+            return Willing::Never;
+        };
+        match &subscriber.mailbox {
+            Some(mailbox) if mailbox.is_busy() => Willing::Slowly,
+            Some(_) => Willing::AtOnce,
+            None if subscriber.kept && qos > 0 => Willing::Later,
+            None => Willing::Never,
+        }
+    }
+}
+
+impl Subscriber {
+    fn queueing(&self, at: usize) -> Queueing {
+        Queueing {
+            at,
+            client_id: self.key.client_id.clone(),
+            mailbox: self.mailbox.clone(),
+            losses: Arc::clone(&self.losses),
+        }
+    }
+
+    fn enqueue(&self, message: &Message, letter: &Letter, limit: QueueLimit) -> SessionChange {
+        let message = Message {
+            topic: message.topic.clone(),
+            payload: message.payload.clone(),
+            qos: letter.qos,
+            retain: letter.retain,
+            properties: with_identifiers(&message.properties, &letter.identifiers),
+            expires_at: message.expires_at,
+        };
+        SessionChange::Enqueue(self.key.clone(), message, limit)
+    }
+}
+
+fn posted(outcome: Result<bool, Over>) -> Posted {
+    match outcome {
+        Ok(matched) => Posted::Taken { matched },
+        Err(over) => Posted::Full(over),
+    }
+}
+
+/// Rings those whose queue has grown, and counts what had no room.
+fn settle(queueing: Vec<Queueing>, refused: &[usize], counters: &Counters) -> Result<(), Over> {
+    let mut over = Ok(());
+    for it in queueing {
+        if refused.contains(&it.at) {
+            counters.count(Count::RefusedQueueFull);
+            lost(&it.client_id, &it.losses);
+            over = Err(Over::Queue);
+        } else if let Some(mailbox) = it.mailbox {
+            mailbox.queue_grew();
+        }
+    }
+    over
+}
+
+fn lost(client_id: &str, losses: &Losses) {
+    if let Some(losses) = losses.lose() {
+        tracing::warn!(
+            client_id,
+            losses,
+            "has no room for ordinary messages, which are lost"
+        );
+    }
+}
+
+/// The properties of a message and the Subscription Identifiers of those that it is for, as on the wire.
+fn with_identifiers(properties: &Bytes, identifiers: &[u32]) -> Bytes {
+    if identifiers.is_empty() {
+        return properties.clone();
+    }
+    let mut bytes = BytesMut::from(&properties[..]);
+    for identifier in identifiers {
+        bytes.put_u8(0x0b);
+        let mut rest = *identifier;
+        while rest >= 0x80 {
+            bytes.put_u8((rest & 0x7f) as u8 | 0x80);
+            rest >>= 7;
+        }
+        bytes.put_u8(rest as u8);
+    }
+    bytes.freeze()
+}
