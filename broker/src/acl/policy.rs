@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn the_file_that_comes_with_the_broker_is_taken() {
         let policy = Policy::parse(include_str!("../../../config/acl.toml")).unwrap();
-        assert_eq!(policy.rights("admin").is_gateway(), false);
+        assert!(!policy.rights("admin").is_gateway());
         assert!(policy.rights("bridge").is_gateway());
     }
 

@@ -85,19 +85,29 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
-fn g9_right_wrong_unknown_and_nothing_at_both_versions() {
+fn wall_1_g9_right_wrong_unknown_and_nothing_at_both_versions() {
     let files = Files::new();
     let mode = fs::metadata(files.path("passwords")).unwrap().permissions();
     assert_eq!(mode.mode() & 0o777, 0o600);
     let broker = files.setup().start();
     for version in BOTH {
-        let tries = |user: &[&str]| publish(&broker, version, user, "sync/home/events", &event("x"));
+        let tries =
+            |user: &[&str]| publish(&broker, version, user, "sync/home/events", &event("x"));
         assert!(tries(&ANA).status.success());
-        for wrong in [&["-u", "ana", "-P", "b-right"][..], &["-u", "eve", "-P", "a-right"], &["-u", "ana"], &[]] {
+        for wrong in [
+            &["-u", "ana", "-P", "b-right"][..],
+            &["-u", "eve", "-P", "a-right"],
+            &["-u", "ana"],
+            &[],
+        ] {
             let output = tries(wrong);
             assert!(!output.status.success(), "{wrong:?}");
             let why = said(&output).to_lowercase();
-            let expected = if wrong.is_empty() { "not authori" } else { "bad user" };
+            let expected = if wrong.is_empty() {
+                "not authori"
+            } else {
+                "bad user"
+            };
             assert!(why.contains(expected), "{wrong:?}: {why}");
         }
     }
@@ -107,7 +117,7 @@ fn g9_right_wrong_unknown_and_nothing_at_both_versions() {
 }
 
 #[test]
-fn g9_a_wildcard_is_narrowed_and_a_reload_narrows_it_further_while_it_is_connected() {
+fn wall_3_g9_a_wildcard_is_narrowed_and_a_reload_narrows_it_further_while_it_is_connected() {
     let files = Files::new();
     let broker = files.setup().start();
     for version in BOTH {
@@ -116,16 +126,35 @@ fn g9_a_wildcard_is_narrowed_and_a_reload_narrows_it_further_while_it_is_connect
         let ana = follow(&broker, version, &ANA, "$json/sync/#");
         let of = |group: &str| format!("sync/{group}/events");
         let hears = |group: &str, album: &str| {
-            let message = ana.message(album, |line| line.contains("/events ") );
-            assert!(message.starts_with(&of(group)) && message.contains(album), "{message}");
+            let message = ana.message(album, |line| line.contains("/events "));
+            assert!(
+                message.starts_with(&of(group)) && message.contains(album),
+                "{message}"
+            );
         };
-        assert!(publish(&broker, version, &BOB, &of("office"), &event("one")).status.success());
+        assert!(
+            publish(&broker, version, &BOB, &of("office"), &event("one"))
+                .status
+                .success()
+        );
         hears("office", "one");
-        fs::write(files.path("acl.toml"), RULES.replace("office = \"r\"", "cellar = \"r\"")).unwrap();
+        fs::write(
+            files.path("acl.toml"),
+            RULES.replace("office = \"r\"", "cellar = \"r\""),
+        )
+        .unwrap();
         let reload = broker.ask(&["reload"]);
         assert!(said(&reload).contains("2 users"), "{}", said(&reload));
-        assert!(publish(&broker, version, &BOB, &of("office"), &event("two")).status.success());
-        assert!(publish(&broker, version, &ANA, &of("home"), &event("three")).status.success());
+        assert!(
+            publish(&broker, version, &BOB, &of("office"), &event("two"))
+                .status
+                .success()
+        );
+        assert!(
+            publish(&broker, version, &ANA, &of("home"), &event("three"))
+                .status
+                .success()
+        );
         hears("home", "three");
     }
 }
@@ -144,10 +173,20 @@ fn g9_a_reload_of_something_broken_changes_nothing_and_says_why() {
         fs::write(files.path(name), text).unwrap();
         let reload = broker.ask(&["reload"]);
         assert!(!reload.status.success());
-        assert!(said(&reload).contains("nothing was changed"), "{}", said(&reload));
+        assert!(
+            said(&reload).contains("nothing was changed"),
+            "{}",
+            said(&reload)
+        );
         assert!(said(&reload).contains(why), "{}", said(&reload));
         assert!(!said(&reload).contains("plain"));
-        let sent = publish(&broker, Version::V5, &BOB, "sync/office/events", &event(name));
+        let sent = publish(
+            &broker,
+            Version::V5,
+            &BOB,
+            "sync/office/events",
+            &event(name),
+        );
         assert!(sent.status.success());
         assert!(ana.message(name, |_| true).contains(name));
         fs::write(files.path(name), good).unwrap();
@@ -157,7 +196,7 @@ fn g9_a_reload_of_something_broken_changes_nothing_and_says_why() {
 }
 
 #[test]
-fn g9_who_is_removed_is_disconnected_and_does_not_come_in_again() {
+fn wall_4_g9_who_is_removed_is_disconnected_and_does_not_come_in_again() {
     let files = Files::new();
     let broker = files.setup().start();
     for version in BOTH {
@@ -168,8 +207,12 @@ fn g9_who_is_removed_is_disconnected_and_does_not_come_in_again() {
         assert!(told.status.success(), "{}", said(&told));
         assert!(broker.ask(&["reload"]).status.success());
         // It tries again and is told why not.
-        let line = bob.message("the refusal", |_| true);
-        assert!(line.to_lowercase().contains("bad user"), "{line}");
+        // One of 3.1.1 is closed, comes again and hears why not.
+        let told = match version {
+            Version::V5 => "Received DISCONNECT (135)",
+            Version::V311 => "received CONNACK (4)",
+        };
+        let _ = bob.line("the end", |line| line.contains(told));
         let sent = publish(&broker, version, &BOB, "sync/office/events", &event("x"));
         assert!(!sent.status.success());
     }
@@ -181,7 +224,11 @@ fn g9_ordinary_topics_belong_to_whom_the_rules_say() {
     let broker = files.setup().start();
     let ana = follow(&broker, Version::V5, &ANA, "#");
     let sent = publish(&broker, Version::V5, &BOB, "rooms/ana/lamp", "no");
-    assert!(said(&sent).to_lowercase().contains("not authori"), "{}", said(&sent));
+    assert!(
+        said(&sent).to_lowercase().contains("not authori"),
+        "{}",
+        said(&sent)
+    );
     let sent = publish(&broker, Version::V311, &BOB, "rooms/bob/lamp", "no");
     assert!(sent.status.success(), "3.1.1 has no word for it");
     let sent = publish(&broker, Version::V5, &ANA, "rooms/ana/lamp", "on");
@@ -189,8 +236,9 @@ fn g9_ordinary_topics_belong_to_whom_the_rules_say() {
     assert_eq!(ana.message("the lamp", |_| true), "rooms/ana/lamp on");
     for version in BOTH {
         let refused = Subscriber::come_back(broker.mqtt(), version, "rooms/bob/lamp", &ANA);
-        let line = refused.message("the SUBACK", |_| true);
-        assert!(line.contains("denied") || line.contains("rejected"), "{line}");
+        let code = if version == Version::V5 { 0x87 } else { 0x80 };
+        let line = refused.line("the SUBACK", |line| line.starts_with("Subscribed"));
+        assert!(line.ends_with(&code.to_string()), "{line}");
     }
 }
 
@@ -199,21 +247,44 @@ fn g9_who_shows_nothing_comes_in_only_where_that_is_meant() {
     let files = Files::new();
     let rules = format!("{RULES}\n[anonymous]\ngroups = {{ office = \"r\" }}");
     fs::write(files.path("acl.toml"), rules).unwrap();
-    let broker = files.setup().variable("SYNCLINE__AUTH__ANONYMOUS", "true").start();
+    let broker = files
+        .setup()
+        .variable("SYNCLINE__AUTH__ANONYMOUS", "true")
+        .start();
     let nobody = follow(&broker, Version::V311, &[], "$json/sync/#");
-    assert!(publish(&broker, Version::V5, &ANA, "sync/home/events", &event("1")).status.success());
-    assert!(publish(&broker, Version::V5, &BOB, "sync/office/events", &event("2")).status.success());
+    assert!(
+        publish(&broker, Version::V5, &ANA, "sync/home/events", &event("1"))
+            .status
+            .success()
+    );
+    assert!(
+        publish(
+            &broker,
+            Version::V5,
+            &BOB,
+            "sync/office/events",
+            &event("2")
+        )
+        .status
+        .success()
+    );
     let message = nobody.message("an event", |line| line.contains("/events "));
     assert!(message.starts_with("sync/office/events"), "{message}");
     let sent = publish(&broker, Version::V5, &[], "sync/office/events", &event("3"));
-    assert!(said(&sent).to_lowercase().contains("not authori"), "{}", said(&sent));
+    assert!(
+        said(&sent).to_lowercase().contains("not authori"),
+        "{}",
+        said(&sent)
+    );
 }
 
 #[test]
 fn g10_who_guesses_is_slowed_down() {
     let files = Files::new();
     let setup = files.setup().variable("SYNCLINE__AUTH__FAILURES_MAX", "3");
-    let broker = setup.variable("SYNCLINE__AUTH__FAILURE_INTERVAL_MS", "600000").start();
+    let broker = setup
+        .variable("SYNCLINE__AUTH__FAILURE_INTERVAL_MS", "600000")
+        .start();
     let tries = |password: &str| {
         let user = ["-u", "ana", "-P", password];
         publish(&broker, Version::V5, &user, "sync/home/events", &event("x"))
@@ -223,5 +294,9 @@ fn g10_who_guesses_is_slowed_down() {
     }
     let output = tries("a-right");
     assert!(!output.status.success());
-    assert!(said(&output).to_lowercase().contains("rate exceeded"), "{}", said(&output));
+    assert!(
+        said(&output).to_lowercase().contains("rate exceeded"),
+        "{}",
+        said(&output)
+    );
 }

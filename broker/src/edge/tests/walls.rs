@@ -172,7 +172,7 @@ fn at(group: &str, seq: u64) -> (String, u64) {
 }
 
 #[test]
-fn g9_who_may_do_what_at_both_versions() {
+fn wall_2_g9_who_may_do_what_at_both_versions() {
     // Principal, group, may read, may write.
     let table = [
         ("ana", "home", true, true),
@@ -226,7 +226,7 @@ fn g9_who_may_do_what_at_both_versions() {
 }
 
 #[test]
-fn g9_a_wildcard_brings_what_is_granted_live_replayed_and_retained() {
+fn wall_2_g9_a_wildcard_brings_what_is_granted_live_replayed_and_retained() {
     run(async {
         let walled = Walled::start();
         for (group, album) in [
@@ -255,7 +255,7 @@ fn g9_a_wildcard_brings_what_is_granted_live_replayed_and_retained() {
 }
 
 #[test]
-fn g9_a_revoked_stream_is_not_delivered_and_holds_up_nothing() {
+fn wall_3_g9_a_revoked_stream_is_not_delivered_and_holds_up_nothing() {
     run(async {
         for version in BOTH {
             let walled = Walled::start();
@@ -285,7 +285,7 @@ fn g9_a_revoked_stream_is_not_delivered_and_holds_up_nothing() {
 }
 
 #[test]
-fn g9_what_waits_for_a_slow_client_is_asked_about_again() {
+fn wall_3_g9_what_waits_for_a_slow_client_is_asked_about_again() {
     run(async {
         for version in BOTH {
             let walled = Walled::start();
@@ -323,7 +323,7 @@ fn g9_what_waits_for_a_slow_client_is_asked_about_again() {
 }
 
 #[test]
-fn g9_a_kept_session_goes_on_with_the_rules_of_today() {
+fn wall_3_g9_a_kept_session_goes_on_with_the_rules_of_today() {
     run(async {
         for version in BOTH {
             let walled = Walled::start();
@@ -344,7 +344,7 @@ fn g9_a_kept_session_goes_on_with_the_rules_of_today() {
 }
 
 #[test]
-fn g9_a_session_belongs_to_a_principal_and_a_client_id() {
+fn wall_5_g9_a_session_belongs_to_a_principal_and_a_client_id() {
     run(async {
         let walled = Walled::start();
         for version in BOTH {
@@ -366,7 +366,7 @@ fn g9_a_session_belongs_to_a_principal_and_a_client_id() {
 }
 
 #[test]
-fn g9_whoever_is_gone_ends_and_does_not_come_in_again() {
+fn wall_4_g9_whoever_is_gone_ends_and_does_not_come_in_again() {
     run(async {
         let walled = Walled::start();
         let mut old = walled.client(Version::V3_1_1, "bob", "old").await;
