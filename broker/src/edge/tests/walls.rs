@@ -237,6 +237,9 @@ fn wall_2_g9_a_wildcard_brings_what_is_granted_live_replayed_and_retained() {
         ] {
             walled.save(group, album).await;
         }
+        while walled.broker.edge.shared.hub.brought() < 4 {
+            tokio::task::yield_now().await;
+        }
         for version in BOTH {
             let mut live = walled.client(version, "bob", "live").await;
             assert_eq!(live.asks_for("sync/#").await, 1);
@@ -318,6 +321,41 @@ fn wall_3_g9_what_waits_for_a_slow_client_is_asked_about_again() {
             }
             let (group, seq) = slow.next_event().await;
             assert_eq!(group, "sync/home/events", "{version:?} {seq}");
+        }
+    });
+}
+
+#[test]
+fn wall_3_g9_who_named_a_stream_goes_on_in_it_without_a_hole() {
+    run(async {
+        for version in BOTH {
+            let walled = Walled::start();
+            let mut author = walled.client(Version::V5_0, "bob", "author").await;
+            for album in 0..100 {
+                let event = star(None, &album.to_string());
+                author.save("sync/office/events", &event).await;
+            }
+            let mut exact = walled.client(version, "ana", "exact").await;
+            exact.subscribe("$since/0/sync/office/events").await;
+            let window = edge_options().inflight_max;
+            for _ in 0..window {
+                exact.got_without_puback().await;
+            }
+            let before = walled.doorman.reviewed.load(Ordering::SeqCst);
+            walled.change(&RULES.replace("office = \"r\"", "cellar = \"r\""));
+            // Both are looked at.
+            while walled.doorman.reviewed.load(Ordering::SeqCst) < before + 2 {
+                tokio::task::yield_now().await;
+            }
+            for id in 1..=window {
+                let [high, low] = id.to_be_bytes();
+                exact.io.write_all(&[0x40, 2, high, low]).await.unwrap();
+            }
+            assert!(exact.hears_nothing().await);
+            walled.change(RULES);
+            for seq in u64::from(window) + 1..=100 {
+                assert_eq!(exact.next_event().await, at("office", seq));
+            }
         }
     });
 }
