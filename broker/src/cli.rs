@@ -43,8 +43,10 @@ pub enum Command {
     Backup(BackupArgs),
     /// Make a data directory of a backup.
     Restore(RestoreArgs),
-    /// Let the running broker read its certificates again: all of them, or none and the reason.
+    /// Let the running broker read its certificates, users and rules again: all of them, or none and the reason.
     Reload(DataArgs),
+    /// Set or remove a user's password in a password file (`auth.passwords`).
+    Passwd(PasswdArgs),
     /// Forget everything of a sync group.
     Erase(EraseArgs),
     /// Say what a changed schema does to the data, and do it; the broker must be stopped.
@@ -148,6 +150,23 @@ pub struct RestoreArgs {
     /// The data directory to make; it must be empty or new.
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
+}
+
+/// Of `syncline passwd`.
+#[derive(Debug, Args)]
+pub struct PasswdArgs {
+    /// The password file. It is made, for its owner alone, if it does not exist.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Whose password.
+    #[arg(value_name = "USER")]
+    pub user: String,
+    /// Read the password, a line, from standard input instead of asking on the terminal.
+    #[arg(long, conflicts_with = "delete")]
+    pub stdin: bool,
+    /// Remove the user.
+    #[arg(long)]
+    pub delete: bool,
 }
 
 /// The flags that win over environment and file.

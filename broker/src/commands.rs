@@ -1,5 +1,7 @@
 //! What `syncline` does besides serving: asks the broker that runs on a data directory, or opens the directory itself.
 
+mod passwd;
+
 use std::error::Error;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -9,6 +11,7 @@ use std::sync::Arc;
 use syncline_protocol::Epoch;
 
 use crate::admin;
+use crate::auth::Book;
 use crate::cli::{Command, summary};
 use crate::compactor::States;
 use crate::config::{self, Environment, Flags, Options};
@@ -31,6 +34,7 @@ pub fn execute(command: Command, environment: &Environment, out: &mut dyn Write)
         Command::Check(args) => {
             let options = config::load(&args.into(), environment)?;
             let facts = certificates(&options)?;
+            Book::read(&options.accounts)?;
             write!(out, "{}", summary(&options, facts.as_ref()))?;
             Ok(())
         }
@@ -45,6 +49,7 @@ pub fn execute(command: Command, environment: &Environment, out: &mut dyn Write)
             ask(args.at, &request, environment, out)
         }
         Command::Reload(args) => reload(args, environment, out),
+        Command::Passwd(args) => passwd::change(&args, out),
         Command::Export(args) => export(args, environment, out),
         Command::Import(args) => {
             let options = config::load(&Flags::from(args.at), environment)?;

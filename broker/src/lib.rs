@@ -3,6 +3,8 @@
 //! The rooms stand in the order of the one way through (edge → sequencer → store → router → edge); what is made from
 //! them and what is around them follows. ARCHITECTURE.md is the map, [`run::Broker`] the way in.
 
+pub mod acl;
+pub mod auth;
 pub mod transport;
 
 pub mod edge;

@@ -15,6 +15,7 @@ use syncline_protocol::{Schema, SyncId, UnixMillis};
 use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminOptions};
+use crate::auth::{Accounts, AuthError, Authenticator, Guard};
 use crate::compactor::{Compactor, CompactorThread, States, Written};
 use crate::config::Options;
 use crate::edge::{Edge, WallClock};
@@ -26,7 +27,7 @@ use crate::sequencer::{self, AskCounter, AskFarthestCounter, Hooks, Sequencer};
 use crate::startup::{self, DataDir, StartupError};
 use crate::store::sessions::SessionStore;
 use crate::store::{Committed, EventStore, RedbStore, StoreError, Tell};
-use crate::transport::Tls;
+use reload::Reloads;
 
 /// How long connections may take to say goodbye, and requests of the owner to stop.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
@@ -40,6 +41,12 @@ pub enum RunError {
     /// The store cannot be opened.
     #[error("the store cannot be opened: {0}")]
     Store(#[from] StoreError),
+    /// Users or rules are not taken.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// A thread that looks at passwords did not start.
+    #[error("a thread that looks at passwords does not start: {0}")]
+    Guard(std::io::Error),
     /// The bus did not start.
     #[error(transparent)]
     Router(#[from] RouterError),
@@ -70,7 +77,7 @@ pub enum RunError {
     Interrupted(#[from] tokio::task::JoinError),
 }
 
-/// Runs a broker until `shutdown`, then drains it. Each `reloads` has it read its certificates again.
+/// Runs a broker until `shutdown`, then drains it. Each `reloads` has it read its certificates, users and rules again.
 pub async fn run(
     options: Options,
     mut reloads: tokio::sync::mpsc::Receiver<()>,
@@ -93,7 +100,7 @@ pub async fn run(
 /// A running broker, for host applications and tests. Needs a tokio runtime with more than one thread.
 pub struct Broker {
     addresses: Addresses,
-    tls: Option<Arc<Tls>>,
+    reloads: Arc<Reloads>,
     serving: Serving,
     rooms: Rooms,
     fatal: watch::Receiver<Option<String>>,
@@ -106,6 +113,7 @@ pub struct Broker {
 
 /// The rooms behind the listeners.
 struct Rooms {
+    accounts: Arc<Accounts>,
     edge: Edge,
     compactor: CompactorThread,
     sequencer: Arc<Sequencer>,
@@ -129,7 +137,7 @@ impl Broker {
         let sessions = Arc::clone(&store) as Arc<dyn SessionStore>;
         let held: Arc<dyn EventStore> = Arc::<RedbStore>::clone(&store);
         let broker = Self::start_behind(listeners, options, held, sessions).await?;
-        let desk = Arc::new(broker.rooms.desk(store, broker.tls.clone()));
+        let desk = Arc::new(broker.rooms.desk(store, Arc::clone(&broker.reloads)));
         let admin = Admin::start(data.path(), desk, AdminOptions::default());
         Ok(Self {
             admin: Some(admin.map_err(RunError::Admin)?),
@@ -163,6 +171,7 @@ impl Broker {
         );
         let schema_document = options.schema.document();
         let http_options = options.http.clone();
+        warn_of_plain_ports(&options);
         let runtime = tokio::runtime::Handle::current();
         let (tell_fatal, fatal) = watch::channel(None);
         let start = move || {
@@ -170,11 +179,16 @@ impl Broker {
             Rooms::start(options, store, sessions, tell_fatal)
         };
         let rooms = tokio::task::spawn_blocking(start).await??;
+        let reloads = Arc::new(Reloads::new(
+            listeners.tls.clone(),
+            Arc::clone(&rooms.accounts),
+            rooms.edge.clone(),
+        ));
         let draining = Arc::new(AtomicBool::new(false));
         let services = rooms.services(&draining, &schema_document);
         Ok(Self {
             addresses: listeners.addresses,
-            tls: listeners.tls.clone(),
+            reloads,
             serving: listeners.serve(&rooms.edge, &http_options, &services),
             rooms,
             fatal,
@@ -204,12 +218,12 @@ impl Broker {
         self.addresses.http_tls
     }
 
-    /// Reads the certificates again. If anything is wrong, nothing changes, and the log has the reason.
+    /// Reads certificates, users and rules again. If anything is wrong, nothing changes, and the log has the reason.
     pub async fn reload(&self) {
-        let tls = self.tls.clone();
-        let reloaded = tokio::task::spawn_blocking(move || reload(tls.as_deref()));
+        let reloads = Arc::clone(&self.reloads);
+        let reloaded = tokio::task::spawn_blocking(move || reloads.reload());
         if reloaded.await.is_err() {
-            tracing::error!("reading the certificates panicked; nothing was changed");
+            tracing::error!("reading the files again panicked");
         }
     }
 
@@ -277,6 +291,9 @@ impl Rooms {
         tell_fatal: watch::Sender<Option<String>>,
     ) -> Result<Self, RunError> {
         let now: WallClock = Arc::new(wall_clock);
+        let accounts = Arc::new(Accounts::load(options.accounts, Box::new(wall_clock))?);
+        let known = Arc::clone(&accounts) as Arc<dyn Authenticator>;
+        let guard = Guard::start(known, &options.guard).map_err(RunError::Guard)?;
         let schema = Arc::new(history::adopt(&*store, options.schema, wall_clock())?);
         let states = Arc::new(States::new(
             Arc::clone(&store),
@@ -291,7 +308,7 @@ impl Rooms {
         let fatal = Arc::downgrade(&tell_fatal);
         let tell_dead = tell_of_failed_sync(fatal);
         store.when_dead(Arc::clone(&tell_dead));
-        let edge = edge.on_fatal(Arc::clone(&tell_dead));
+        let edge = edge.on_fatal(Arc::clone(&tell_dead)).guarded_by(guard);
         let hooks = Hooks {
             now: Arc::clone(&now),
             random: Box::new(random_bits),
@@ -321,6 +338,7 @@ impl Rooms {
         let compactor = compactor.map_err(RunError::Compactor)?;
         let edge = edge.start(Arc::clone(&sequencer), Arc::clone(&states), now)?;
         Ok(Self {
+            accounts,
             edge,
             compactor,
             sequencer,
@@ -332,7 +350,7 @@ impl Rooms {
     }
 
     /// Where people ask. What changes the store goes through the sequencer.
-    fn desk(&self, store: Arc<RedbStore>, tls: Option<Arc<Tls>>) -> Desk {
+    fn desk(&self, store: Arc<RedbStore>, reloads: Arc<Reloads>) -> Desk {
         let sequencer = Arc::clone(&self.sequencer);
         let erase = move |sync_id: &SyncId| {
             let (tell, told) = mpsc::sync_channel(1);
@@ -346,7 +364,7 @@ impl Rooms {
                 store.backup(file, stop).map_err(|error| error.to_string())
             }),
             erase: Box::new(erase),
-            reload: Box::new(move || reload(tls.as_deref())),
+            reload: Box::new(move || reloads.reload()),
             now: Box::new(wall_clock),
         };
         Desk::new(
@@ -422,22 +440,17 @@ fn farthest_counter(states: &Arc<States>) -> AskFarthestCounter {
     })
 }
 
-/// What a reload has to say, which the log has too.
-fn reload(tls: Option<&Tls>) -> Result<String, String> {
-    let Some(tls) = tls else {
-        return Ok("there are no certificates to read again; nothing else is".to_owned());
-    };
-    match tls.reload(wall_clock()) {
-        Ok(facts) => {
-            let told = format!("certificate of {}", facts.certificate);
-            tracing::info!("read again: {told}");
-            Ok(told)
-        }
-        Err(error) => {
-            let told = format!("nothing was changed: {error}");
-            tracing::warn!("{told}");
-            Err(told)
-        }
+/// Passwords are for nobody else's eyes.
+fn warn_of_plain_ports(options: &Options) {
+    let plain = [options.mqtt, options.http.address];
+    let mut reachable = plain
+        .iter()
+        .filter(|it| !it.ip().to_canonical().is_loopback());
+    if options.accounts.authenticates()
+        && let Some(address) = reachable.next()
+    {
+        let remedy = "use mqtt.tls_address and http.tls_address";
+        tracing::warn!(%address, "passwords travel unencrypted to an address that others can reach: {remedy}");
     }
 }
 
@@ -456,6 +469,8 @@ pub(crate) fn wall_clock() -> UnixMillis {
 pub(crate) fn random_bits() -> u64 {
     getrandom::u64().expect("the operating system has randomness")
 }
+
+mod reload;
 
 #[cfg(test)]
 mod tests;

@@ -129,6 +129,15 @@ impl Subscriber {
             .collect()
     }
 
+    /// The next line of any kind that `wanted` accepts, those about packets included.
+    ///
+    /// # Panics
+    /// When it does not come.
+    #[must_use]
+    pub fn line(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        self.raw_line(what, wanted)
+    }
+
     fn raw_line(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let mut seen = Vec::new();
         loop {

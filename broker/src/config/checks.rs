@@ -25,6 +25,10 @@ const BOUNDS: &[(&str, i64, i64)] = &[
     // A page of a wildcard's scan must be known as a whole.
     ("sequencer.active_streams_max", 64, 1 << 40),
     ("router.canary_interval_ms", 10, 3_600_000),
+    ("auth.threads", 1, 64),
+    ("auth.queue_max", 1, 65_536),
+    ("auth.failures_max", 1, 1_000_000),
+    ("auth.failure_interval_ms", 1, 86_400_000),
 ];
 const INTEGER_MIN: i64 = 1;
 const INTEGER_MAX: i64 = 1 << 40;

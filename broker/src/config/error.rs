@@ -80,7 +80,8 @@ pub enum ConfigError {
     /// An address for everybody, without authentication.
     #[error(
         "{origin}: `{key}` is {address}, which other machines can reach, and there is no authentication. \
-         Use a loopback address such as 127.0.0.1:{port}, or let everybody who reaches it read and write everything, with this \
+         Use a loopback address such as 127.0.0.1:{port}, name users and rules with `auth.passwords` and `auth.acl` (see \
+         `syncline passwd --help`), or let everybody who reaches it read and write everything, with this \
          in the configuration file:\n\n    [auth]\n    anonymous_on_public_addresses = true\n\n\
          or SYNCLINE__AUTH__ANONYMOUS_ON_PUBLIC_ADDRESSES=true in the environment.",
         port = address.port()

@@ -3,6 +3,7 @@
 //! `config/broker.toml` is compiled in and is the one list of keys: its values are the defaults, their kinds are the kinds.
 //! What is not in it is refused. Errors name the key and where it was set: the flag, the variable, or the file and line.
 
+mod auth;
 mod channels;
 mod checks;
 mod error;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use syncline_protocol::Schema;
 
+use crate::auth::{AccountsOptions, GuardOptions};
 use crate::compactor::{self, History};
 use crate::edge::{EdgeOptions, OrdinaryOptions, RetainedLimit, SessionsOptions};
 use crate::http::{HttpOptions, WebSocketOptions};
@@ -62,6 +64,10 @@ pub struct Options {
     pub http: HttpOptions,
     /// The other listeners, and what stands before them.
     pub transports: TransportOptions,
+    /// Who may come in.
+    pub accounts: AccountsOptions,
+    /// How many may ask at once.
+    pub guard: GuardOptions,
     /// The folder for everything that must survive.
     pub data: PathBuf,
     /// The store in that folder.
@@ -91,25 +97,27 @@ pub struct StatesOptions {
     pub cache_bytes_max: usize,
 }
 
-/// Resolves all layers. Reads the configuration file and the schema file, nothing else: certificates are
-/// for whoever listens.
+/// Resolves all layers. Reads the configuration file and the schema file, nothing else: certificates, passwords and rules
+/// are for whoever listens.
 pub fn load(flags: &Flags, environment: &Environment) -> Result<Options, ConfigError> {
     let layers = Layers::read(flags, environment)?;
     checks::bounds(&layers)?;
     let raw = layers.merged()?;
     checks::relations(&layers)?;
-    let resolved = transports::resolve(&layers, &raw)?;
+    let accounts = auth::accounts(&layers, &raw)?;
+    let resolved = transports::resolve(&layers, &raw, accounts.authenticates())?;
     transports::origins(&layers, &raw)?;
     checks::log_level(&layers, &raw.log.level)?;
     let history = channels::history(&layers, &raw)?;
     let (schema_source, schema) = layers.schema(&raw.store.schema)?;
-    Ok(raw.options(resolved, (schema_source, schema), history))
+    Ok(raw.options(resolved, accounts, (schema_source, schema), history))
 }
 
 impl Raw {
     fn options(
         self,
         resolved: Resolved,
+        accounts: AccountsOptions,
         (schema_source, schema): (String, Schema),
         history: History,
     ) -> Options {
@@ -122,6 +130,8 @@ impl Raw {
             mqtt,
             http: self.http_options(http),
             transports,
+            accounts,
+            guard: auth::guard(&self),
             data: PathBuf::from(&self.store.data),
             store: self.store_options(),
             schema,

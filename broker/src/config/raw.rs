@@ -65,6 +65,13 @@ pub(super) struct Proxy {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Auth {
+    pub(super) passwords: String,
+    pub(super) acl: String,
+    pub(super) anonymous: bool,
+    pub(super) failures_max: u64,
+    pub(super) failure_interval_ms: u64,
+    pub(super) threads: usize,
+    pub(super) queue_max: usize,
     pub(super) anonymous_on_public_addresses: bool,
 }
 

@@ -11,6 +11,7 @@
 mod asking;
 mod cursors;
 mod keeping;
+mod narrowing;
 mod needs;
 mod parts;
 mod scans;
@@ -31,6 +32,7 @@ use super::ephemeral::Ephemeral;
 use super::hub::Advances;
 use super::mailbox::{Advance, REPORTS_MAX};
 use super::session::{Retained, Verdict, Wanted};
+use super::sight::Sight;
 use crate::store::Committed;
 use asking::Turn;
 use cursors::{Cursor, Cursors, Place, named};
@@ -62,6 +64,8 @@ pub(crate) struct DeliveryOptions {
 #[derive(Debug)]
 pub(crate) struct Delivery {
     options: DeliveryOptions,
+    /// What may be shown.
+    sight: Sight,
     /// The client's Maximum Packet Size.
     packet_bytes_max: usize,
     subs: Subscriptions,
@@ -76,6 +80,8 @@ pub(crate) struct Delivery {
     greetings: VecDeque<(Arc<str>, Arc<Sub>)>,
     reports: VecDeque<Arc<Ephemeral>>,
     outgoing: VecDeque<Outgoing>,
+    /// What was on its way when it was hidden, of subscriptions that go on should it be shown again.
+    hidden: VecDeque<Outgoing>,
     waiting: Option<Waiting>,
     /// Of a session that is kept: what is not acknowledged.
     ledger: Option<Ledger>,
@@ -84,13 +90,14 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
-    /// Nothing is subscribed.
-    pub(crate) fn new(options: DeliveryOptions) -> Self {
+    /// Nothing is subscribed, and nothing else is shown than what `sight` shows.
+    pub(crate) fn new(options: DeliveryOptions, sight: Sight) -> Self {
         Self {
             options,
+            cursors: Cursors::new(sight.clone()),
+            sight,
             packet_bytes_max: usize::MAX,
             subs: Subscriptions::default(),
-            cursors: Cursors::default(),
             states: States::new(options.state_bytes_per_s),
             snapshots: VecDeque::new(),
             scans: Scans::default(),
@@ -98,6 +105,7 @@ impl Delivery {
             greetings: VecDeque::new(),
             reports: VecDeque::new(),
             outgoing: VecDeque::new(),
+            hidden: VecDeque::new(),
             waiting: None,
             ledger: None,
             turn: Turn::Live,
@@ -114,12 +122,17 @@ impl Delivery {
         self.subs.filters()
     }
 
+    /// Whether a subscription with this base filter is granted (G9).
+    pub(crate) fn may_begin(&self, filter: &Filter) -> bool {
+        self.sight.may_subscribe(filter)
+    }
+
     /// Whether there is a subscription with this base filter.
     pub(crate) fn contains(&self, filter: &Filter) -> bool {
         self.subs.contains(filter)
     }
 
-    /// Whether a subscription with this base filter may be begun.
+    /// Whether there is room for a subscription with this base filter.
     pub(crate) fn takes(&self, filter: &Filter) -> bool {
         self.subs.contains(filter) || self.subs.len() < self.options.subscriptions_max
     }
@@ -188,6 +201,7 @@ impl Delivery {
         self.scans.remove(sub.id);
         self.greetings.retain(|(_, of)| others(of));
         self.outgoing.retain_mut(|message| message.survives(sub.id));
+        self.hidden.retain_mut(|message| message.survives(sub.id));
         true
     }
 
@@ -213,6 +227,9 @@ impl Delivery {
 
     /// The copies of a message that is sent once, for a caller who cannot wait.
     pub(crate) fn copies_of(&self, message: &Ephemeral) -> Vec<Outgoing> {
+        if !self.sight.shows_topic(message.topic()) {
+            return Vec::new();
+        }
         let subs = self.subs.matching(message.topic());
         let like = Outgoing::on(message.shared_topic(), false, None);
         copies(&subs, &like, |json| Some(message.payload(json).clone()))
@@ -220,7 +237,17 @@ impl Delivery {
 
     /// The next message. `room`: whether one with QoS 1 may be sent.
     pub(crate) fn next_message(&mut self, room: bool) -> Option<Outgoing> {
-        while self.outgoing.is_empty() {
+        loop {
+            // Whatever went wrong before: nothing leaves that may not be shown.
+            let sight = &self.sight;
+            while self
+                .outgoing
+                .pop_front_if(|it| !sight.shows_topic(&it.topic))
+                .is_some()
+            {}
+            if !self.outgoing.is_empty() {
+                break;
+            }
             let report = self.reports.pop_front();
             let copies = match report {
                 Some(report) => Some(self.copies_of(&report)),
@@ -280,6 +307,10 @@ impl Delivery {
             other => return self.misplaced(other),
         };
         let gone = purpose.sub().is_some_and(|sub| !self.subs.holds(sub));
+        if !self.sight.shows(&stream) {
+            self.put_aside(stream, purpose);
+            return Ok(());
+        }
         let Some(rendered) = rendered.filter(|_| !gone) else {
             return Ok(());
         };
@@ -325,7 +356,8 @@ impl Delivery {
             self.scanned(now, &scan, &it, bus);
         }
         if scan.has_events() {
-            let met = |stream: &StreamId| scan.follows(stream, last);
+            let sight = &self.sight;
+            let met = |stream: &StreamId| scan.follows(stream, last) && sight.shows(stream);
             self.cursors.join(&scan.sub, met);
         }
         if !last {
@@ -339,6 +371,9 @@ impl Delivery {
         let Some(Waiting::Topic { topic, of }) = self.waiting.take() else {
             return;
         };
+        if !self.sight.shows_topic(&topic) {
+            return;
+        }
         let cleared = Ephemeral::cleared(Arc::clone(&topic));
         let (message, retain) = match (message, &of) {
             (Some(message), of) => (message, of.is_some()),
@@ -387,8 +422,9 @@ impl Delivery {
 
     fn begin_cursor(&mut self, stream: &Arc<StreamId>, bus: Seq, cursor: Cursor) {
         let (subs, scans, sub) = (&self.subs, &self.scans, cursor.sub.id);
+        let sight = &self.sight;
         let others = || {
-            let mut others = followers(subs, scans, stream);
+            let mut others = followers(subs, scans, sight, stream);
             others.retain(|it| it.id != sub);
             others
         };
@@ -411,9 +447,9 @@ impl Delivery {
         if matches!(self.waiting, Some(Waiting::Streams(_))) {
             self.scans.moved(stream, step.to);
         }
-        let (subs, scans) = (&self.subs, &self.scans);
+        let (subs, scans, sight) = (&self.subs, &self.scans, &self.sight);
         self.cursors
-            .advance(stream, step, || followers(subs, scans, stream));
+            .advance(stream, step, || followers(subs, scans, sight, stream));
         if !self.state_followers(stream).is_empty() {
             self.states.changed(stream, now);
         }
@@ -421,6 +457,9 @@ impl Delivery {
 
     /// One stream that a scan has passed.
     fn scanned(&mut self, now: Instant, scan: &Scan, it: &Scanned, bus: Seq) {
+        if !self.sight.shows(&it.stream) {
+            return;
+        }
         if scan.again {
             return self.scanned_again(now, scan, it, bus);
         }
@@ -461,6 +500,9 @@ impl Delivery {
 
     /// Those who get a state when the stream changes: all that match, but those who will be greeted with one anyway.
     fn state_followers(&self, stream: &Arc<StreamId>) -> Vec<Arc<Sub>> {
+        if !self.sight.shows(stream) {
+            return Vec::new();
+        }
         let mut subs = self.subs.matching(&state_topic(stream));
         subs.retain(|sub| {
             let greets = |(of, purpose): &(Arc<StreamId>, Purpose)| {
@@ -506,9 +548,15 @@ impl Delivery {
 }
 
 /// The subscriptions that stand where the bus is in a stream without a track: all that match, but those
-/// whose scan has not come there yet.
-fn followers(subs: &Subscriptions, scans: &Scans, stream: &StreamId) -> Vec<Arc<Sub>> {
+/// whose scan has not come there yet. Of a stream that is not shown only those that name it: they stay where they are.
+fn followers(
+    subs: &Subscriptions,
+    scans: &Scans,
+    sight: &Sight,
+    stream: &StreamId,
+) -> Vec<Arc<Sub>> {
     let mut followers = subs.matching(&Topic::Events(stream.clone()).to_string());
-    followers.retain(|sub| !scans.will_begin(sub, stream));
+    let shown = sight.shows(stream);
+    followers.retain(|sub| (shown || !sub.filter.has_wildcard()) && !scans.will_begin(sub, stream));
     followers
 }

@@ -260,6 +260,11 @@ impl Hub {
             .for_each(|mailbox| mailbox.summon(Summons::Drain));
     }
 
+    /// Has every connection look again at what it may do.
+    pub(crate) fn review_all(&self) {
+        self.lock().peers.values().for_each(|it| it.review());
+    }
+
     /// Forgets a connection and its filters.
     pub(crate) fn leave<'a>(&self, peer: PeerId, filters: impl Iterator<Item = &'a Filter>) {
         let mut state = self.lock();

@@ -1,71 +1,21 @@
-//! Who is on a connection: the principal, what it may do, and the device that it speaks for.
+//! Who is on a connection: the principal, and the device that it speaks for.
 
 use std::sync::Arc;
 
-use syncline_protocol::{DeviceId, StreamId};
+use syncline_protocol::DeviceId;
 
-/// Who a connection is, after authentication.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Principal {
-    name: String,
-    grant: Grant,
-}
-
-impl Principal {
-    /// Nobody in particular, who may do everything: the principal of a broker without authentication.
-    pub fn anonymous() -> Self {
-        Self {
-            name: String::new(),
-            grant: Grant::All,
-        }
-    }
-
-    /// The name; empty for the anonymous one.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What it may do.
-    pub fn grant(&self) -> &Grant {
-        &self.grant
-    }
-}
-
-/// What a principal may read and write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Grant {
-    /// Every stream.
-    All,
-}
-
-impl Grant {
-    /// Whether events may be written to this stream.
-    pub fn writes(&self, _stream: &StreamId) -> bool {
-        match self {
-            Self::All => true,
-        }
-    }
-
-    /// Whether messages of this ordinary topic may be read.
-    pub fn reads_topic(&self, _topic: &str) -> bool {
-        match self {
-            Self::All => true,
-        }
-    }
-
-    /// Whether messages may be published on this ordinary topic.
-    pub fn writes_topic(&self, _topic: &str) -> bool {
-        match self {
-            Self::All => true,
-        }
-    }
-}
+use crate::acl::{Connected, Principal};
+use crate::auth::Admission;
 
 /// What a connection is known by once its CONNECT is accepted.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
-    /// Who.
+    /// Who, and what it may do.
     pub(crate) principal: Arc<Principal>,
+    /// By what.
+    pub(crate) admission: Admission,
+    /// As the client gave it or was given it.
+    pub(crate) client_id: String,
     /// The connection's device (EVENT-4).
     pub(crate) device: DeviceId,
     /// Whether the client gave that UUID itself; only then is there presence (PRESENCE-2).
@@ -75,22 +25,43 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// The identity of an anonymous connection. `device` is the user property of that name, already parsed.
+    /// Of a connection that was let in. `device` is the user property of that name, already parsed.
     pub(crate) fn new(
-        principal: Arc<Principal>,
+        admission: Admission,
         device: Option<DeviceId>,
         client_id: &str,
         name: Option<String>,
     ) -> Self {
         let given = device.or_else(|| client_id.parse().ok());
-        let device = given.unwrap_or_else(|| DeviceId::of_client_id(principal.name(), client_id));
+        let device = given.unwrap_or_else(|| DeviceId::of_client_id(&admission.user, client_id));
         Self {
-            principal,
+            principal: Arc::new(principal(&admission, client_id, device)),
+            admission,
+            client_id: client_id.to_owned(),
             device,
             given: given.is_some(),
             name,
         }
     }
+
+    /// The same connection with what is true of it now.
+    pub(crate) fn reviewed(&self, admission: Admission) -> Self {
+        Self {
+            principal: Arc::new(principal(&admission, &self.client_id, self.device)),
+            admission,
+            ..self.clone()
+        }
+    }
+}
+
+fn principal(admission: &Admission, client_id: &str, device: DeviceId) -> Principal {
+    let user = &admission.user;
+    let grant = admission.rights.grant(Connected {
+        user,
+        client_id,
+        device,
+    });
+    Principal::new(user.clone(), grant, admission.rights.is_gateway())
 }
 
 #[cfg(test)]
@@ -101,7 +72,7 @@ mod tests {
 
     fn identity(device: Option<&str>, client_id: &str) -> Identity {
         let device = device.map(|text| text.parse().unwrap());
-        Identity::new(Arc::new(Principal::anonymous()), device, client_id, None)
+        Identity::new(crate::auth::anybody(), device, client_id, None)
     }
 
     #[test]

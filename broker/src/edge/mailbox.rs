@@ -12,6 +12,7 @@ use super::ephemeral::Ephemeral;
 use super::fetch::Fetched;
 use super::ordinary::{Letter, Letters};
 use super::session::{Answer, Ticket};
+use crate::auth::{Admission, Denied};
 use crate::store::sessions::QueueLimit;
 
 /// Reports that wait for one connection at most; the oldest goes first.
@@ -81,6 +82,10 @@ pub(crate) struct Inbox {
     /// The session that the connection waits for is its own now; whether something was kept of it.
     pub(crate) admitted: Option<bool>,
     pub(crate) summons: Option<Summons>,
+    /// Who the client is, or that it may not come in.
+    pub(crate) authenticated: Option<Result<Admission, Denied>>,
+    /// What it may do may have changed.
+    pub(crate) review: bool,
 }
 
 /// The box and its bell.
@@ -109,7 +114,10 @@ impl Mailbox {
         let inbox = self.open();
         let told = inbox.advances.is_empty() && inbox.topics.is_empty() && inbox.reports.is_empty();
         let answered = inbox.answers.is_empty() && inbox.fetched.is_empty();
-        let undisturbed = inbox.admitted.is_none() && inbox.summons.is_none();
+        let undisturbed = inbox.admitted.is_none()
+            && inbox.summons.is_none()
+            && inbox.authenticated.is_none()
+            && !inbox.review;
         let unwritten = !inbox.queue_grew && self.letters().len() == 0;
         !(told && answered && undisturbed && unwritten)
     }
@@ -178,6 +186,16 @@ impl Mailbox {
     /// The session is free. `kept`: the store has it.
     pub(crate) fn admit(&self, kept: bool) {
         self.put(|inbox| inbox.admitted.replace(kept));
+    }
+
+    /// It is known who the client is.
+    pub(crate) fn authenticated(&self, admission: Result<Admission, Denied>) {
+        self.put(|inbox| inbox.authenticated.replace(admission));
+    }
+
+    /// The rules have changed.
+    pub(crate) fn review(&self) {
+        self.put(|inbox| inbox.review = true);
     }
 
     /// A takeover stays one when a drain follows.

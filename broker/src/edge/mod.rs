@@ -6,7 +6,9 @@
 //! Calling contract: [`Edge::prepare`], then the router with [`Prepared::consumer`], then the sequencer, then
 //! [`Prepared::start`] inside a tokio runtime.
 
+mod devices;
 mod identity;
+mod sight;
 mod submission;
 
 mod session;
@@ -54,6 +56,8 @@ use axum::extract::ws::WebSocket;
 use syncline_protocol::{Schema, Topic};
 use tokio::task::JoinHandle;
 
+use crate::acl::Policy;
+use crate::auth::{Guard, OpenDoor};
 use crate::compactor::States;
 use crate::router::Consumer;
 use crate::sequencer::Sequencer;
@@ -69,7 +73,6 @@ use ordinary::Topics;
 use shared::{BeforeWaiting, Parts, Shared};
 use sys::{Figures, Sys};
 
-pub use identity::{Grant, Principal};
 pub use ordinary::{OrdinaryOptions, RetainedLimit};
 pub use shared::{EdgeOptions, SessionsOptions, WallClock};
 pub use submission::Submission;
@@ -86,6 +89,7 @@ pub struct Prepared {
     sessions: Arc<dyn SessionStore>,
     hub: Arc<Hub>,
     on_fatal: Tell,
+    guard: Guard,
 }
 
 impl Prepared {
@@ -101,6 +105,11 @@ impl Prepared {
             on_fatal: tell,
             ..self
         }
+    }
+
+    /// Has somebody look at what clients show. Without it everybody may do everything.
+    pub fn guarded_by(self, guard: Guard) -> Self {
+        Self { guard, ..self }
     }
 
     fn shelf(&self) -> Shelf {
@@ -161,6 +170,7 @@ impl Prepared {
             counters,
             reader,
             before_waiting,
+            guard: self.guard,
         }))
     }
 
@@ -207,6 +217,7 @@ impl Edge {
             sessions,
             hub,
             on_fatal: Arc::new(|_| ()),
+            guard: Guard::at_once(Arc::new(OpenDoor::new(Policy::open()))),
         })
     }
 
@@ -218,6 +229,11 @@ impl Edge {
     /// Serves MQTT on a listener, until the handle is aborted.
     pub fn serve(&self, listener: Listener) -> JoinHandle<()> {
         tokio::spawn(accept::accept(Arc::clone(&self.shared), listener))
+    }
+
+    /// The rules have changed: every connection looks again at what it may do, and whoever may not be here any more ends.
+    pub fn review(&self) {
+        self.shared.hub.review_all();
     }
 
     /// Serves MQTT over a WebSocket, until it ends.

@@ -1,6 +1,7 @@
 //! One connection: its session and its delivery, tied to the hub, the sequencer and the store. Does no input or output
 //! and never blocks; `connection.rs` moves the bytes.
 
+mod entering;
 mod keeping;
 mod ordinary;
 mod subscribing;
@@ -23,6 +24,7 @@ use super::session::{
     Action, Answer, Cargo, EndReason, Message, NoSession, NotSent, Session, Tag, Ticket,
 };
 use super::shared::Shared;
+use super::sight::Sight;
 use super::submission::Submission;
 use crate::sequencer::{Lane, Outcome};
 use crate::transport::Caller;
@@ -60,7 +62,6 @@ impl Peer {
     ) -> Self {
         let mailbox = Arc::new(Mailbox::default());
         let options = Arc::clone(&shared.session_options);
-        let principal = Arc::clone(&shared.principal);
         let limits = DeliveryOptions {
             subscriptions_max: shared.options.subscriptions_max,
             state_bytes_per_s: shared.options.state_bytes_per_s,
@@ -68,8 +69,8 @@ impl Peer {
         };
         let peer = Self {
             id: shared.hub.join(Arc::clone(&mailbox)),
-            session: Session::new(options, principal, fresh_client_id, now),
-            delivery: Delivery::new(limits),
+            session: Session::new(options, fresh_client_id, now),
+            delivery: Delivery::new(limits, Sight::nothing()),
             lane: Lane::new(),
             identity: None,
             keeping: Keeping::default(),
@@ -159,7 +160,16 @@ impl Peer {
             queue_grew,
             admitted,
             summons,
+            authenticated,
+            review,
         } = self.mailbox.take();
+        if let Some(admission) = authenticated {
+            self.session.authenticated(admission);
+            self.act(now);
+        }
+        if review {
+            self.review(now);
+        }
         for (ticket, answer) in answers {
             self.session.answer(ticket, answer);
             self.act(now);
@@ -191,11 +201,16 @@ impl Peer {
     fn act(&mut self, now: Instant) {
         while let Some(action) = self.session.next_action() {
             match action {
+                Action::Authenticate(credentials) => self.authenticate(*credentials),
                 Action::Open {
                     client_id,
                     identity,
                     opening,
-                } => self.open(now, client_id, identity, opening),
+                } => {
+                    self.open(now, client_id, identity, opening);
+                    // The rules may have changed since they were asked.
+                    self.review(now);
+                }
                 Action::Submit {
                     ticket,
                     submission,
@@ -228,6 +243,10 @@ impl Peer {
     }
 
     fn submit(&mut self, ticket: Ticket, submission: Submission, exactly_once: Option<u16>) {
+        if let Err(refused) = self.claim(&submission) {
+            let refused = Answer::Event(Outcome::Refused(refused));
+            return self.session.answer(ticket, refused);
+        }
         self.visit(&submission.stream().sync_id.clone());
         let mailbox = self.mailbox();
         let reply = match exactly_once {
@@ -249,6 +268,9 @@ impl Peer {
     /// A will has nobody to answer to; it goes behind the other events of its connection.
     fn event_will(&mut self, submission: Submission) {
         let stream = submission.stream().clone();
+        if let Err(refused) = self.claim(&submission) {
+            return tracing::debug!(%stream, %refused, "a will was not sent");
+        }
         let (shared, device) = (Arc::clone(&self.shared), submission.author());
         let event_type = submission.intent().event_type.as_str().to_owned();
         let device_seq = submission.intent().device_seq;
@@ -455,7 +477,8 @@ impl Peer {
         let Some(identity) = self.identity.as_ref().filter(|identity| identity.given) else {
             return;
         };
-        if self.visit.enters(group) {
+        let (who, devices) = (&identity.principal, &self.shared.devices);
+        if devices.claim(who, group, identity.device) && self.visit.enters(group) {
             let (device, name) = (identity.device, identity.name.as_deref());
             self.shared
                 .attend(|attendance, now| attendance.join(group, device, name, now));

@@ -160,6 +160,11 @@ impl Visit {
         !known && self.groups.insert(group.clone())
     }
 
+    /// Leaves groups; which ones those were.
+    pub(crate) fn part(&mut self, leaves: impl Fn(&SyncId) -> bool) -> Vec<SyncId> {
+        self.groups.extract_if(|group| leaves(group)).collect()
+    }
+
     /// The groups that it named.
     pub(crate) fn groups(&self) -> impl Iterator<Item = &SyncId> {
         self.groups.iter()

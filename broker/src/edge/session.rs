@@ -2,7 +2,8 @@
 //! No sockets, no clock, no tasks; TCP and WebSocket drive the same one, in versions 3.1.1 and 5.
 //!
 //! Calling contract:
-//! - After a CONNECT [`Action::Open`] asks for the session of the client, and nothing is read before [`Session::opened`].
+//! - After a CONNECT [`Action::Authenticate`] asks who that is, and after [`Session::authenticated`] [`Action::Open`] for the
+//!   session of the client; nothing is read before [`Session::opened`].
 //! - [`Session::receive`] after every read, and again whenever [`Session::wants_input`] has become true with bytes left.
 //! - After every call, [`Session::next_action`] until it is empty, each acted on at once and in order, and then
 //!   [`Session::output`] is written. [`Action::Subscribe`] is answered with [`Session::subscribed`] (the session reads no
@@ -33,14 +34,14 @@ use bytes::BytesMut;
 use mqtt_protocol_core::mqtt::packet::Qos;
 use syncline_protocol::{Notice, Refused, Seq, TransientName};
 
-use super::identity::{Identity, Principal};
+use super::identity::Identity;
 use super::ordinary::follow::{is_outside, is_share, is_topic_name};
 use crate::sequencer::Outcome;
 
 use action::{base, suback_code, suback_reason, wanted};
 use answers::{About, Answers, Open};
 use exactly_once::exactly_once_id;
-use packet::{Entry, Publish, Received, Subscribe};
+use packet::{Connect, Entry, Publish, Received, Subscribe};
 use timers::{Timer, Timers};
 use wire::{Input, Of, OutPublish, Wire};
 
@@ -83,6 +84,8 @@ pub(crate) struct SessionOptions {
 enum Phase {
     /// Before CONNECT.
     Fresh,
+    /// It is awaited who sent this CONNECT.
+    Entering(Box<Connect>),
     /// The CONNECT is in order, and its session is awaited. With the client id that it is given, if it brought none.
     Opening(Box<Live>, Option<String>),
     Live(Box<Live>),
@@ -121,7 +124,6 @@ struct Inflight {
 /// One MQTT connection.
 pub(crate) struct Session {
     options: Arc<SessionOptions>,
-    principal: Arc<Principal>,
     /// The client id of a client that brings none.
     fresh_client_id: String,
     wire: Wire,
@@ -135,18 +137,12 @@ pub(crate) struct Session {
 
 impl Session {
     /// A connection that has just been made. `fresh_client_id` is for a client that brings none.
-    pub(crate) fn new(
-        options: Arc<SessionOptions>,
-        principal: Arc<Principal>,
-        fresh_client_id: String,
-        now: Instant,
-    ) -> Self {
+    pub(crate) fn new(options: Arc<SessionOptions>, fresh_client_id: String, now: Instant) -> Self {
         let mut timers = Timers::default();
         timers.set(Timer::Connect, now + options.connect_timeout);
         Self {
             wire: Wire::new(options.packet_bytes_max),
             options,
-            principal,
             fresh_client_id,
             timers,
             phase: Phase::Fresh,
@@ -181,7 +177,7 @@ impl Session {
                 let busy = live.subscribing || live.failed || live.draining;
                 !busy && self.answers.len() < usize::from(self.options.receive_maximum)
             }
-            Phase::Opening(..) | Phase::Ended(_) => false,
+            Phase::Entering(_) | Phase::Opening(..) | Phase::Ended(_) => false,
         }
     }
 
@@ -258,6 +254,18 @@ impl Session {
             self.settle();
         } else {
             self.end(EndReason::Draining);
+        }
+    }
+
+    /// What the client may do has changed. A will that it may not send any more is dropped.
+    pub(crate) fn reviewed(&mut self, identity: &Arc<Identity>) {
+        if let Phase::Opening(live, _) | Phase::Live(live) = &mut self.phase {
+            let grant = identity.principal.grant();
+            live.will.take_if(|will| match will {
+                Will::Event(event) => !grant.writes(event.stream()),
+                Will::Posting(it, _) => !grant.writes_topic(&it.message.topic),
+            });
+            live.identity = Arc::clone(identity);
         }
     }
 
@@ -347,7 +355,7 @@ impl Session {
     fn handle(&mut self, now: Instant, packet: Received) {
         let fresh = matches!(self.phase, Phase::Fresh);
         match packet {
-            Received::Connect(connect) if fresh => self.connect(&connect),
+            Received::Connect(connect) if fresh => self.connect(connect),
             _ if fresh => self.end(EndReason::OutOfPlace),
             Received::Publish(publish) => self.request(&publish),
             Received::Puback(id) => self.acked(id),

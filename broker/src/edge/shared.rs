@@ -9,16 +9,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::clients::Clients;
 use super::counters::Counters;
+use super::devices::Devices;
 use super::ephemeral::Ephemeral;
 use super::fetch::Reader;
 use super::hub::Hub;
-use super::identity::Principal;
 use super::keeper::Keeper;
 use super::ordinary::{OrdinaryOptions, Topics};
 use super::presence::Attendance;
 use super::session::SessionOptions;
 use super::sys::Figures;
 use super::wills::Wills;
+use crate::auth::Guard;
 use crate::compactor::States;
 use crate::sequencer::Sequencer;
 use crate::store::EventStore;
@@ -82,7 +83,8 @@ pub struct SessionsOptions {
 pub(crate) struct Shared {
     pub(crate) options: EdgeOptions,
     pub(crate) session_options: Arc<SessionOptions>,
-    pub(crate) principal: Arc<Principal>,
+    pub(crate) guard: Guard,
+    pub(crate) devices: Arc<Devices>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) store: Arc<dyn EventStore>,
     pub(crate) states: Arc<States>,
@@ -117,6 +119,7 @@ pub(crate) struct Parts {
     pub(crate) counters: Arc<Counters>,
     pub(crate) reader: Reader,
     pub(crate) before_waiting: BeforeWaiting,
+    pub(crate) guard: Guard,
 }
 
 impl Shared {
@@ -135,11 +138,13 @@ impl Shared {
             counters,
             reader,
             before_waiting,
+            guard,
         } = parts;
         let retention_ms = u64::try_from(options.presence_retention.as_millis());
         Self {
             session_options: Arc::new(session_options(&options)),
-            principal: Arc::new(Principal::anonymous()),
+            guard,
+            devices: Arc::default(),
             hub,
             store,
             states,

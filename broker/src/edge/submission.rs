@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use syncline_protocol::{DeviceId, Intent, StreamId};
 
-use super::identity::Principal;
+use crate::acl::Principal;
 
 /// An intent that was parsed and whose author may write to the stream. Only the edge makes one.
 #[derive(Debug, Clone)]

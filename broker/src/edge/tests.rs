@@ -2,6 +2,7 @@
 
 mod closing;
 mod keeping;
+mod walls;
 mod websocket;
 
 use super::*;
@@ -91,8 +92,18 @@ impl Broker {
 
     /// A broker on what an earlier one left.
     fn on(options: EdgeOptions, store: Arc<dyn EventStore>, sessions: Arc<MemorySessions>) -> Self {
+        Self::behind(options, store, sessions, |prepared| prepared)
+    }
+
+    fn behind(
+        options: EdgeOptions,
+        store: Arc<dyn EventStore>,
+        sessions: Arc<MemorySessions>,
+        guarded: impl FnOnce(Prepared) -> Prepared,
+    ) -> Self {
         let schema = Arc::new(Schema::parse(SCHEMA).unwrap());
         let prepared = Edge::prepare(options, Arc::clone(&store), sessions, &schema).unwrap();
+        let prepared = guarded(prepared);
         let router = Router::start(router_options(), prepared.consumer()).unwrap();
         let probe = router.probe();
         let router = Mutex::new(router);

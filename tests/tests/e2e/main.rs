@@ -26,5 +26,6 @@ mod stock;
 mod strange;
 mod tls;
 mod transports;
+mod users;
 mod views;
 mod wildcards;

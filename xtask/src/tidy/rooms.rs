@@ -8,6 +8,8 @@ const BROKER: &str = "broker/src/";
 /// Each room, and the paths under `crate` that it may name. ARCHITECTURE.md draws the same.
 /// Modules that are not listed as a room (`run`, `main`, `lib`) see everything.
 const ROOMS: &[(&str, &[&str])] = &[
+    ("acl", &[]),
+    ("auth", &["acl", "transport"]),
     ("transport", &[]),
     ("store", &[]),
     ("compactor", &["store"]),
@@ -18,7 +20,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "edge",
-        &["sequencer", "store", "compactor", "router", "transport"],
+        &[
+            "acl",
+            "auth",
+            "sequencer",
+            "store",
+            "compactor",
+            "router",
+            "transport",
+        ],
     ),
     ("http", &["edge", "transport"]),
     ("history", &["store", "compactor"]),
@@ -26,6 +36,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "auth",
             "edge",
             "sequencer",
             "store",

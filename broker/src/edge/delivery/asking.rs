@@ -87,15 +87,21 @@ impl Delivery {
             let subs = self.cursors.bridging(&stream);
             return Some(self.snapshot_need(stream, Purpose::Bridge(subs)));
         }
-        let (stream, purpose) = self.snapshots.pop_front()?;
+        let sight = &self.sight;
+        let at = self.snapshots.iter().position(|(it, _)| sight.shows(it))?;
+        let (stream, purpose) = self.snapshots.remove(at)?;
         Some(self.snapshot_need(stream, purpose))
     }
 
     /// A live state that was due at `by`. Events go first, as long as it is not overdue: they are at hand.
     fn live_need(&mut self, by: Instant) -> Option<(Need, Waiting)> {
-        let stream = self.states.due(by)?;
-        let subs = self.state_followers(&stream);
-        Some(self.snapshot_need(stream, Purpose::Live(subs)))
+        while let Some(stream) = self.states.due(by) {
+            let subs = self.state_followers(&stream);
+            if !subs.is_empty() {
+                return Some(self.snapshot_need(stream, Purpose::Live(subs)));
+            }
+        }
+        None
     }
 
     fn snapshot_need(&self, stream: Arc<StreamId>, purpose: Purpose) -> (Need, Waiting) {

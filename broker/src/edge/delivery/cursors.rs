@@ -19,6 +19,7 @@ use syncline_protocol::{Epoch, Event, Seq, StreamId, Topic};
 
 use super::super::mailbox::{Advance, Turn};
 use super::super::session::Tag;
+use super::super::sight::Sight;
 use super::subscriptions::{Outgoing, Sub, SubId, copies};
 use crate::store::Committed;
 use crate::store::sessions::Lag;
@@ -59,6 +60,8 @@ struct Track {
     queued: bool,
     /// It is among those that wait for a bridge.
     bridging: bool,
+    /// It may not be shown: its cursors stay where they are.
+    hidden: bool,
 }
 
 /// Events of one stream that are being delivered.
@@ -74,8 +77,9 @@ struct Page {
 pub(crate) struct Hole;
 
 /// All cursors of a connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Cursors {
+    sight: Sight,
     tracks: HashMap<Arc<StreamId>, Track>,
     /// Streams with something to deliver, in turn.
     ready: VecDeque<Arc<StreamId>>,
@@ -85,6 +89,33 @@ pub(super) struct Cursors {
 }
 
 impl Cursors {
+    /// None.
+    pub(super) fn new(sight: Sight) -> Self {
+        Self {
+            sight,
+            tracks: HashMap::new(),
+            ready: VecDeque::new(),
+            bridges: VecDeque::new(),
+            page: None,
+        }
+    }
+
+    /// Other streams may be shown from now on. What is not shown any more stands still for those who named it, and is
+    /// forgotten for others.
+    pub(super) fn see(&mut self, sight: Sight) {
+        self.sight = sight;
+        let sight = &self.sight;
+        self.tracks.retain(|stream, track| {
+            track.hidden = !sight.shows(stream);
+            if track.hidden {
+                track.cursors.retain(|it| !it.sub.filter.has_wildcard());
+            }
+            !track.cursors.is_empty()
+        });
+        let streams: Vec<_> = self.tracks.keys().cloned().collect();
+        streams.iter().for_each(|stream| self.look_at(stream));
+    }
+
     /// The bus has brought a stream further. `followers`: the subscriptions that stood where it was.
     pub(super) fn advance(
         &mut self,
@@ -110,9 +141,12 @@ impl Cursors {
         cursor: Cursor,
         followers: impl FnOnce() -> Vec<Arc<Sub>>,
     ) {
+        let hidden = !self.sight.shows(stream);
         if self.track(stream, bus, followers).is_none() {
-            self.tracks
-                .insert(Arc::clone(stream), Track::new(stream, bus, Vec::new()));
+            self.tracks.insert(
+                Arc::clone(stream),
+                Track::new(stream, bus, Vec::new(), hidden),
+            );
         }
         if let Some(track) = self.tracks.get_mut(stream)
             && !track.cursors.iter().any(|it| it.sub.id == cursor.sub.id)
@@ -308,13 +342,14 @@ impl Cursors {
         followers: impl FnOnce() -> Vec<Arc<Sub>>,
     ) -> Option<&mut Track> {
         if !self.tracks.contains_key(stream) {
+            let hidden = !self.sight.shows(stream);
             let at = |sub| Cursor::at(sub, bus);
             let cursors: Vec<_> = followers().into_iter().map(at).collect();
             if cursors.is_empty() {
                 return None;
             }
             self.tracks
-                .insert(Arc::clone(stream), Track::new(stream, bus, cursors));
+                .insert(Arc::clone(stream), Track::new(stream, bus, cursors, hidden));
         }
         self.tracks.get_mut(stream)
     }
@@ -390,7 +425,7 @@ impl Cursor {
 }
 
 impl Track {
-    fn new(stream: &StreamId, bus: Seq, cursors: Vec<Cursor>) -> Self {
+    fn new(stream: &StreamId, bus: Seq, cursors: Vec<Cursor>, hidden: bool) -> Self {
         let topic = Topic::Events(stream.clone()).to_string().into();
         Self {
             topic,
@@ -398,6 +433,7 @@ impl Track {
             cursors,
             queued: false,
             bridging: false,
+            hidden,
         }
     }
 
@@ -423,11 +459,14 @@ impl Track {
 
     fn waits_for_bridge(&self) -> bool {
         let waits = |it: &Cursor| matches!(it.place, Place::Bridging(_));
-        self.cursors.iter().any(waits)
+        !self.hidden && self.cursors.iter().any(waits)
     }
 
     /// The lowest place of a cursor that may move.
     fn next_after(&self) -> Option<Seq> {
+        if self.hidden {
+            return None;
+        }
         let may_move = |cursor: &Cursor| match cursor.place {
             Place::At(seq) if seq < self.bus.max(cursor.replay_to) => Some(seq),
             _ => None,

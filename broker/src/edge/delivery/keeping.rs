@@ -186,6 +186,9 @@ impl Delivery {
     }
 
     pub(super) fn go_on_in(&mut self, now: Instant, sub: &Arc<Sub>, it: &Footing) {
+        if !self.sight.shows(&it.stream) && sub.filter.has_wildcard() {
+            return;
+        }
         if it.state && sub.filter.matches_text(&state_topic(&it.stream)) {
             self.states.changed(&it.stream, now);
         }
@@ -247,7 +250,7 @@ impl Delivery {
     }
 
     fn unsent(&self, standing: &mut Standing) {
-        for message in &self.outgoing {
+        for message in self.hidden.iter().chain(&self.outgoing) {
             for sub in message.subs() {
                 if let Some(tag) = &message.tag {
                     standing.lacks(sub, tag, kind(message), false);

@@ -203,6 +203,12 @@ impl Outgoing {
         self.subs.iter().filter_map(|sub| sub.identifier).collect()
     }
 
+    /// Whether it is for somebody who named its topic; from now on it is for nobody else.
+    pub(super) fn stays_with_those_that_name_it(&mut self) -> bool {
+        self.subs.retain(|sub| !sub.filter.has_wildcard());
+        !self.subs.is_empty()
+    }
+
     /// Whether it is still for somebody when a subscription is gone.
     pub(super) fn survives(&mut self, gone: SubId) -> bool {
         self.subs.retain(|sub| sub.id != gone);

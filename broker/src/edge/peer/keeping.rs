@@ -161,7 +161,7 @@ impl Peer {
             client_id,
         };
         self.delivery.limit_packets(self.session.packet_bytes_max());
-        self.identity = Some(identity);
+        self.introduce(now, identity);
         let keeps = opening.expiry_ms > 0;
         let mailbox = self.mailbox();
         let entered = self.shared.clients.enter(&key, self.id, mailbox, keeps);

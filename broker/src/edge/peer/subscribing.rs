@@ -14,6 +14,13 @@ use crate::store::StreamHead;
 
 impl Peer {
     pub(super) fn subscribe(&mut self, now: Instant, packet_id: u16, requests: Vec<Request>) {
+        let allowed = |request: Request| match request {
+            Ok(wanted) if !self.delivery.may_begin(&wanted.subscription.filter) => {
+                Err(Verdict::NotAllowed)
+            }
+            request => request,
+        };
+        let requests: Vec<_> = requests.into_iter().map(allowed).collect();
         let streams: Vec<_> = requests.iter().map(stream_with_head).collect();
         if streams.iter().all(Option::is_none) {
             let heads = vec![StreamHead::EMPTY; requests.len()];

@@ -6,10 +6,12 @@ use mqtt_protocol_core::mqtt::packet::{Qos, RetainHandling};
 use mqtt_protocol_core::mqtt::result_code::SubackReasonCode;
 use syncline_protocol::{Filter, Notice, Seq, Start, StreamId, Subscription};
 
-use super::super::identity::{Grant, Identity};
+use super::super::identity::Identity;
 use super::super::submission::Submission;
 use super::answers::Ticket;
 use super::packet::Entry;
+use crate::acl::Grant;
+use crate::auth::Credentials;
 use crate::edge::ordinary::Slip;
 use crate::edge::ordinary::follow::{Follow, is_share};
 use crate::sequencer::Outcome;
@@ -18,6 +20,8 @@ use crate::store::sessions::Message as Ordinary;
 /// What the driver is to do.
 #[derive(Debug)]
 pub(crate) enum Action {
+    /// Somebody wants to come in with these: [`Session::authenticated`].
+    Authenticate(Box<Credentials>),
     /// The CONNECT is in order. The client id may belong to an older connection, and its session may be kept: once both are
     /// settled, [`Session::opened`] or [`Session::refused`].
     Open {

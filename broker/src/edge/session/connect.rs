@@ -14,6 +14,7 @@ use super::packet::{Connect, Publish};
 use super::timers::Timer;
 use super::wire::{Agreement, Connack};
 use super::{Action, Live, NoSession, Opening, Phase, Session, Will, inbound};
+use crate::auth::{Admission, Credentials, Denied};
 use crate::edge::ordinary::follow::is_outside;
 
 /// A refused CONNECT: the codes of both versions and a sentence.
@@ -34,15 +35,41 @@ impl Refusal {
 }
 
 impl Session {
-    pub(super) fn connect(&mut self, connect: &Connect) {
+    /// Asks who it is. The timer of the CONNECT runs on until that is known.
+    pub(super) fn connect(&mut self, mut connect: Box<Connect>) {
         self.wire.agree(Agreement {
             version: connect.version,
             packet_bytes_max: connect.packet_bytes_max,
             topic_alias_max: connect.topic_alias_max,
             problem_information: connect.problem_information,
         });
-        match self.admit(connect) {
-            Ok((live, assigned)) => self.open(connect, live, assigned),
+        if connect.extended_authentication {
+            return self.refuse_connect(Refusal::new(
+                ConnectReasonCode::BadAuthenticationMethod,
+                ConnectReturnCode::NotAuthorized,
+                "extended authentication is not served",
+            ));
+        }
+        let credentials = Credentials {
+            user: connect.user.take(),
+            password: connect.password.take(),
+            ..Credentials::default()
+        };
+        self.actions
+            .push_back(Action::Authenticate(Box::new(credentials)));
+        self.phase = Phase::Entering(connect);
+    }
+
+    /// What [`Action::Authenticate`] asked for is known.
+    pub(crate) fn authenticated(&mut self, admission: Result<Admission, Denied>) {
+        let before = std::mem::replace(&mut self.phase, Phase::Fresh);
+        let Phase::Entering(connect) = before else {
+            self.phase = before;
+            return;
+        };
+        let admission = admission.map_err(denial);
+        match admission.and_then(|admission| self.admit(&connect, admission)) {
+            Ok((live, assigned)) => self.open(&connect, live, assigned),
             Err(refusal) => self.refuse_connect(refusal),
         }
     }
@@ -120,17 +147,13 @@ impl Session {
     }
 
     /// Decides on a CONNECT; with it comes the client id that is given to a client that brings none.
-    fn admit(&self, connect: &Connect) -> Result<(Live, Option<String>), Refusal> {
+    fn admit(
+        &self,
+        connect: &Connect,
+        admission: Admission,
+    ) -> Result<(Live, Option<String>), Refusal> {
         use ConnectReasonCode as V5;
         use ConnectReturnCode as V3;
-        if connect.extended_authentication {
-            let reason = "extended authentication is not served";
-            return Err(Refusal::new(
-                V5::BadAuthenticationMethod,
-                V3::NotAuthorized,
-                reason,
-            ));
-        }
         let assigned = self.assigned_client_id(connect)?;
         let client_id = assigned.as_deref().unwrap_or(&connect.client_id);
         let device: Option<DeviceId> = match connect.device.as_deref().map(str::parse) {
@@ -146,7 +169,7 @@ impl Session {
             }
         };
         let name = connect.name.clone();
-        let identity = Identity::new(Arc::clone(&self.principal), device, client_id, name);
+        let identity = Identity::new(admission, device, client_id, name);
         let will = connect
             .will
             .as_ref()
@@ -223,6 +246,18 @@ pub(super) fn expiry_ms(expiry_s: u32, max_ms: u64) -> u64 {
 /// As a v5 client is told.
 fn expiry_s(expiry_ms: u64) -> u32 {
     u32::try_from(expiry_ms.div_ceil(1_000)).unwrap_or(u32::MAX)
+}
+
+fn denial(denied: Denied) -> Refusal {
+    use ConnectReasonCode as V5;
+    use ConnectReturnCode as V3;
+    let (v5, v3) = match denied {
+        Denied::BadCredentials => (V5::BadUserNameOrPassword, V3::BadUserNameOrPassword),
+        Denied::NotAuthorised => (V5::NotAuthorized, V3::NotAuthorized),
+        Denied::Throttled => (V5::ConnectionRateExceeded, V3::ServerUnavailable),
+        Denied::Busy => (V5::ServerBusy, V3::ServerUnavailable),
+    };
+    Refusal::new(v5, v3, denied.to_string())
 }
 
 fn will_refusal(refused: &Refused) -> Refusal {

@@ -30,14 +30,17 @@ pub(crate) enum EndReason {
     StateTooLarge { bytes: usize },
     #[error("another connection took over its client id")]
     TakenOver,
+    #[error("its user may not be here any more")]
+    Revoked,
     #[error("the broker shuts down")]
     Draining,
 }
 
 impl EndReason {
-    /// Whether the will is sent. After [`EndReason::Refused`] and [`EndReason::NoConnect`] there is none.
+    /// Whether the will is sent. After [`EndReason::Refused`] and [`EndReason::NoConnect`] there is none, and who may not
+    /// be here any more has no say.
     pub(super) fn wants_will(&self) -> bool {
-        !matches!(self, Self::Goodbye)
+        !matches!(self, Self::Goodbye | Self::Revoked)
     }
 
     /// What a v5 client is told, with the sentence for its reason string.
@@ -52,6 +55,7 @@ impl EndReason {
             Self::TopicName => Code::TopicNameInvalid,
             Self::StateTooLarge { .. } => Code::PacketTooLarge,
             Self::TakenOver => Code::SessionTakenOver,
+            Self::Revoked => Code::NotAuthorized,
             Self::Draining => Code::ServerShuttingDown,
             Self::Transient { name, .. } => {
                 Code::try_from(name.reason_code()).unwrap_or(Code::UnspecifiedError)

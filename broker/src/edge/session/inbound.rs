@@ -101,7 +101,7 @@ fn authorize(identity: &Identity, stream: &StreamId, intent: &Intent) -> Result<
         return Err(Refused::new(RefusalName::NotAllowed, reason));
     }
     match intent.device {
-        Some(device) if device != identity.device => {
+        Some(device) if device != identity.device && !identity.principal.is_gateway() => {
             let reason = format!("this connection speaks for device {}", identity.device);
             Err(Refused::new(RefusalName::NotYourDevice, reason))
         }

@@ -7,6 +7,7 @@ use mqtt_protocol_core::mqtt::packet::{
 use mqtt_protocol_core::mqtt::packet::{v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::{ArcPayload, IntoPayload, Version};
 
+use crate::auth::Secret;
 use crate::edge::ordinary::follow::is_topic_name;
 
 /// A packet of a client.
@@ -37,6 +38,7 @@ pub(super) enum Received {
 }
 
 /// A CONNECT.
+#[derive(Debug)]
 pub(super) struct Connect {
     pub(super) version: Version,
     pub(super) client_id: String,
@@ -56,9 +58,12 @@ pub(super) struct Connect {
     pub(super) topic_alias_max: u16,
     pub(super) problem_information: bool,
     pub(super) extended_authentication: bool,
+    pub(super) user: Option<String>,
+    pub(super) password: Option<Secret>,
 }
 
 /// A PUBLISH, or the will of a CONNECT.
+#[derive(Debug)]
 pub(super) struct Publish {
     pub(super) topic: String,
     pub(super) payload: ArcPayload,
@@ -200,6 +205,8 @@ impl Connect {
             topic_alias_max: 0,
             problem_information: true,
             extended_authentication: false,
+            user: None,
+            password: None,
         }
     }
 }
@@ -215,7 +222,13 @@ fn connect_3(packet: &v3_1_1::Connect) -> Connect {
         expiry_s: None,
     });
     let (client_id, clean) = (packet.client_id(), packet.clean_session());
-    Connect::without_properties(Version::V3_1_1, client_id, clean, packet.keep_alive(), will)
+    let connect =
+        Connect::without_properties(Version::V3_1_1, client_id, clean, packet.keep_alive(), will);
+    Connect {
+        user: packet.user_name().map(str::to_owned),
+        password: packet.password().map(Secret::new),
+        ..connect
+    }
 }
 
 fn connect_5(packet: &v5_0::Connect) -> Connect {
@@ -231,6 +244,8 @@ fn connect_5(packet: &v5_0::Connect) -> Connect {
     let (client_id, clean) = (packet.client_id(), packet.clean_start());
     let mut connect =
         Connect::without_properties(Version::V5_0, client_id, clean, packet.keep_alive(), will);
+    connect.user = packet.user_name().map(str::to_owned);
+    connect.password = packet.password().map(Secret::new);
     packet
         .props()
         .iter()

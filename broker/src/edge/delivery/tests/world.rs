@@ -7,6 +7,7 @@ use bytes::Bytes;
 use syncline_protocol::{Clock, DeviceId, Epoch, Event, Subscription, UnixMillis, Value};
 
 use super::super::*;
+use crate::acl::Principal;
 use crate::edge::mailbox::Turn;
 
 pub(super) struct World {
@@ -125,6 +126,10 @@ impl Stored {
     }
 }
 
+pub(super) fn everything() -> Sight {
+    Sight::new(Arc::new(Principal::anonymous()), Arc::default())
+}
+
 impl World {
     pub(super) fn new() -> Self {
         let options = DeliveryOptions {
@@ -133,7 +138,7 @@ impl World {
             state_part_bytes: 1_000,
         };
         Self {
-            delivery: Delivery::new(options),
+            delivery: Delivery::new(options, everything()),
             now: Instant::now(),
             streams: ["sync/a", "sync/a/x", "sync/b"].map(stream).to_vec(),
             store: Default::default(),

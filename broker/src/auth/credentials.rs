@@ -1,0 +1,38 @@
+//! What a connection shows.
+
+use std::fmt;
+
+use crate::transport::Caller;
+
+/// What a connection shows of itself.
+#[derive(Debug, Clone, Default)]
+pub struct Credentials {
+    /// The user name of the CONNECT.
+    pub user: Option<String>,
+    /// Its password.
+    pub password: Option<Secret>,
+    /// What the transport knows.
+    pub caller: Caller,
+}
+
+/// Bytes that no log gets to see.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// Takes the bytes.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// For whoever compares them.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}

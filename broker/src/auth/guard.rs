@@ -1,0 +1,172 @@
+//! Where connections ask who they are: a few threads, so that a flood of CONNECTs costs a few cores and the memory of a few
+//! password hashes, and a bounded number that wait for them.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use super::{Admission, Authenticator, Credentials, Denied};
+
+/// Hears what comes of a question.
+pub type Answered = Box<dyn FnOnce(Result<Admission, Denied>) + Send>;
+
+/// How many may ask at once.
+#[derive(Debug, Clone)]
+pub struct GuardOptions {
+    /// Threads that look at what is shown.
+    pub threads: usize,
+    /// Connections that wait for them at most; more are told to come again.
+    pub queue_max: usize,
+}
+
+/// Looks at what connections show.
+pub struct Guard {
+    authenticator: Arc<dyn Authenticator>,
+    /// None: whoever asks does it.
+    questions: Option<SyncSender<Question>>,
+}
+
+struct Question {
+    credentials: Credentials,
+    answered: Answered,
+}
+
+impl Guard {
+    /// Starts the threads. They end with the guard.
+    pub fn start(
+        authenticator: Arc<dyn Authenticator>,
+        options: &GuardOptions,
+    ) -> io::Result<Self> {
+        let (questions, waiting) = sync_channel(options.queue_max);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..options.threads {
+            let (authenticator, waiting) = (Arc::clone(&authenticator), Arc::clone(&waiting));
+            let builder = thread::Builder::new().name("auth".to_owned());
+            builder.spawn(move || answer_all(&*authenticator, &waiting))?;
+        }
+        Ok(Self {
+            authenticator,
+            questions: Some(questions),
+        })
+    }
+
+    /// Without threads: for an authenticator that can tell everything at once.
+    pub fn at_once(authenticator: Arc<dyn Authenticator>) -> Self {
+        Self {
+            authenticator,
+            questions: None,
+        }
+    }
+
+    /// Has somebody's credentials looked at. Never waits.
+    pub fn ask(&self, credentials: Credentials, answered: Answered) {
+        if let Some(known) = self.authenticator.at_once(&credentials) {
+            return answered(known);
+        }
+        let Some(questions) = &self.questions else {
+            return answered(self.authenticator.authenticate(&credentials));
+        };
+        let question = Question {
+            credentials,
+            answered,
+        };
+        if let Err(error) = questions.try_send(question) {
+            let (std::sync::mpsc::TrySendError::Full(question)
+            | std::sync::mpsc::TrySendError::Disconnected(question)) = error;
+            (question.answered)(Err(Denied::Busy));
+        }
+    }
+
+    /// What is true now of somebody who was let in.
+    pub fn review(&self, admission: &Admission) -> Result<Admission, Denied> {
+        self.authenticator.review(admission)
+    }
+}
+
+fn answer_all(authenticator: &dyn Authenticator, waiting: &Mutex<Receiver<Question>>) {
+    loop {
+        let question = waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recv();
+        let Ok(Question {
+            credentials,
+            answered,
+        }) = question
+        else {
+            return;
+        };
+        let look = || authenticator.authenticate(&credentials);
+        let admission = catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|_| {
+            tracing::error!("an authenticator panicked; the connection was refused");
+            Err(Denied::NotAuthorised)
+        });
+        answered(admission);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    /// Waits for a word before it answers; panics at the name `panic`.
+    struct Slow(Mutex<Receiver<()>>);
+
+    impl Authenticator for Slow {
+        fn at_once(&self, _: &Credentials) -> Option<Result<Admission, Denied>> {
+            None
+        }
+
+        fn authenticate(&self, credentials: &Credentials) -> Result<Admission, Denied> {
+            assert!(credentials.user.as_deref() != Some("panic"), "a bug");
+            self.0.lock().unwrap().recv().unwrap();
+            Err(Denied::BadCredentials)
+        }
+
+        fn review(&self, admission: &Admission) -> Result<Admission, Denied> {
+            Ok(admission.clone())
+        }
+    }
+
+    fn named(user: &str) -> Credentials {
+        Credentials {
+            user: Some(user.to_owned()),
+            ..Credentials::default()
+        }
+    }
+
+    #[test]
+    fn g10_no_more_wait_than_may_and_a_panic_refuses_one_alone() {
+        let (go, gate) = mpsc::channel();
+        let options = GuardOptions {
+            threads: 1,
+            queue_max: 1,
+        };
+        let guard = Guard::start(Arc::new(Slow(Mutex::new(gate))), &options).unwrap();
+        let (tell, told) = mpsc::channel();
+        let ask = |user: &str| {
+            let tell = tell.clone();
+            let answered =
+                Box::new(move |it: Result<Admission, Denied>| tell.send(it.err()).unwrap());
+            guard.ask(named(user), answered);
+        };
+        let patience = Duration::from_secs(20);
+        ask("panic");
+        assert_eq!(
+            told.recv_timeout(patience).unwrap(),
+            Some(Denied::NotAuthorised)
+        );
+        (0..9).for_each(|_| ask("ana"));
+        // One is looked at and one waits, at most.
+        for _ in 0..7 {
+            assert_eq!(told.recv_timeout(patience).unwrap(), Some(Denied::Busy));
+        }
+        (0..2).for_each(|_| go.send(()).unwrap());
+        let rest = || told.recv_timeout(patience).unwrap();
+        assert!([rest(), rest()].contains(&Some(Denied::BadCredentials)));
+    }
+}

@@ -1,0 +1,45 @@
+//! Who a connection is: what it shows is looked at off its task, and what comes of it is looked at again when the rules
+//! change or its time is over.
+//!
+//! Calling contract: [`Guard::ask`] for every CONNECT, [`Guard::review`] for every connection after a change, in
+//! any order. An [`Authenticator`] may block in `authenticate` and `renew`, and must not in the others.
+
+mod admission;
+mod credentials;
+mod guard;
+mod open_door;
+
+mod accounts;
+mod passwords;
+mod throttle;
+
+pub use accounts::{Accounts, AccountsOptions, AuthError, AuthFile, Book, Now};
+pub use admission::{Admission, Denied, Proof};
+pub use credentials::{Credentials, Secret};
+pub use guard::{Answered, Guard, GuardOptions};
+pub use open_door::OpenDoor;
+pub use passwords::{Hash, PasswordError, Passwords, SALT_BYTES, edited};
+pub use throttle::{Throttle, ThrottleOptions};
+
+/// Decides who somebody is. The host application may bring its own.
+pub trait Authenticator: Send + Sync {
+    /// What can be told at once, without reading, waiting or computing for long; `None`: ask [`Authenticator::authenticate`].
+    fn at_once(&self, credentials: &Credentials) -> Option<Result<Admission, Denied>>;
+
+    /// Who shows these credentials. May block.
+    fn authenticate(&self, credentials: &Credentials) -> Result<Admission, Denied>;
+
+    /// What is true now of somebody who was let in earlier: the rules may have changed, or the proof be worth nothing.
+    fn review(&self, admission: &Admission) -> Result<Admission, Denied>;
+}
+
+/// The anonymous one of a broker without authentication, for the tests of other rooms.
+#[cfg(test)]
+pub(crate) fn anybody() -> Admission {
+    Admission {
+        user: String::new(),
+        rights: crate::acl::Rights::everything(),
+        expires_at: None,
+        proof: Proof::Anonymous,
+    }
+}

@@ -1,0 +1,83 @@
+//! Who the client is: asked off the connection's task, and again when the rules have changed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use syncline_protocol::{RefusalName, Refused};
+
+use super::Peer;
+use crate::auth::Credentials;
+use crate::edge::identity::Identity;
+use crate::edge::session::EndReason;
+use crate::edge::sight::Sight;
+use crate::edge::submission::Submission;
+
+impl Peer {
+    pub(super) fn authenticate(&mut self, credentials: Credentials) {
+        let credentials = Credentials {
+            caller: self.caller.clone(),
+            ..credentials
+        };
+        let mailbox = self.mailbox();
+        let answered = Box::new(move |admission| mailbox.authenticated(admission));
+        self.shared.guard.ask(credentials, answered);
+    }
+
+    /// It is known who the client is, and what it may see.
+    pub(super) fn introduce(&mut self, now: Instant, identity: Arc<Identity>) {
+        let who = Arc::clone(&identity.principal);
+        let sight = Sight::new(who, Arc::clone(&self.shared.devices));
+        self.delivery.see(now, sight);
+        self.identity = Some(identity);
+    }
+
+    /// The rules have changed.
+    pub(super) fn review(&mut self, now: Instant) {
+        let Some(identity) = self.identity.clone() else {
+            return;
+        };
+        match self.shared.guard.review(&identity.admission) {
+            Ok(admission) if admission == identity.admission => {}
+            Ok(admission) => {
+                let identity = Arc::new(identity.reviewed(admission));
+                self.session.reviewed(&identity);
+                self.introduce(now, identity);
+                self.leave_hidden_groups();
+            }
+            Err(denied) => {
+                tracing::info!(caller = %self.caller, %denied, "a user may not be here any more");
+                self.session.end(EndReason::Revoked);
+            }
+        }
+    }
+
+    /// Nobody is present where it may not look (PRESENCE-2).
+    fn leave_hidden_groups(&mut self) {
+        let Some(identity) = &self.identity else {
+            return;
+        };
+        let (device, grant) = (identity.device, identity.principal.grant());
+        for group in self
+            .visit
+            .part(|group| !grant.may_read(&format!("sync/{group}")))
+        {
+            self.shared
+                .attend(|attendance, now| attendance.leave(&group, device, now));
+        }
+    }
+
+    /// EVENT-11: a device is used by its owner, or by a gateway for it.
+    pub(super) fn claim(&self, submission: &Submission) -> Result<(), Refused> {
+        let Some(identity) = &self.identity else {
+            return Ok(());
+        };
+        let (who, group) = (&identity.principal, &submission.stream().sync_id);
+        let author = submission.author();
+        let speaks_for_another = who.is_gateway() && author != identity.device;
+        if speaks_for_another || self.shared.devices.claim(who, group, author) {
+            return Ok(());
+        }
+        let reason = format!("device {author} belongs to another user of {group}");
+        Err(Refused::new(RefusalName::NotYourDevice, reason))
+    }
+}
