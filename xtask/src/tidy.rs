@@ -3,6 +3,7 @@
 //! samples need no files.
 
 mod calls;
+mod conformance;
 mod promises;
 mod rooms;
 mod shape;
@@ -50,7 +51,7 @@ impl fmt::Display for Finding {
 
 type Rule = fn(&Tree) -> Vec<Finding>;
 
-const RULES: [(&str, Rule); 11] = [
+const RULES: [(&str, Rule); 12] = [
     ("rooms use only the rooms below them", rooms::imports),
     ("pure crates stay pure", rooms::purity),
     ("rumqttd is named in one file", rooms::bus),
@@ -62,6 +63,10 @@ const RULES: [(&str, Rule); 11] = [
     ("no dead files", shape::dead_files),
     ("no words that do not belong", words::unwanted),
     ("every rule of a SPEC has a test", promises::quoted),
+    (
+        "rows of the conformance table name tests",
+        conformance::rows,
+    ),
 ];
 
 pub(crate) fn run(project: &Project) -> Result<(), Failure> {

@@ -35,7 +35,7 @@ use mqtt_protocol_core::mqtt::packet::Qos;
 use syncline_protocol::{Notice, Refused, Seq, TransientName};
 
 use super::identity::Identity;
-use super::ordinary::follow::{is_outside, is_share};
+use super::ordinary::follow::{is_outside, is_share, is_topic_name};
 use crate::sequencer::Outcome;
 
 use action::{base, suback_code, suback_reason, wanted};
@@ -401,6 +401,9 @@ impl Session {
     fn request(&mut self, publish: &Publish) {
         if publish.packet_id == Some(0) {
             return self.end(EndReason::OutOfPlace);
+        }
+        if !is_topic_name(&publish.topic) {
+            return self.end(EndReason::TopicName);
         }
         let of = publish.packet_id.map(|packet_id| Of {
             packet_id,

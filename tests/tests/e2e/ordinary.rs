@@ -1,6 +1,8 @@
 //! Ordinary topics end to end: at both versions, with stock clients, and over `kill -9`.
 
+mod agreeing;
 mod exactly_once;
+mod malformed;
 mod retained;
 mod waiting;
 mod wills;

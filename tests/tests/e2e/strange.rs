@@ -54,10 +54,7 @@ fn g10_topics_and_filters_outside_ascii_change_nothing_for_others() {
             wire.subscribe(&format!("$share/{name}/{name}")).unwrap();
             wire.send_qos0(name, "x").unwrap();
             let answer = wire.publish(name, Star::album("x").json()).unwrap();
-            assert!(
-                version == Version::V311 || answer.code == 0x90,
-                "{name}: {answer:?}"
-            );
+            assert!([0, 0x10, 0x90].contains(&answer.code), "{name}: {answer:?}");
             wire.unsubscribe(name).unwrap();
             drop(wire);
             seq += 1;

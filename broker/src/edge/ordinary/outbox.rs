@@ -307,7 +307,8 @@ impl Outbox {
 
     fn send_loose(&mut self, letter: Letter) -> Mail {
         self.last_slip += 1;
-        if letter.share.is_some() && letter.qos > 0 {
+        // What was begun at QoS 2 goes to nobody else (MQTT-4.8.2-5).
+        if letter.share.is_some() && letter.qos == 1 {
             self.shared.insert(self.last_slip, letter.clone());
         }
         let slip = Slip::Loose(self.last_slip);

@@ -22,6 +22,8 @@ pub(crate) enum EndReason {
     Broken(MqttError),
     #[error("a packet was out of place")]
     OutOfPlace,
+    #[error("a PUBLISH was on a name that no topic can have")]
+    TopicName,
     #[error("{name}: {reason}")]
     Transient { name: TransientName, reason: String },
     #[error("the state that opens its subscription has {bytes} bytes, more than the client takes")]
@@ -50,6 +52,7 @@ impl EndReason {
             Self::Refused(_) | Self::Broken(_) => return None,
             Self::KeepAlive => Code::KeepAliveTimeout,
             Self::OutOfPlace => Code::ProtocolError,
+            Self::TopicName => Code::TopicNameInvalid,
             Self::StateTooLarge { .. } => Code::PacketTooLarge,
             Self::TakenOver => Code::SessionTakenOver,
             Self::Revoked => Code::NotAuthorized,

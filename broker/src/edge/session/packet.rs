@@ -8,6 +8,7 @@ use mqtt_protocol_core::mqtt::packet::{v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::{ArcPayload, IntoPayload, Version};
 
 use crate::auth::Secret;
+use crate::edge::ordinary::follow::is_topic_name;
 
 /// A packet of a client.
 pub(super) enum Received {
@@ -32,7 +33,7 @@ pub(super) enum Received {
         /// The v5 Session Expiry Interval, if it changes.
         expiry_s: Option<u32>,
     },
-    /// A packet that has no place in a conversation without extended authentication.
+    /// A packet that has no place in a conversation without extended authentication, or a CONNECT whose flags do not fit.
     OutOfPlace,
 }
 
@@ -94,8 +95,14 @@ pub(super) struct Entry {
 impl From<Packet> for Received {
     fn from(packet: Packet) -> Self {
         match packet {
-            Packet::V3_1_1Connect(it) => Self::Connect(Box::new(connect_3(&it))),
-            Packet::V5_0Connect(it) => Self::Connect(Box::new(connect_5(&it))),
+            Packet::V3_1_1Connect(it) => match flags_fit(&it.to_continuous_buffer(), false) {
+                true => Self::Connect(Box::new(connect_3(&it))),
+                false => Self::OutOfPlace,
+            },
+            Packet::V5_0Connect(it) => match flags_fit(&it.to_continuous_buffer(), true) {
+                true => Self::Connect(Box::new(connect_5(&it))),
+                false => Self::OutOfPlace,
+            },
             Packet::V3_1_1Publish(it) => Self::Publish(Publish {
                 topic: it.topic_name().to_owned(),
                 payload: it.payload().clone(),
@@ -105,6 +112,7 @@ impl From<Packet> for Received {
                 properties: Bytes::new(),
                 expiry_s: None,
             }),
+            Packet::V5_0Publish(it) if !may_publish_with(it.props()) => Self::OutOfPlace,
             Packet::V5_0Publish(it) => Self::Publish(Publish {
                 topic: it.topic_name().to_owned(),
                 payload: it.payload().clone(),
@@ -136,6 +144,19 @@ impl From<Packet> for Received {
             other => acknowledgement(&other).unwrap_or(Self::OutOfPlace),
         }
     }
+}
+
+/// Whether the flags of a CONNECT go together, which the library does not look at: the reserved one is 0, a will that is not
+/// there has neither QoS nor RETAIN, no QoS is 3, and at 3.1.1 no password comes without a user name.
+fn flags_fit(packet: &[u8], v5: bool) -> bool {
+    const NAME_AND_LEVEL: usize = 7;
+    let length_bytes = packet.iter().skip(1).take_while(|it| **it >= 0x80).count() + 1;
+    let Some(flags) = packet.get(1 + length_bytes + NAME_AND_LEVEL) else {
+        return false;
+    };
+    let (will, qos, retain) = (flags & 0x04 != 0, (flags >> 3) & 3, flags & 0x20 != 0);
+    let nameless = flags & 0xc0 == 0x40 && !v5;
+    flags & 1 == 0 && qos < 3 && (will || (qos == 0 && !retain)) && !nameless
 }
 
 /// What answers a PUBLISH, or goes on with it at QoS 2.
@@ -281,6 +302,16 @@ fn unsubscribe(packet_id: u16, filters: &[MqttString]) -> Received {
         packet_id,
         filters: filters.collect(),
     }
+}
+
+/// Whether a client may say these of a message, which the library does not look at: it has no subscriptions to name, and one
+/// does not answer on a wildcard.
+fn may_publish_with(properties: &[Property]) -> bool {
+    !properties.iter().any(|property| match property {
+        Property::SubscriptionIdentifier(_) => true,
+        Property::ResponseTopic(it) => !is_topic_name(it.val()),
+        _ => false,
+    })
 }
 
 /// Those that are the message's, not the packet's.

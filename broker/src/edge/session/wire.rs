@@ -51,6 +51,8 @@ pub(super) struct Wire {
     /// Topics that the client knows by a number, and how many there may be.
     aliases: HashMap<Box<str>, u16>,
     aliases_max: u16,
+    /// The next byte is the first of a packet.
+    at_start: bool,
     traffic: Traffic,
 }
 
@@ -141,6 +143,7 @@ impl Wire {
             problem_information: true,
             aliases: HashMap::new(),
             aliases_max: 0,
+            at_start: true,
             traffic: Traffic::default(),
         }
     }
@@ -173,12 +176,16 @@ impl Wire {
 
     /// Reads at most one packet off the front of `bytes`.
     pub(super) fn receive(&mut self, bytes: &mut BytesMut) -> Input {
+        if self.at_start && bytes.first().is_some_and(|first| !flags_fit(*first)) {
+            return self.broken(MqttError::MalformedPacket);
+        }
         let mut cursor = Cursor::new(&bytes[..]);
         let events = self.mqtt.recv(&mut cursor);
         let consumed = usize::try_from(cursor.position()).unwrap_or(bytes.len());
         let consumed = consumed.min(bytes.len());
         let _ = bytes.split_to(consumed);
         self.traffic.bytes_in += consumed as u64;
+        self.at_start = !events.is_empty();
         let mut input = Input::Incomplete;
         for event in events {
             match event {
@@ -582,6 +589,17 @@ fn accepted_properties(it: &Connack<'_>) -> Vec<Property> {
         .chain(assigned)
         .filter_map(Result::ok)
         .collect()
+}
+
+/// Whether the flags of a packet's first byte are those that its type must have, which the library does not look at.
+fn flags_fit(first: u8) -> bool {
+    let flags = first & 0x0f;
+    match first >> 4 {
+        0 => false,
+        3 => true,
+        6 | 8 | 10 => flags == 2,
+        _ => flags == 0,
+    }
 }
 
 fn reason_string(reason: &str) -> Vec<Property> {

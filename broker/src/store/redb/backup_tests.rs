@@ -307,9 +307,11 @@ fn a_backup_and_an_erasing_at_once_both_end() {
         |store| {
             store
                 .backup_on(&SimDisk::new(), BACKUP, &Stop::default())
-                .unwrap()
+                .unwrap();
         },
-        |store| drop(store.erase(&"home".parse().unwrap()).unwrap()),
+        |store| {
+            store.erase(&"home".parse().unwrap()).unwrap();
+        },
     ];
     for deed in deeds {
         let (store, ended) = (Arc::clone(&store), ended.clone());
