@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::options::Address;
+use crate::options::{Address, Credentials};
 
 /// MQTT's own largest packet. rumqttc's default of 10 KiB would end the connection at the first larger snapshot.
 const PACKET_BYTES_MAX: u32 = 268_435_455;
@@ -58,9 +58,8 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Starts to connect. The device's UUID is the client id, so that a new connection takes over from a dead one.
-    pub(crate) fn open(address: &Address, device: DeviceId, name: Option<&str>) -> Self {
-        let (client, event_loop) =
-            AsyncClient::new(mqtt_options(address, device, name), REQUESTS_MAX);
+    pub(crate) fn open(address: &Address, who: &Who<'_>) -> Self {
+        let (client, event_loop) = AsyncClient::new(mqtt_options(address, who), REQUESTS_MAX);
         let (sender, signals) = mpsc::channel(SIGNALS_MAX);
         let (goodbye, leave) = oneshot::channel();
         let task = tokio::spawn(run(event_loop, client.clone(), sender, leave));
@@ -118,8 +117,21 @@ impl Connection {
     }
 }
 
-fn mqtt_options(address: &Address, device: DeviceId, name: Option<&str>) -> MqttOptions {
-    let mut options = MqttOptions::new(device.to_string(), address.host.clone(), address.port);
+/// Who connects.
+#[derive(Debug)]
+pub(crate) struct Who<'a> {
+    pub(crate) device: DeviceId,
+    /// For people.
+    pub(crate) name: Option<&'a str>,
+    pub(crate) credentials: Option<&'a Credentials>,
+}
+
+fn mqtt_options(address: &Address, who: &Who<'_>) -> MqttOptions {
+    let device = who.device.to_string();
+    let mut options = MqttOptions::new(device.clone(), address.host.clone(), address.port);
+    if let Some(Credentials { user, password }) = who.credentials {
+        options.set_credentials(user.clone(), password.clone());
+    }
     options.set_clean_start(true);
     options.set_keep_alive(KEEP_ALIVE);
     options.set_outgoing_inflight_upper_limit(INFLIGHT_MAX);
@@ -128,10 +140,9 @@ fn mqtt_options(address: &Address, device: DeviceId, name: Option<&str>) -> Mqtt
     options.set_network_options(network);
     let mut properties = ConnectProperties::new();
     properties.max_packet_size = Some(PACKET_BYTES_MAX);
-    properties.user_properties = vec![("device".to_owned(), device.to_string())];
-    properties
-        .user_properties
-        .extend(name.map(|name| ("name".to_owned(), name.to_owned())));
+    properties.user_properties = vec![("device".to_owned(), device)];
+    let name = who.name.map(|name| ("name".to_owned(), name.to_owned()));
+    properties.user_properties.extend(name);
     options.set_connect_properties(properties);
     options
 }

@@ -15,8 +15,8 @@ use tokio::time::sleep_until;
 
 use crate::ambient::{WallClock, random, random_device};
 use crate::client::{Change, Delivered, End, Failure, OpenError, Receipt, SetAside};
-use crate::connection::Connection;
-use crate::options::{Address, Options, Store};
+use crate::connection::{Connection, Who};
+use crate::options::{Address, Credentials, Options, Store};
 use crate::store::FileStore;
 use crate::writer::{Writer, Written};
 
@@ -96,6 +96,7 @@ struct Driver {
     durable: WriteId,
     address: Address,
     device_name: Option<String>,
+    credentials: Option<Credentials>,
     /// Publishes whose intent is not durable yet.
     storing: HashMap<IntentId, oneshot::Sender<Result<Receipt, Rejected>>>,
     /// Receipts that wait for the broker; those of superseded intents wait for what superseded them.
@@ -140,6 +141,7 @@ pub(crate) async fn start(
         durable: WriteId::NONE,
         address: options.address,
         device_name: options.device_name,
+        credentials: options.credentials,
         storing: HashMap::new(),
         receipts: HashMap::new(),
         superseded: HashMap::new(),
@@ -356,8 +358,12 @@ impl Driver {
 
     fn connect(&mut self, device: DeviceId) {
         tracing::debug!(%device, "connect");
-        let name = self.device_name.as_deref();
-        self.connection = Some(Connection::open(&self.address, device, name));
+        let who = Who {
+            device,
+            name: self.device_name.as_deref(),
+            credentials: self.credentials.as_ref(),
+        };
+        self.connection = Some(Connection::open(&self.address, &who));
     }
 
     fn disconnect(&mut self) {

@@ -1,5 +1,6 @@
 //! What a client is opened with.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use syncline_protocol::ids::IdError;
@@ -76,8 +77,24 @@ pub struct Options {
     pub(crate) stream: StreamId,
     pub(crate) store: Store,
     pub(crate) device_name: Option<String>,
+    pub(crate) credentials: Option<Credentials>,
     pub(crate) online: bool,
     pub(crate) outbox_limit: Option<usize>,
+}
+
+/// A user and a password, which is never printed.
+#[derive(Clone)]
+pub(crate) struct Credentials {
+    pub(crate) user: String,
+    pub(crate) password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why there are no such options.
@@ -103,6 +120,7 @@ impl Options {
             },
             store: Store::Memory,
             device_name: None,
+            credentials: None,
             online: true,
             outbox_limit: None,
         })
@@ -125,6 +143,16 @@ impl Options {
     #[must_use]
     pub fn device_name(mut self, name: impl Into<String>) -> Self {
         self.device_name = Some(name.into());
+        self
+    }
+
+    /// Who the user is, for a broker that asks. What is stored is not kept apart by user: give each a folder of their own.
+    #[must_use]
+    pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.credentials = Some(Credentials {
+            user: user.into(),
+            password: password.into(),
+        });
         self
     }
 
@@ -160,6 +188,13 @@ mod tests {
         for bad in ["", ":7", "host:port", "::1", "mqtt://host", "host:99999"] {
             assert_eq!(parsed(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_password_is_not_printed() {
+        let options = Options::new("localhost", "demo").unwrap();
+        let printed = format!("{:?}", options.credentials("ana", "a-right"));
+        assert!(printed.contains("ana") && !printed.contains("a-right"));
     }
 
     #[test]

@@ -17,6 +17,9 @@ export interface SynclineOptions {
   readonly channel?: string;
   /** A name for people, shown to the other devices (PRESENCE-1). */
   readonly name?: string;
+  /** Who the user is, for a broker that asks. What is stored here is kept apart by user. */
+  readonly username?: string;
+  readonly password?: string;
   /** Where outbox and replica live. Default: `indexeddb` where there is one, else `memory`. */
   readonly storage?: 'indexeddb' | 'memory';
   /** One device per browser tab. The only scope so far. */

@@ -26,9 +26,12 @@ export type { Value, ValueMap } from './protocol/value.js';
  */
 export async function openSyncline(options: SynclineOptions): Promise<Syncline> {
   const stream = streamId(options.syncId, options.channel ?? null);
-  const transport = new MqttTransport(options.url, options.name ?? null);
-  // Another broker's data is another's, also where the group has the same name.
-  const name = `syncline ${options.url} ${eventsTopic(stream)}`;
+  const { username, password = '' } = options;
+  const credentials = username === undefined ? {} : { username, password };
+  const transport = new MqttTransport(options.url, options.name ?? null, credentials);
+  // Another broker's data is another's, also where the group has the same name, and so is another user's.
+  const user = username === undefined ? '' : ` as ${username}`;
+  const name = `syncline ${options.url} ${eventsTopic(stream)}${user}`;
   const store = await openStore(options.storage, name);
   return Client.open({ stream, transport, tenancy: new Tenancy(name, store, pageEnvironment()) });
 }

@@ -66,7 +66,8 @@ describe('MqttTransport', () => {
 
   async function connect(answer: (packet: Packet) => readonly Packet[]): Promise<Link> {
     server = new ScriptedServer((packet) => (packet.cmd === 'connect' ? [CONNACK] : answer(packet)));
-    link = new MqttTransport(await server.listen(), 'Kitchen').connect(DEVICE, listener);
+    const ana = { username: 'ana', password: 'a-right' };
+    link = new MqttTransport(await server.listen(), 'Kitchen', ana).connect(DEVICE, listener);
     await vi.waitFor(() => expect(listener.connected).toHaveBeenCalled());
     return link;
   }
@@ -77,6 +78,8 @@ describe('MqttTransport', () => {
       protocolVersion: 5,
       clean: true,
       clientId: DEVICE,
+      username: 'ana',
+      password: Buffer.from('a-right'),
       properties: { userProperties: { device: DEVICE, name: 'Kitchen' } },
     });
     expect(listener.connected).toHaveBeenCalledWith({ receiveMaximum: 7, maximumPacketSize: 1000 });

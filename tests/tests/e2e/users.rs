@@ -6,11 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use syncline_client::{Client, Options, Phase, map};
 use syncline_tests::broker::{self, Broker, Setup};
 use syncline_tests::mosquitto::{self, Subscriber};
 use syncline_tests::star::Star;
+use syncline_tests::wait::PATIENCE;
 use syncline_tests::wire::Version;
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 const BOTH: [Version; 2] = [Version::V311, Version::V5];
 
@@ -299,4 +302,26 @@ fn g10_who_guesses_is_slowed_down() {
         "{}",
         said(&output)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g9_a_client_of_the_sdk_says_who_it_is_and_waits_where_it_is_not_believed() {
+    let files = Files::new();
+    let broker = files.setup().start();
+    let client = async |password: &str| {
+        let options = Options::new(&broker.mqtt().to_string(), "home").unwrap();
+        let client = Client::open(options.credentials("ana", password)).await;
+        let client = client.unwrap();
+        let data = map([("album_id", password)]);
+        client.publish("star_album", data).await.unwrap();
+        client
+    };
+    let (right, wrong) = (client("a-right").await, client("b-right").await);
+    let mut status = right.status();
+    let saved = status.wait_for(|it| it.phase == Phase::Online && it.pending == 0);
+    timeout(PATIENCE, saved).await.unwrap().unwrap();
+    let mut status = wrong.status();
+    let refused = status.wait_for(|it| it.reason.is_some());
+    let refused = timeout(PATIENCE, refused).await.unwrap().unwrap().clone();
+    assert_eq!(refused.pending, 1, "{refused:?}");
 }

@@ -26,6 +26,7 @@ export class MqttTransport implements Transport {
     private readonly url: string,
     /** For people; null: none. */
     private readonly name: string | null,
+    private readonly credentials: Pick<IClientOptions, 'username' | 'password'> = {},
   ) {
     if (!/^(?:wss?|mqtts?|tcp):\/\/./.test(url))
       throw new RangeError(`${url} is not the address of a broker`);
@@ -37,6 +38,7 @@ export class MqttTransport implements Transport {
 
   #options(deviceUuid: string): IClientOptions {
     return {
+      ...this.credentials,
       protocolVersion: 5,
       clientId: deviceUuid,
       clean: true,
