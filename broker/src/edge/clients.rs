@@ -125,8 +125,9 @@ impl Clients {
         }
     }
 
-    /// The sessions that have ended by now. They count as gone.
-    pub(crate) fn expired(&self, now: UnixMillis) -> Vec<SessionKey> {
+    /// The sessions that have ended by now. They count as gone. `end` is called before any of them can begin anew, and must not
+    /// block.
+    pub(crate) fn expired(&self, now: UnixMillis, end: impl FnOnce(&[SessionKey])) {
         let mut state = self.lock();
         let mut expired = Vec::new();
         while state.agenda.first().is_some_and(|(at, _)| *at <= now)
@@ -135,7 +136,9 @@ impl Clients {
             state.kept.remove(&key);
             expired.push(key);
         }
-        expired
+        if !expired.is_empty() {
+            end(&expired);
+        }
     }
 
     /// How many are connected, and how many sessions are kept without a connection.
@@ -224,6 +227,13 @@ mod tests {
             self.clients.leave(&key(client_id), id, ends_at.map(at));
         }
 
+        fn expired(&self, now: u64) -> Vec<SessionKey> {
+            let mut expired = Vec::new();
+            let end = |keys: &[SessionKey]| expired.extend_from_slice(keys);
+            self.clients.expired(at(now), end);
+            expired
+        }
+
         fn is_summoned(&self, peer: usize) -> bool {
             self.boxes[peer].take().summons == Some(Summons::TakenOver)
         }
@@ -255,7 +265,7 @@ mod tests {
         assert_eq!(rig.admitted(3), None);
         rig.leave(1, "a", Some(50));
         assert_eq!(rig.admitted(3), Some(true));
-        assert_eq!(rig.clients.expired(at(99)), [], "it is in use");
+        assert_eq!(rig.expired(99), [], "it is in use");
         rig.leave(3, "a", None);
         assert_eq!(rig.enter(4, "a", false), Entered::Now { kept: false });
     }
@@ -266,10 +276,10 @@ mod tests {
         rig.enter(1, "a", true);
         rig.enter(2, "a", true);
         rig.leave(2, "a", Some(7));
-        assert_eq!(rig.clients.expired(at(9)), []);
+        assert_eq!(rig.expired(9), []);
         rig.leave(1, "a", Some(20));
-        assert_eq!(rig.clients.expired(at(20)), [key("a")]);
-        assert_eq!(rig.clients.expired(at(99)), []);
+        assert_eq!(rig.expired(20), [key("a")]);
+        assert_eq!(rig.expired(99), []);
     }
 
     #[test]
@@ -281,8 +291,8 @@ mod tests {
         assert_eq!(rig.enter(2, "b", false), Entered::Now { kept: false });
         assert_eq!(rig.enter(3, "old", true), Entered::Now { kept: true });
         rig.leave(3, "old", Some(30));
-        assert_eq!(rig.clients.expired(at(29)), []);
-        assert_eq!(rig.clients.expired(at(30)), [key("old")]);
+        assert_eq!(rig.expired(29), []);
+        assert_eq!(rig.expired(30), [key("old")]);
         assert_eq!(rig.enter(4, "c", true), Entered::Now { kept: false });
     }
 }

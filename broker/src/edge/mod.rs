@@ -265,8 +265,12 @@ impl Edge {
 /// What comes with time: sessions and retained messages end, and wills are published.
 fn end_expired(shared: &Shared) {
     let now = (shared.now)();
-    let expired = shared.clients.expired(now);
-    expired.iter().for_each(|key| shared.topics.forget(key));
+    shared.clients.expired(now, |expired| {
+        tracing::debug!(sessions = expired.len(), "ended after their time");
+        expired.iter().for_each(|key| shared.topics.forget(key));
+        let changes = expired.iter().cloned().map(SessionChange::End).collect();
+        shared.keeper.write(changes, None);
+    });
     shared.topics.tick(now, &shared.keeper);
     for (key, posting) in shared.wills.due(now) {
         tracing::debug!(
@@ -274,11 +278,6 @@ fn end_expired(shared: &Shared) {
             "its will is published after its delay"
         );
         wills::publish(shared, posting);
-    }
-    if !expired.is_empty() {
-        tracing::debug!(sessions = expired.len(), "ended after their time");
-        let changes = expired.into_iter().map(SessionChange::End).collect();
-        shared.keeper.write(changes, None);
     }
 }
 

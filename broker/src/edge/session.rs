@@ -105,6 +105,8 @@ struct Live {
     inflight_max: usize,
     /// Packet ids of PUBLISHes at QoS 2 that were taken, until the client is done with them.
     received: HashSet<u16>,
+    /// Those of them that the client is done with, and that are being forgotten.
+    releasing: HashSet<u16>,
     /// A SUBSCRIBE is being worked on.
     subscribing: bool,
     /// A report is being published; the acknowledgement of its PUBLISH follows it.

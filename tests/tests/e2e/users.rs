@@ -282,6 +282,24 @@ fn g9_who_shows_nothing_comes_in_only_where_that_is_meant() {
 }
 
 #[test]
+fn g9_a_share_goes_to_those_of_its_members_who_may_read() {
+    let files = Files::new();
+    let broker = files.setup().start();
+    let shared = "$share/g/rooms/#";
+    let _bob = follow(&broker, Version::V5, &BOB, shared);
+    let ana = follow(&broker, Version::V5, &ANA, shared);
+    for n in 0..4 {
+        let text = format!("job-{n}");
+        assert!(
+            publish(&broker, Version::V5, &ANA, "rooms/ana/x", &text)
+                .status
+                .success()
+        );
+        ana.message(&text, |line| line.contains(&text));
+    }
+}
+
+#[test]
 fn g10_who_guesses_is_slowed_down() {
     let files = Files::new();
     let setup = files.setup().variable("SYNCLINE__AUTH__FAILURES_MAX", "3");

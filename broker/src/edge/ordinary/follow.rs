@@ -46,9 +46,17 @@ pub(crate) fn is_outside(topic: &str) -> bool {
     first != "sync" && !first.starts_with('$')
 }
 
-/// Whether a client may publish under this name, as far as MQTT goes.
+/// Levels of a topic or a filter at most: whoever matches them goes down one step of its stack for each.
+const LEVELS_MAX: usize = 128;
+
+/// Whether a client may publish under this name, as far as MQTT goes, and no deeper than is served.
 pub(crate) fn is_topic_name(topic: &str) -> bool {
-    !topic.is_empty() && !topic.contains(['+', '#', '\0'])
+    !topic.is_empty() && !topic.contains(['+', '#', '\0']) && !is_too_deep(topic)
+}
+
+/// Whether a topic or a filter has more levels than are served.
+pub(crate) fn is_too_deep(text: &str) -> bool {
+    text.split('/').nth(LEVELS_MAX).is_some()
 }
 
 #[cfg(test)]

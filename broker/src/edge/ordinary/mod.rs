@@ -13,4 +13,4 @@ pub(crate) use letter::{Letter, Letters};
 pub(crate) use outbox::{Greeting, Mail, OrdinaryNeed, Outbox, QUEUE_IDS, Slip};
 pub use retained::RetainedLimit;
 pub use topics::OrdinaryOptions;
-pub(crate) use topics::{Over, Post, Posted, Topics};
+pub(crate) use topics::{Entering, Over, Post, Posted, Topics};

@@ -17,6 +17,7 @@ use super::follow::Follow;
 use super::followers::{Copy, Followers, Published, SubscriberId, Terms, Willing};
 use super::letter::Letter;
 use super::retained::{Moment, Page, RetainedLimit, RetainedTopics};
+use crate::acl::Principal;
 use crate::edge::counters::{Count, Counters, Losses};
 use crate::edge::keeper::Keeper;
 use crate::edge::mailbox::Mailbox;
@@ -106,8 +107,21 @@ struct State {
     retained: RetainedTopics,
 }
 
+/// A session that gets a connection.
+pub(crate) struct Entering<'a> {
+    pub(crate) key: &'a SessionKey,
+    /// It has a queue in the store.
+    pub(crate) kept: bool,
+    /// It was there before.
+    pub(crate) resumed: bool,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) who: Option<Arc<Principal>>,
+}
+
 struct Subscriber {
     key: SessionKey,
+    /// Whose it is; not known until it has a connection in this process.
+    who: Option<Arc<Principal>>,
     /// It outlives its connection.
     kept: bool,
     mailbox: Option<Arc<Mailbox>>,
@@ -171,41 +185,60 @@ impl Topics {
     }
 
     /// A session has a connection. If it was not resumed, nothing is left of what it was.
-    pub(crate) fn enter(
-        &self,
-        key: &SessionKey,
-        kept: bool,
-        resumed: bool,
-        mailbox: Arc<Mailbox>,
-    ) -> SubscriberId {
+    pub(crate) fn enter(&self, entering: Entering<'_>) -> SubscriberId {
+        let Entering {
+            key,
+            kept,
+            resumed,
+            mailbox,
+            who,
+        } = entering;
         let mut state = self.lock();
         if resumed
             && let Some(id) = state.by_key.get(key).copied()
             && let Some(subscriber) = state.subscribers.get_mut(&id)
         {
-            subscriber.kept = kept;
+            (subscriber.kept, subscriber.who) = (kept, who);
             subscriber.mailbox = Some(mailbox);
             return id;
         }
         state.forget(key);
-        state.begin(key.clone(), kept, Some(mailbox))
+        let id = state.begin(key.clone(), kept, Some(mailbox));
+        if let Some(subscriber) = state.subscribers.get_mut(&id) {
+            subscriber.who = who;
+        }
+        id
+    }
+
+    /// Other topics may be read by it from now on.
+    pub(crate) fn review(&self, id: SubscriberId, who: Arc<Principal>) {
+        if let Some(subscriber) = self.lock().subscribers.get_mut(&id) {
+            subscriber.who = Some(who);
+        }
     }
 
     /// The connection is gone. What it leaves unsent of groups goes to other members, unless the session is kept: then it
     /// keeps its own.
-    pub(crate) fn leave(&self, id: SubscriberId, kept: bool, unsent: Vec<Letter>, keeper: &Keeper) {
+    pub(crate) fn leave(
+        &self,
+        id: SubscriberId,
+        kept: bool,
+        (unsent, mailbox): (Vec<Letter>, &Mailbox),
+        keeper: &Keeper,
+    ) {
         let mut state = self.lock();
-        let Some(subscriber) = state.subscribers.get_mut(&id) else {
-            return;
-        };
-        subscriber.mailbox = None;
-        subscriber.kept = kept;
+        let key = state.subscribers.get_mut(&id).map(|subscriber| {
+            (subscriber.mailbox, subscriber.kept) = (None, kept);
+            subscriber.key.clone()
+        });
         if kept {
             return;
         }
-        let key = subscriber.key.clone();
-        state.forget(&key);
-        for letter in unsent {
+        // It may be gone already, because its successor did not wait.
+        key.iter().for_each(|key| state.forget(key));
+        // Nothing more comes into the mailbox.
+        let letters = std::iter::from_fn(|| mailbox.next_letter(true));
+        for letter in unsent.into_iter().chain(letters) {
             self.pass_on(&state, letter, keeper);
         }
     }
@@ -429,7 +462,7 @@ impl Topics {
             retain: message.retain,
             from: None,
         };
-        let willing = |it| state.willing(it, message.qos);
+        let willing = |it| state.willing(it, &published);
         let Some(copy) = state.followers.copy_in(&share, &published, willing) else {
             return;
         };
@@ -456,6 +489,7 @@ impl State {
         self.by_key.insert(key.clone(), id);
         let subscriber = Subscriber {
             key,
+            who: None,
             kept,
             mailbox,
             follows: HashSet::new(),
@@ -476,14 +510,28 @@ impl State {
     }
 
     fn copies(&self, published: &Published<'_>) -> Vec<Copy> {
-        self.followers
-            .copies(published, |it| self.willing(it, published.qos))
+        let mut copies = self
+            .followers
+            .copies(published, |it| self.willing(it, published));
+        // Whoever may not read it has no queue to be full of it either.
+        copies.retain(|copy| self.reads(copy.to, published.topic));
+        copies
     }
 
-    fn willing(&self, id: SubscriberId, qos: u8) -> Willing {
+    fn reads(&self, id: SubscriberId, topic: &str) -> bool {
+        let subscriber = self.subscribers.get(&id);
+        let who = subscriber.and_then(|it| it.who.as_ref());
+        who.is_none_or(|who| who.grant().reads_topic(topic))
+    }
+
+    fn willing(&self, id: SubscriberId, published: &Published<'_>) -> Willing {
         let Some(subscriber) = self.subscribers.get(&id) else {
             return Willing::Never;
         };
+        if !self.reads(id, published.topic) {
+            return Willing::Never;
+        }
+        let qos = published.qos;
         match &subscriber.mailbox {
             Some(mailbox) if mailbox.is_busy() => Willing::Slowly,
             Some(_) => Willing::AtOnce,
@@ -527,7 +575,7 @@ fn posted(outcome: Result<bool, Over>) -> Posted {
 fn settle(queueing: Vec<Queueing>, refused: &[usize], counters: &Counters) -> Result<(), Over> {
     let mut over = Ok(());
     for it in queueing {
-        if refused.contains(&it.at) {
+        if refused.binary_search(&it.at).is_ok() {
             counters.count(Count::RefusedQueueFull);
             lost(&it.client_id, &it.losses);
             over = Err(Over::Queue);

@@ -41,6 +41,10 @@ impl Peer {
             Ok(admission) => {
                 let identity = Arc::new(identity.reviewed(admission));
                 self.session.reviewed(&identity);
+                if let Some(id) = self.ordinary.id {
+                    let who = Arc::clone(&identity.principal);
+                    self.shared.topics.review(id, who);
+                }
                 self.introduce(now, identity);
                 self.leave_hidden_groups();
             }

@@ -11,7 +11,8 @@ use crate::edge::fetch::{self, Fetched, Looked};
 use crate::edge::mailbox::Mailbox;
 use crate::edge::ordinary::follow::Follow;
 use crate::edge::ordinary::{
-    Greeting, Mail, OrdinaryNeed, Outbox, Over, Post, Posted, QUEUE_IDS, Slip, SubscriberId, Terms,
+    Entering, Greeting, Mail, OrdinaryNeed, Outbox, Over, Post, Posted, QUEUE_IDS, Slip,
+    SubscriberId, Terms,
 };
 use crate::edge::session::{
     Answer, Cargo, Message, NotSent, Posting, Retained, Ticket, Traffic, Wanted, Will,
@@ -41,12 +42,16 @@ pub(super) struct Ordinary {
 impl Peer {
     /// The session is open, or goes on. `packets`: what it left open.
     pub(super) fn enter_topics(&mut self, key: &SessionKey, resumed: Option<&[PacketId]>) {
-        let kept = self.session.expiry_ms() > 0;
-        let mailbox = self.mailbox();
-        let id = self
-            .shared
-            .topics
-            .enter(key, kept, resumed.is_some(), mailbox);
+        // What waits for one that is resumed is brought to it, also if it ends with this connection.
+        let kept = self.session.expiry_ms() > 0 || resumed.is_some();
+        let entering = Entering {
+            key,
+            kept,
+            resumed: resumed.is_some(),
+            mailbox: self.mailbox(),
+            who: self.identity.as_ref().map(|it| Arc::clone(&it.principal)),
+        };
+        let id = self.shared.topics.enter(entering);
         self.ordinary.id = Some(id);
         if kept {
             let window = usize::from(self.shared.options.inflight_max);
@@ -68,10 +73,9 @@ impl Peer {
         let Some(id) = self.ordinary.id.take() else {
             return;
         };
-        let mut unsent = self.ordinary.outbox.take_shared();
-        unsent.extend(std::iter::from_fn(|| self.mailbox.next_letter(true)));
+        let unsent = self.ordinary.outbox.take_shared();
         let (topics, keeper) = (&self.shared.topics, &self.shared.keeper);
-        topics.leave(id, kept, unsent, keeper);
+        topics.leave(id, kept, (unsent, &self.mailbox), keeper);
     }
 
     /// What a kept session leaves of its queue: what it has, and what was sent and is not acknowledged.
@@ -101,10 +105,15 @@ impl Peer {
         let undo = change(SessionChange::Close).filter(|_| self.session.is_v5());
         let (mailbox, shared) = (self.mailbox(), Arc::clone(&self.shared));
         let told = move |posted| {
-            if let Posted::Full(_) = posted {
-                shared.keeper.write(undo.into_iter().collect(), None);
-            }
-            mailbox.answer(ticket, answer(posted));
+            let Some(undo) = undo.filter(|_| matches!(posted, Posted::Full(_))) else {
+                return mailbox.answer(ticket, answer(posted));
+            };
+            // Else the id could be taken for a repeat after a crash, and what comes under it be lost.
+            let told = move |undone: Result<Vec<usize>, StoreError>| {
+                let answer = undone.map_or_else(|error| not_kept(&error), |_| answer(posted));
+                mailbox.answer(ticket, answer);
+            };
+            shared.keeper.write(vec![undo], Some(Box::new(told)));
         };
         let (topics, keeper) = (&self.shared.topics, &self.shared.keeper);
         topics.post(post, keeper, Box::new(told));

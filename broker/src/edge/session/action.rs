@@ -13,7 +13,7 @@ use super::packet::Entry;
 use crate::acl::Grant;
 use crate::auth::Credentials;
 use crate::edge::ordinary::Slip;
-use crate::edge::ordinary::follow::{Follow, is_share};
+use crate::edge::ordinary::follow::{Follow, is_share, is_too_deep};
 use crate::sequencer::Outcome;
 use crate::store::sessions::Message as Ordinary;
 
@@ -196,6 +196,9 @@ pub(crate) struct Tag {
 
 /// What one filter of a SUBSCRIBE asks for.
 pub(super) fn wanted(entry: &Entry, identifier: Option<u32>, grant: &Grant) -> Request {
+    if is_too_deep(&entry.filter) {
+        return Err(Verdict::BadFilter);
+    }
     let subscription = base(&entry.filter)?;
     let follow = Follow::of(&subscription.filter);
     let exact = follow.as_ref().filter(|it| !it.filter.has_wildcard());

@@ -192,6 +192,7 @@ impl Session {
             inflight: HashMap::new(),
             inflight_max: usize::from(inflight_max),
             received: HashSet::new(),
+            releasing: HashSet::new(),
             subscribing: false,
             reporting: None,
             failed: false,

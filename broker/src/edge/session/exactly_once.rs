@@ -33,6 +33,7 @@ impl Session {
     pub(crate) fn released(&mut self, packet_id: u16) {
         if let Phase::Live(live) = &mut self.phase {
             live.received.remove(&packet_id);
+            live.releasing.remove(&packet_id);
             self.wire.pubcomp(packet_id, true);
         }
     }
@@ -89,13 +90,13 @@ impl Session {
     }
 
     pub(super) fn pubrel(&mut self, packet_id: u16) {
-        let Phase::Live(live) = &self.phase else {
+        let Phase::Live(live) = &mut self.phase else {
             return;
         };
-        if live.received.contains(&packet_id) {
-            self.actions.push_back(Action::Release(packet_id));
-        } else {
+        if !live.received.contains(&packet_id) {
             self.wire.pubcomp(packet_id, false);
+        } else if live.releasing.insert(packet_id) {
+            self.actions.push_back(Action::Release(packet_id));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Packets that break the protocol, byte by byte: each ends its connection, and v5 hears why.
 
 use syncline_tests::broker::Broker;
-use syncline_tests::wire::{Packet, Version, Wire};
+use syncline_tests::wire::{Outgoing, Packet, Version, Wire};
 
 use super::{client, message};
 
@@ -145,4 +145,31 @@ fn mqtt_3_1_4_a_connect_that_is_wrong_is_not_accepted() {
         .send_bytes(b"\x10\x0d\0\x04MQTT\x04\x02\0\0\0\x01x")
         .unwrap();
     assert_eq!(twice.until_closed().unwrap(), []);
+}
+
+#[test]
+fn g10_what_is_deeper_than_is_served_is_refused_and_hurts_nobody() {
+    let broker = Broker::start();
+    for version in Version::BOTH {
+        let deep = |levels: usize, level: &str| vec![level; levels].join("/");
+        let mut subscriber = client(&broker, version, "deep");
+        assert!(subscriber.subscribe(&deep(128, "+")).unwrap() < 0x80);
+        for filter in [
+            deep(129, "+"),
+            deep(30_000, "+"),
+            format!("sync/{}", deep(200, "+")),
+        ] {
+            assert!(
+                subscriber.subscribe(&filter).unwrap() >= 0x80,
+                "{version:?}"
+            );
+        }
+        let mut publisher = client(&broker, version, "publisher");
+        let sent = Outgoing::new(&deep(128, "a"), "x").qos(1);
+        publisher.publish_message(&sent).unwrap();
+        assert_eq!(subscriber.take().unwrap().payload, b"x");
+        let sent = Outgoing::new(&deep(30_000, "a"), "x").qos(1);
+        assert!(publisher.publish_message(&sent).is_err(), "{version:?}");
+        subscriber.ping().unwrap();
+    }
 }

@@ -1,7 +1,7 @@
 //! Messages that wait for sessions that are away or slow.
 
 use syncline_tests::broker::{Broker, Setup};
-use syncline_tests::wire::{Outgoing, Version};
+use syncline_tests::wire::{Connect, Outgoing, Version, Wire};
 
 use super::{client, kept, message};
 
@@ -178,4 +178,19 @@ fn mqtt_3_3_2_a_message_that_waited_too_long_is_not_delivered() {
     let got = back.take().unwrap();
     assert_eq!(got.payload, b"long");
     assert!(got.properties.number(0x02).is_some_and(|left| left <= 100));
+}
+
+#[test]
+fn what_waits_comes_also_to_a_session_that_ends_with_its_connection() {
+    let broker = Broker::start();
+    let mut away = kept(broker.mqtt(), Version::V5, "away", false);
+    away.subscribe("home/#").unwrap();
+    away.disconnect().unwrap();
+    let mut publisher = client(&broker, Version::V5, "publisher");
+    publisher.publish_message(&message("1").qos(1)).unwrap();
+    let last = Connect::new(Version::V5, "away").back();
+    let mut last = Wire::connect(broker.mqtt(), &last).unwrap();
+    assert_eq!(last.take().unwrap().payload, b"1");
+    publisher.publish_message(&message("2").qos(1)).unwrap();
+    assert_eq!(last.take().unwrap().payload, b"2");
 }

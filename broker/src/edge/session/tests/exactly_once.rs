@@ -56,6 +56,32 @@ fn g1_a_pubrec_waits_for_the_event_and_a_repeat_is_not_taken_again() {
 }
 
 #[test]
+fn g10_a_pubrel_that_comes_again_and_again_is_one_wish() {
+    for version in BOTH {
+        let mut talk = Talk::connected(version);
+        let publish = publish(
+            version,
+            "sync/a/events",
+            &event(None),
+            Qos::ExactlyOnce,
+            Some(7),
+        );
+        talk.bytes(&publish.to_continuous_buffer());
+        let tickets = talk.tickets();
+        talk.session.answer(tickets[0], saved(1));
+        heard(&mut talk);
+        for _ in 0..9 {
+            talk.bytes(&pubrel(7));
+        }
+        let wishes = std::iter::from_fn(|| talk.session.next_action());
+        assert_eq!(
+            wishes.filter(|it| matches!(it, Action::Release(7))).count(),
+            1
+        );
+    }
+}
+
+#[test]
 fn a_refused_publish_is_over_with_its_pubrec_at_v5() {
     for version in BOTH {
         let mut talk = Talk::connected(version);
