@@ -295,7 +295,8 @@ fn g9_a_share_goes_to_those_of_its_members_who_may_read() {
                 .status
                 .success()
         );
-        ana.message(&text, |line| line.contains(&text));
+        let message = ana.message("her job", |line| line.contains(&text));
+        assert_eq!(message, format!("rooms/ana/x {text}"));
     }
 }
 
