@@ -111,7 +111,8 @@ pub struct Connected<'a> {
 }
 
 impl Connected<'_> {
-    /// A level with what it stands for. A name with a separator or a wildcard in it, or none, matches nothing.
+    /// A level with what it stands for. A name with a separator or a wildcard in it, one that begins with `$`, or none,
+    /// matches nothing.
     fn level(&self, level: &str) -> Option<String> {
         let name = match Placeholder::of(level) {
             None => return Some(level.to_owned()),
@@ -119,7 +120,8 @@ impl Connected<'_> {
             Some(Placeholder::ClientId) => self.client_id.to_owned(),
             Some(Placeholder::Device) => self.device.to_string(),
         };
-        (!name.is_empty() && !name.contains(['/', '+', '#'])).then_some(name)
+        let sound = !name.is_empty() && !name.starts_with('$') && !name.contains(['/', '+', '#']);
+        sound.then_some(name)
     }
 }
 

@@ -3,11 +3,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use syncline_protocol::{DeviceId, SyncId};
+use syncline_protocol::{DeviceId, StreamId, SyncId};
 
 use crate::acl::Principal;
 
-/// Devices that are remembered of one principal at most; of the one that it used longest ago it is forgotten whose it is.
+/// Devices that are remembered of one principal at most; of the one that was bound longest ago it is forgotten whose it is.
 const OF_ONE_MAX: usize = 1_024;
 
 /// All devices with an owner.
@@ -24,12 +24,17 @@ struct State {
 }
 
 impl Devices {
-    /// A principal uses a device in a group: whether it may. From the first time on nobody else may.
+    /// A principal uses a device in a group: whether it may. From the first time on nobody else may, if it may write there:
+    /// whoever only reads has no changes of its own to guard, and could take the device of one who has.
     pub(crate) fn claim(&self, who: &Principal, group: &SyncId, device: DeviceId) -> bool {
         if let Some(owner) = self.owner(group, device) {
             return *owner == *who.name();
         }
-        if who.is_authenticated() {
+        let default = StreamId {
+            sync_id: group.clone(),
+            channel: None,
+        };
+        if who.is_authenticated() && who.grant().writes(&default) {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
             return *state.bind(who.name(), group, device) == *who.name();
         }

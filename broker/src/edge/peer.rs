@@ -314,8 +314,19 @@ impl Peer {
             let copies = self.delivery.copies_of(&message);
             copies.into_iter().for_each(|copy| self.send(&copy));
         }
-        self.shared.hub.send(&message, Some(self.id));
+        if self.speaks_for(notice) {
+            self.shared.hub.send(&message, Some(self.id));
+        }
         self.session.reported();
+    }
+
+    /// Others hear of a refusal only where it is the owner's of the device: else anybody could have another's change set aside.
+    fn speaks_for(&self, notice: &Notice) -> bool {
+        self.identity.as_ref().is_some_and(|identity| {
+            let (who, group) = (&identity.principal, &notice.stream.sync_id);
+            let devices = &self.shared.devices;
+            who.grant().writes(&notice.stream) && devices.claim(who, group, notice.device)
+        })
     }
 
     fn deliver(&mut self, now: Instant) {
@@ -478,6 +489,9 @@ impl Peer {
             return;
         };
         let (who, devices) = (&identity.principal, &self.shared.devices);
+        if !who.grant().may_read(&format!("sync/{group}")) {
+            return;
+        }
         if devices.claim(who, group, identity.device) && self.visit.enters(group) {
             let (device, name) = (identity.device, identity.name.as_deref());
             self.shared

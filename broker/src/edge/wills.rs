@@ -2,14 +2,23 @@
 //! first, and not at all if their session goes on before.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use syncline_protocol::UnixMillis;
 
+use super::counters::Count;
+use super::identity::Identity;
 use super::ordinary::{Post, Posted};
 use super::session::Posting;
 use super::shared::Shared;
 use crate::store::sessions::{Message, SessionKey};
+
+/// A will, and who left it.
+#[derive(Debug)]
+pub(crate) struct LastWill {
+    pub(crate) posting: Posting,
+    pub(crate) of: Option<Arc<Identity>>,
+}
 
 /// The wills that wait. Bounded by the sessions that are kept, of which each has one at most.
 #[derive(Debug, Default)]
@@ -19,33 +28,33 @@ pub(crate) struct Wills {
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: HashMap<SessionKey, (UnixMillis, Posting)>,
+    waiting: HashMap<SessionKey, (UnixMillis, LastWill)>,
     agenda: BTreeSet<(UnixMillis, SessionKey)>,
 }
 
 impl Wills {
     /// A will waits until `at`.
-    pub(crate) fn wait(&self, key: SessionKey, at: UnixMillis, posting: Posting) {
+    pub(crate) fn wait(&self, key: SessionKey, at: UnixMillis, will: LastWill) {
         let mut state = self.lock();
         state.take(&key);
         state.agenda.insert((at, key.clone()));
-        state.waiting.insert(key, (at, posting));
+        state.waiting.insert(key, (at, will));
     }
 
     /// The session goes on or ends: its will, if one waits.
-    pub(crate) fn take(&self, key: &SessionKey) -> Option<Posting> {
+    pub(crate) fn take(&self, key: &SessionKey) -> Option<LastWill> {
         self.lock().take(key)
     }
 
     /// The wills whose delay is over.
-    pub(crate) fn due(&self, now: UnixMillis) -> Vec<(SessionKey, Posting)> {
+    pub(crate) fn due(&self, now: UnixMillis) -> Vec<(SessionKey, LastWill)> {
         let mut state = self.lock();
         let mut due = Vec::new();
         while state.agenda.first().is_some_and(|(at, _)| *at <= now)
             && let Some((_, key)) = state.agenda.pop_first()
         {
-            if let Some((_, posting)) = state.waiting.remove(&key) {
-                due.push((key, posting));
+            if let Some((_, will)) = state.waiting.remove(&key) {
+                due.push((key, will));
             }
         }
         due
@@ -57,10 +66,10 @@ impl Wills {
 }
 
 impl State {
-    fn take(&mut self, key: &SessionKey) -> Option<Posting> {
-        let (at, posting) = self.waiting.remove(key)?;
+    fn take(&mut self, key: &SessionKey) -> Option<LastWill> {
+        let (at, will) = self.waiting.remove(key)?;
         self.agenda.remove(&(at, key.clone()));
-        Some(posting)
+        Some(will)
     }
 }
 
@@ -75,8 +84,12 @@ pub(crate) fn message(posting: Posting, now: UnixMillis) -> Message {
     }
 }
 
-/// Passes a will on. It has nobody to answer to.
-pub(crate) fn publish(shared: &Shared, posting: Posting) {
+/// Passes a will on, if whoever left it may still publish there (WALL-3). It has nobody to answer to.
+pub(crate) fn publish(shared: &Shared, will: LastWill) {
+    let LastWill { posting, of } = will;
+    if !of.is_none_or(|it| may_publish(shared, &it, &posting.message.topic)) {
+        return shared.counters.count(Count::NotGranted);
+    }
     let post = Post {
         message: message(posting, (shared.now)()),
         from: None,
@@ -90,6 +103,14 @@ pub(crate) fn publish(shared: &Shared, posting: Posting) {
     shared.topics.post(post, &shared.keeper, Box::new(told));
 }
 
+fn may_publish(shared: &Shared, identity: &Identity, topic: &str) -> bool {
+    let admission = shared.guard.review(&identity.admission);
+    admission.is_ok_and(|it| {
+        let identity = identity.reviewed(it);
+        identity.principal.grant().writes_topic(topic)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +121,11 @@ mod tests {
             principal: String::new(),
             client_id: client_id.to_owned(),
         }
+    }
+
+    fn will(topic: &str) -> LastWill {
+        let posting = posting(topic);
+        LastWill { posting, of: None }
     }
 
     fn posting(topic: &str) -> Posting {
@@ -118,20 +144,20 @@ mod tests {
 
     fn due(wills: &Wills, now: u64) -> Vec<String> {
         let due = wills.due(UnixMillis::new(now)).into_iter();
-        due.map(|(_, it)| it.message.topic).collect()
+        due.map(|(_, it)| it.posting.message.topic).collect()
     }
 
     #[test]
     fn a_will_is_due_after_its_delay_unless_its_session_goes_on() {
         let wills = Wills::default();
         for (client_id, at) in [("a", 5), ("b", 3), ("c", 4)] {
-            wills.wait(key(client_id), UnixMillis::new(at), posting(client_id));
+            wills.wait(key(client_id), UnixMillis::new(at), will(client_id));
         }
         assert!(wills.take(&key("c")).is_some());
         assert!(wills.take(&key("c")).is_none());
         assert_eq!(due(&wills, 2), [""; 0]);
         assert_eq!(due(&wills, 4), ["b"]);
-        wills.wait(key("a"), UnixMillis::new(9), posting("newer"));
+        wills.wait(key("a"), UnixMillis::new(9), will("newer"));
         assert_eq!(due(&wills, 8), [""; 0]);
         assert_eq!(due(&wills, 9), ["newer"]);
         assert!(wills.lock().agenda.is_empty());

@@ -17,7 +17,7 @@ use crate::edge::ordinary::{
 use crate::edge::session::{
     Answer, Cargo, Message, NotSent, Posting, Retained, Ticket, Traffic, Wanted, Will,
 };
-use crate::edge::wills;
+use crate::edge::wills::{self, LastWill};
 use crate::sequencer::Outcome;
 use crate::store::sessions::{PacketId, SessionChange, SessionKey, Side};
 use crate::store::{ReadLimit, StoreError};
@@ -151,12 +151,14 @@ impl Peer {
     /// The will of a client that was lost: now, or after its delay if the session is kept so long.
     pub(super) fn ordinary_will(&mut self, posting: Posting, delay_s: u32) {
         let wait_ms = (u64::from(delay_s) * 1_000).min(self.session.expiry_ms());
+        let of = self.identity.clone();
+        let will = LastWill { posting, of };
         match self.keeping.keeps().cloned().filter(|_| wait_ms > 0) {
             Some(key) => {
                 let at = (self.shared.now)().plus(wait_ms);
-                self.shared.wills.wait(key, at, posting);
+                self.shared.wills.wait(key, at, will);
             }
-            None => wills::publish(&self.shared, posting),
+            None => wills::publish(&self.shared, will),
         }
     }
 
@@ -314,7 +316,11 @@ impl Peer {
             Looked::Greeted => outbox.is_greeted(),
             Looked::Released(packet_id) => self.session.released(packet_id),
             Looked::Received(packet_id) => self.session.release(packet_id),
-            Looked::Retained(messages, next) => {
+            Looked::Retained(mut messages, next) => {
+                // What may not be read is not for the queue either.
+                let grant = self.identity.as_ref().map(|it| it.principal.grant());
+                let reads = |topic: &str| grant.is_some_and(|it| it.reads_topic(topic));
+                messages.retain(|it| reads(&it.topic));
                 let durable = outbox.greet_with(messages, next);
                 if let (Some(id), false) = (self.ordinary.id, durable.is_empty()) {
                     let mailbox = self.mailbox();

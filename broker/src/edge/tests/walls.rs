@@ -459,3 +459,29 @@ fn event_11_a_bound_device_is_its_owners_and_so_are_its_errors() {
         assert_eq!(gate.tries("sync/office/events", &event).await, 0, "for it");
     });
 }
+
+#[test]
+fn event_11_nobody_has_anothers_changes_refused_or_takes_a_device_by_reading() {
+    run(async {
+        let walled = Walled::start();
+        // Whoever may only read comes first, and gets nothing of the device by that.
+        let mut reader = walled.client(Version::V5_0, "ana", PHONE).await;
+        reader.subscribe("sync/office/events").await;
+        let mut bob = walled.client(Version::V5_0, "bob", PHONE).await;
+        bob.save("sync/office/events", &star(Some(PHONE), "1"))
+            .await;
+        let mut watcher = walled.client(Version::V5_0, "bob", "watcher").await;
+        watcher
+            .subscribe(&format!("sync/office/errors/{PHONE}"))
+            .await;
+        for user in ["none", "ana"] {
+            let mut other = walled.client(Version::V3_1_1, user, PHONE).await;
+            let event = star(Some(PHONE), "2");
+            assert_eq!(other.tries("sync/office/events", &event).await, 0);
+        }
+        let mut old = walled.client(Version::V3_1_1, "bob", PHONE).await;
+        old.save("sync/office/events", b"no event").await;
+        let notice = Notice::decode(&watcher.got().await.payload).unwrap();
+        assert_eq!(notice.error, "not_an_event", "of its owner alone");
+    });
+}
