@@ -29,7 +29,11 @@ pub fn ask(data: &Path, request: &Request, out: &mut dyn Write) -> Result<bool, 
         Err(error) => return Err(error.into()),
     };
     let line = serde_json::to_string(request).map_err(io::Error::from)?;
-    writeln!(stream, "{line}")?;
+    match stream.write_all(format!("{line}\n").as_bytes()) {
+        // Whoever refuses does not wait for the request, and has said why.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        written => written?,
+    }
     for line in BufReader::new(stream).lines() {
         let line = line?;
         match (line.get(..1), line.get(1..)) {
