@@ -1,10 +1,8 @@
-//! Who subscribes to what: exact filters in a map, those with wildcards in a tree by levels.
-//!
-//! What is removed is forgotten: after the last unsubscribe the index is as empty as a new one.
-
-use std::collections::HashMap;
+//! Which connections subscribe to what.
 
 use syncline_protocol::Filter;
+
+use super::tree::Tree;
 
 /// Names a connection in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,26 +11,13 @@ pub(crate) struct PeerId(pub(super) u64);
 /// The index. A peer has a filter once or not.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    exact: HashMap<Box<str>, Vec<PeerId>>,
-    wild: Node,
-}
-
-#[derive(Debug, Default)]
-struct Node {
-    children: HashMap<Box<str>, Node>,
-    /// Filters that end here.
-    here: Vec<PeerId>,
-    /// Filters that go on with `#` and end.
-    rest: Vec<PeerId>,
+    tree: Tree<Vec<PeerId>>,
 }
 
 impl Index {
     /// Adds a filter of a peer; whether it is new.
     pub(crate) fn insert(&mut self, filter: &Filter, peer: PeerId) -> bool {
-        let peers = match filter.has_wildcard() {
-            true => self.wild.place(filter.as_str()),
-            false => self.exact.entry(filter.as_str().into()).or_default(),
-        };
+        let peers = self.tree.entry(filter);
         let new = !peers.contains(&peer);
         if new {
             peers.push(peer);
@@ -42,80 +27,22 @@ impl Index {
 
     /// Removes a filter of a peer.
     pub(crate) fn remove(&mut self, filter: &Filter, peer: PeerId) {
-        if filter.has_wildcard() {
-            self.wild.remove(&filter.levels().collect::<Vec<_>>(), peer);
-        } else if let Some(peers) = self.exact.get_mut(filter.as_str()) {
+        self.tree.change(filter, |peers| {
             peers.retain(|it| *it != peer);
-            if peers.is_empty() {
-                self.exact.remove(filter.as_str());
-            }
-        }
+            peers.is_empty()
+        });
     }
 
     /// Visits the peers with a filter that matches (TOPIC-5), each once per such filter.
     pub(crate) fn matching(&self, topic: &str, visit: &mut impl FnMut(PeerId)) {
-        self.exact
-            .get(topic)
-            .into_iter()
-            .flatten()
-            .for_each(|peer| visit(*peer));
-        let levels: Vec<&str> = topic.split('/').collect();
-        self.wild.matching(&levels, topic.starts_with('$'), visit);
+        let visit_all = &mut |peers: &Vec<PeerId>| peers.iter().for_each(|peer| visit(*peer));
+        self.tree.matching(topic, visit_all);
     }
 
     /// Whether nothing is in it.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.wild.is_empty()
-    }
-}
-
-impl Node {
-    /// The list that a filter belongs to.
-    fn place(&mut self, filter: &str) -> &mut Vec<PeerId> {
-        let (node, rest) = filter
-            .split('/')
-            .fold((self, false), |(node, _), level| match level {
-                "#" => (node, true),
-                level => (node.children.entry(level.into()).or_default(), false),
-            });
-        if rest { &mut node.rest } else { &mut node.here }
-    }
-
-    fn remove(&mut self, levels: &[&str], peer: PeerId) {
-        match levels {
-            [] => self.here.retain(|it| *it != peer),
-            ["#"] => self.rest.retain(|it| *it != peer),
-            [level, after @ ..] => {
-                let Some(child) = self.children.get_mut(*level) else {
-                    return;
-                };
-                child.remove(after, peer);
-                if child.is_empty() {
-                    self.children.remove(*level);
-                }
-            }
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.children.is_empty() && self.here.is_empty() && self.rest.is_empty()
-    }
-
-    /// `hidden`: the topic begins with `$`, so wildcards do not match its first level.
-    fn matching(&self, levels: &[&str], hidden: bool, visit: &mut impl FnMut(PeerId)) {
-        if !hidden {
-            self.rest.iter().for_each(|peer| visit(*peer));
-        }
-        let [level, after @ ..] = levels else {
-            return self.here.iter().for_each(|peer| visit(*peer));
-        };
-        if let Some(child) = self.children.get(*level) {
-            child.matching(after, false, visit);
-        }
-        if let (false, Some(child)) = (hidden, self.children.get("+")) {
-            child.matching(after, false, visit);
-        }
+        self.tree.is_empty()
     }
 }
 

@@ -23,6 +23,7 @@ mod index;
 mod keeper;
 mod mailbox;
 mod tails;
+mod tree;
 
 mod ordinary;
 mod wills;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::follow::Follow;
-use super::tree::Tree;
+use crate::edge::tree::Tree;
 use crate::store::sessions::StoredSubscription;
 
 /// Names a session that follows ordinary topics, in this process.

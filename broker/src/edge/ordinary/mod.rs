@@ -6,7 +6,6 @@ mod letter;
 mod outbox;
 mod retained;
 mod topics;
-mod tree;
 
 pub(crate) use followers::{SubscriberId, Terms};
 pub(crate) use letter::{Letter, Letters};
