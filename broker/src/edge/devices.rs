@@ -30,11 +30,7 @@ impl Devices {
         if let Some(owner) = self.owner(group, device) {
             return *owner == *who.name();
         }
-        let default = StreamId {
-            sync_id: group.clone(),
-            channel: None,
-        };
-        if who.is_authenticated() && who.grant().writes(&default) {
+        if who.is_authenticated() && may_write(who, group) {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
             return *state.bind(who.name(), group, device) == *who.name();
         }
@@ -51,6 +47,14 @@ impl Devices {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         state.owners.get(group)?.get(&device).cloned()
     }
+}
+
+fn may_write(who: &Principal, group: &SyncId) -> bool {
+    let default = StreamId {
+        sync_id: group.clone(),
+        channel: None,
+    };
+    who.grant().writes(&default)
 }
 
 impl State {
