@@ -421,7 +421,7 @@ fn answer(posted: Posted) -> Answer {
     }
 }
 
-fn not_kept(error: &StoreError) -> Answer {
+pub(super) fn not_kept(error: &StoreError) -> Answer {
     tracing::warn!(%error, "a message was not kept");
     Answer::NotKept("what was published could not be kept".to_owned())
 }
