@@ -135,6 +135,7 @@ impl SessionStore for RedbStore {
                 subscriptions: load_subscriptions(txn, number)?,
                 cursors: load_cursors(txn, number)?,
                 packets: load_packets(txn, number)?,
+                queued_to: QueueNumber(sum_of(&txn.open_table(SUMS)?, number)?.last),
             }))
         })
     }

@@ -87,6 +87,7 @@ impl SessionStore for MemorySessions {
             subscriptions: kept.subscriptions.values().cloned().collect(),
             cursors: kept.cursors.values().cloned().collect(),
             packets: kept.packets.iter().copied().collect(),
+            queued_to: QueueNumber(kept.sum.last),
         }))
     }
 

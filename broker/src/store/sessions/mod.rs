@@ -143,6 +143,8 @@ pub struct LoadedSession {
     pub cursors: Vec<Cursor>,
     /// Open exchanges, by side and id.
     pub packets: Vec<PacketId>,
+    /// The last place that was given in its queue.
+    pub queued_to: QueueNumber,
 }
 
 /// An open exchange.
