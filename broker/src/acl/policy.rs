@@ -114,7 +114,7 @@ impl RawRights {
     }
 }
 
-fn group_access(group: &str, access: &str) -> Result<Access, String> {
+pub(super) fn group_access(group: &str, access: &str) -> Result<Access, String> {
     let is_placeholder = matches!(group, "*" | "%u" | "%c" | "%d");
     if !is_placeholder && group.parse::<SyncId>().is_err() {
         return Err(format!(

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use syncline_protocol::{DeviceId, Filter, SyncId};
 
 use super::grant::{Grant, Named};
+use super::policy::group_access;
 
 /// What may be done with something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,6 +154,23 @@ impl Rights {
             groups: named.collect(),
             ..Self::default()
         }
+    }
+
+    /// The groups that are named, by a `sync_id` or `*` for all, each with `r` or `rw`.
+    pub fn to_named_groups(
+        groups: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, String> {
+        let groups = groups.into_iter().map(|(group, access)| {
+            let access = group_access(&group, &access)?;
+            match Placeholder::of(&group) {
+                None => Ok((group, access)),
+                Some(_) => Err(format!("groups: `{group}` stands for nobody's name here")),
+            }
+        });
+        Ok(Self {
+            groups: groups.collect::<Result<_, String>>()?,
+            ..Self::default()
+        })
     }
 
     /// What either allows.

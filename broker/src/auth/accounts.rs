@@ -1,25 +1,26 @@
-//! Users with passwords, and what the rule file says of them: files that can be read again while connections go on.
+//! Who comes in by what the files of `[auth]` say, which can be read again while connections go on.
 
-use std::fs;
-use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use syncline_protocol::UnixMillis;
 
-use super::passwords::{Hash, PasswordError, Passwords, SALT_BYTES};
+use super::passwords::{Hash, SALT_BYTES};
 use super::throttle::{Throttle, ThrottleOptions};
-use super::{Admission, Authenticator, Credentials, Denied, Proof, Secret};
-use crate::acl::{Policy, PolicyError};
+use super::tokens::{TokenError, TokenOptions, Verified, is_token};
+use super::{
+    Admission, AuthError, AuthFile, Authenticator, Book, Credentials, Denied, Proof, Secret,
+};
 
-/// Which files.
+/// Which files, and what counts beside them.
 #[derive(Debug, Clone)]
 pub struct AccountsOptions {
     /// The password file.
     pub passwords: Option<AuthFile>,
     /// The rule file. Without it nobody but the anonymous one of a broker without authentication may do anything.
     pub acl: Option<AuthFile>,
+    /// Whose tokens are taken.
+    pub tokens: Option<TokenOptions>,
     /// Whether somebody may come in who shows nothing.
     pub anonymous: bool,
     /// For those who guess.
@@ -29,53 +30,8 @@ pub struct AccountsOptions {
 impl AccountsOptions {
     /// Whether anybody can say who they are.
     pub fn authenticates(&self) -> bool {
-        self.passwords.is_some()
+        self.passwords.is_some() || self.tokens.is_some()
     }
-}
-
-/// A file, and who named it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuthFile {
-    /// Where it is.
-    pub path: PathBuf,
-    /// The key that names it and where that was set, for messages.
-    pub named_by: String,
-}
-
-/// Why files are not taken. Each names the file and who named it.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthError {
-    /// It cannot be read.
-    #[error("{}: cannot read {}: {source}", file.named_by, file.path.display())]
-    Unreadable {
-        /// The file.
-        file: AuthFile,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The password file is not taken.
-    #[error("{}: {}, {source}", file.named_by, file.path.display())]
-    Passwords {
-        /// The file.
-        file: AuthFile,
-        /// Why not.
-        source: PasswordError,
-    },
-    /// The rule file is not taken.
-    #[error("{}: {}, {source}", file.named_by, file.path.display())]
-    Policy {
-        /// The file.
-        file: AuthFile,
-        /// Why not.
-        source: PolicyError,
-    },
-}
-
-/// What the files say, all read together.
-#[derive(Debug)]
-pub struct Book {
-    passwords: Passwords,
-    policy: Policy,
 }
 
 /// The clock.
@@ -89,27 +45,6 @@ pub struct Accounts {
     /// What a stranger's password is compared with where there are no users.
     stranger: Hash,
     now: Now,
-}
-
-impl Book {
-    /// Reads the files. Blocks.
-    pub fn read(options: &AccountsOptions) -> Result<Self, AuthError> {
-        let passwords = options.passwords.as_ref().map(AuthFile::passwords);
-        let policy = match &options.acl {
-            Some(file) => file.policy()?,
-            None if options.authenticates() => Policy::default(),
-            None => Policy::open(),
-        };
-        Ok(Self {
-            passwords: passwords.transpose()?.unwrap_or_default(),
-            policy,
-        })
-    }
-
-    /// How many users have a password.
-    pub fn users(&self) -> usize {
-        self.passwords.len()
-    }
 }
 
 impl Accounts {
@@ -156,6 +91,50 @@ impl Accounts {
         }
     }
 
+    fn look_at(&self, credentials: &Credentials) -> Result<Admission, Denied> {
+        let user = credentials.user.as_deref();
+        match (user, &credentials.password, &credentials.token) {
+            (user, None, Some(token)) => self.by_token(user, token),
+            (user, Some(password), None) if self.is_token(password) => {
+                self.by_token(user, password)
+            }
+            (Some(user), Some(password), None) => self.log_in(user, password),
+            _ => Err(Denied::BadCredentials),
+        }
+    }
+
+    /// What has the form of a token is looked at as one alone.
+    fn is_token(&self, password: &Secret) -> bool {
+        self.options.tokens.is_some() && is_token(password.expose())
+    }
+
+    fn by_token(&self, shown: Option<&str>, token: &Secret) -> Result<Admission, Denied> {
+        let Some(options) = &self.options.tokens else {
+            return Err(Denied::Method);
+        };
+        let book = self.book();
+        match options.verify(&book.keys, token.expose(), (self.now)()) {
+            Ok(verified) if options.goes_with(shown, &verified.user) => {
+                let Verified {
+                    user,
+                    expires_at,
+                    proof,
+                } = verified;
+                Ok(Admission {
+                    rights: book.policy.rights(&user).and(&proof.rights),
+                    user,
+                    expires_at: Some(expires_at),
+                    proof: Proof::Token(proof),
+                })
+            }
+            Ok(_) => Err(Denied::BadCredentials),
+            Err(error) => {
+                tracing::debug!(%error, "a token was refused");
+                Err(denied(error))
+            }
+        }
+    }
+
     /// Takes as long for a stranger as for a user.
     fn log_in(&self, user: &str, password: &Secret) -> Result<Admission, Denied> {
         let book = self.book();
@@ -173,6 +152,14 @@ impl Accounts {
         address.is_some_and(|address| throttle.is_blocked(address, (self.now)()))
     }
 
+    /// Guesses count; what is right and not valid now is none.
+    fn count(&self, credentials: &Credentials, admission: &Result<Admission, Denied>) {
+        if let Err(Denied::BadCredentials | Denied::OtherUser) = admission {
+            tracing::debug!(caller = %credentials.caller, "what a client shows is wrong");
+            self.failed(address(credentials));
+        }
+    }
+
     fn failed(&self, address: Option<IpAddr>) {
         let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(address) = address {
@@ -183,14 +170,14 @@ impl Accounts {
 
 impl Authenticator for Accounts {
     fn at_once(&self, credentials: &Credentials) -> Option<Result<Admission, Denied>> {
-        if !self.options.authenticates() {
+        if credentials.token.is_some() && self.options.tokens.is_none() {
+            return Some(Err(Denied::Method));
+        }
+        if !self.options.authenticates() || credentials.show_nothing() {
             return Some(self.anonymous());
         }
-        match (&credentials.user, &credentials.password) {
-            (None, None) => Some(self.anonymous()),
-            _ if self.throttled(address(credentials)) => Some(Err(Denied::Throttled)),
-            _ => None,
-        }
+        let throttled = self.throttled(address(credentials));
+        throttled.then_some(Err(Denied::Throttled))
     }
 
     fn authenticate(&self, credentials: &Credentials) -> Result<Admission, Denied> {
@@ -198,25 +185,49 @@ impl Authenticator for Accounts {
         if let Some(known) = self.at_once(credentials) {
             return known;
         }
-        let admission = match (&credentials.user, &credentials.password) {
-            (Some(user), Some(password)) => self.log_in(user, password),
-            _ => Err(Denied::BadCredentials),
-        };
-        if admission.is_err() {
-            tracing::debug!(caller = %credentials.caller, "a wrong user name or password");
-            self.failed(address(credentials));
-        }
+        let admission = self.look_at(credentials);
+        self.count(credentials, &admission);
         admission
     }
 
     fn review(&self, admission: &Admission) -> Result<Admission, Denied> {
+        let book = self.book();
         match &admission.proof {
             Proof::Anonymous => self.anonymous(),
-            Proof::Password(hash) if self.book().passwords.of(&admission.user) == Some(hash) => {
+            Proof::Password(hash) if book.passwords.of(&admission.user) == Some(hash) => {
                 Ok(self.admit(&admission.user, admission.proof.clone()))
             }
-            Proof::Password(_) => Err(Denied::NotAuthorised),
+            Proof::Token(_) if admission.has_ended((self.now)()) => Err(Denied::Expired),
+            Proof::Token(proof) if book.keys.has(&proof.key) => Ok(Admission {
+                rights: book.policy.rights(&admission.user).and(&proof.rights),
+                ..admission.clone()
+            }),
+            Proof::Password(_) | Proof::Token(_) => Err(Denied::NotAuthorised),
         }
+    }
+
+    fn renew(&self, admission: &Admission, credentials: &Credentials) -> Result<Admission, Denied> {
+        let (Proof::Token(_), Some(token)) = (&admission.proof, &credentials.token) else {
+            return Err(Denied::NotRenewable);
+        };
+        if self.throttled(address(credentials)) {
+            return Err(Denied::Throttled);
+        }
+        let renewed = self.by_token(None, token);
+        let renewed = renewed.and_then(|renewed| match renewed.user == admission.user {
+            true => Ok(renewed),
+            false => Err(Denied::OtherUser),
+        });
+        self.count(credentials, &renewed);
+        renewed
+    }
+}
+
+fn denied(error: TokenError) -> Denied {
+    match error {
+        TokenError::Expired => Denied::Expired,
+        TokenError::NotYet => Denied::NotAuthorised,
+        _ => Denied::BadCredentials,
     }
 }
 
@@ -224,31 +235,10 @@ fn address(credentials: &Credentials) -> Option<IpAddr> {
     credentials.caller.address.map(|address| address.ip())
 }
 
-impl AuthFile {
-    fn passwords(&self) -> Result<Passwords, AuthError> {
-        Passwords::parse(&self.read()?).map_err(|source| AuthError::Passwords {
-            file: self.clone(),
-            source,
-        })
-    }
-
-    fn policy(&self) -> Result<Policy, AuthError> {
-        Policy::parse(&self.read()?).map_err(|source| AuthError::Policy {
-            file: self.clone(),
-            source,
-        })
-    }
-
-    fn read(&self) -> Result<String, AuthError> {
-        fs::read_to_string(&self.path).map_err(|source| AuthError::Unreadable {
-            file: self.clone(),
-            source,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::auth::passwords::{cheap, edited};
     use crate::transport::Caller;
@@ -285,6 +275,7 @@ mod tests {
         let options = AccountsOptions {
             passwords: Some(file(&folder, "passwords")),
             acl: Some(file(&folder, "acl")),
+            tokens: None,
             anonymous,
             throttle: ThrottleOptions {
                 failures_max: 3,
@@ -301,6 +292,7 @@ mod tests {
         Credentials {
             user: user.map(str::to_owned),
             password: password.map(Secret::new),
+            token: None,
             caller: Caller::from(address),
         }
     }

@@ -11,8 +11,17 @@ pub struct Credentials {
     pub user: Option<String>,
     /// Its password.
     pub password: Option<Secret>,
+    /// A token that comes by itself: in a CONNECT with the authentication method `token`, or to renew an older one.
+    pub token: Option<Secret>,
     /// What the transport knows.
     pub caller: Caller,
+}
+
+impl Credentials {
+    /// Whether the client says nothing of itself.
+    pub fn show_nothing(&self) -> bool {
+        self.user.is_none() && self.password.is_none() && self.token.is_none()
+    }
 }
 
 /// Bytes that no log gets to see.

@@ -30,7 +30,18 @@ pub struct Guard {
 
 struct Question {
     credentials: Credentials,
+    /// Who was let in, if this is about a fresh token.
+    renews: Option<Admission>,
     answered: Answered,
+}
+
+impl Question {
+    fn look(&self, authenticator: &dyn Authenticator) -> Result<Admission, Denied> {
+        match &self.renews {
+            None => authenticator.authenticate(&self.credentials),
+            Some(admission) => authenticator.renew(admission, &self.credentials),
+        }
+    }
 }
 
 impl Guard {
@@ -65,12 +76,26 @@ impl Guard {
         if let Some(known) = self.authenticator.at_once(&credentials) {
             return answered(known);
         }
-        let Some(questions) = &self.questions else {
-            return answered(self.authenticator.authenticate(&credentials));
-        };
-        let question = Question {
+        self.put(Question {
             credentials,
+            renews: None,
             answered,
+        });
+    }
+
+    /// Has a fresh token of somebody looked at who was let in. Never waits.
+    pub fn renew(&self, admission: Admission, credentials: Credentials, answered: Answered) {
+        self.put(Question {
+            credentials,
+            renews: Some(admission),
+            answered,
+        });
+    }
+
+    fn put(&self, question: Question) {
+        let Some(questions) = &self.questions else {
+            let known = question.look(&*self.authenticator);
+            return (question.answered)(known);
         };
         if let Err(error) = questions.try_send(question) {
             let (std::sync::mpsc::TrySendError::Full(question)
@@ -91,19 +116,15 @@ fn answer_all(authenticator: &dyn Authenticator, waiting: &Mutex<Receiver<Questi
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .recv();
-        let Ok(Question {
-            credentials,
-            answered,
-        }) = question
-        else {
+        let Ok(question) = question else {
             return;
         };
-        let look = || authenticator.authenticate(&credentials);
+        let look = || question.look(authenticator);
         let admission = catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|_| {
             tracing::error!("an authenticator panicked; the connection was refused");
             Err(Denied::NotAuthorised)
         });
-        answered(admission);
+        (question.answered)(admission);
     }
 }
 

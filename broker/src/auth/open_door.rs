@@ -21,7 +21,10 @@ impl Authenticator for OpenDoor {
         Some(self.authenticate(credentials))
     }
 
-    fn authenticate(&self, _: &Credentials) -> Result<Admission, Denied> {
+    fn authenticate(&self, credentials: &Credentials) -> Result<Admission, Denied> {
+        if credentials.token.is_some() {
+            return Err(Denied::Method);
+        }
         Ok(Admission {
             user: String::new(),
             rights: self.policy.rights(""),

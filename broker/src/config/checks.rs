@@ -27,6 +27,7 @@ const BOUNDS: &[(&str, i64, i64)] = &[
     ("router.canary_interval_ms", 10, 3_600_000),
     ("auth.threads", 1, 64),
     ("auth.queue_max", 1, 65_536),
+    ("auth.tokens.leeway_s", 0, 3_600),
     ("auth.failures_max", 1, 1_000_000),
     ("auth.failure_interval_ms", 1, 86_400_000),
 ];

@@ -47,6 +47,8 @@ pub(crate) struct Peer {
     delivery: Delivery,
     lane: Lane,
     identity: Option<Arc<Identity>>,
+    /// When to look whether what it came in with has expired.
+    expiry: Option<Instant>,
     keeping: Keeping,
     ordinary: Ordinary,
     visit: Visit,
@@ -73,6 +75,7 @@ impl Peer {
             delivery: Delivery::new(limits, Sight::nothing()),
             lane: Lane::new(),
             identity: None,
+            expiry: None,
             keeping: Keeping::default(),
             ordinary: Ordinary::default(),
             visit: Visit::default(),
@@ -120,6 +123,7 @@ impl Peer {
             .into_iter()
             .chain(delivery)
             .chain(self.keeping.next_timeout())
+            .chain(self.expiry)
             .min()
     }
 
@@ -133,6 +137,7 @@ impl Peer {
     /// Does all there is to do: reads what was received, answers, delivers until the output is full.
     pub(crate) fn work(&mut self, now: Instant, input: &mut BytesMut) {
         self.session.tick(now);
+        self.end_if_expired(now);
         loop {
             let before = input.len();
             self.session.receive(now, input);
@@ -161,11 +166,15 @@ impl Peer {
             admitted,
             summons,
             authenticated,
+            renewed,
             review,
         } = self.mailbox.take();
         if let Some(admission) = authenticated {
             self.session.authenticated(admission);
             self.act(now);
+        }
+        if let Some((by, admission)) = renewed {
+            self.renewed(now, by, admission);
         }
         if review {
             self.review(now);
@@ -202,6 +211,7 @@ impl Peer {
         while let Some(action) = self.session.next_action() {
             match action {
                 Action::Authenticate(credentials) => self.authenticate(*credentials),
+                Action::Renew { token, by } => self.renew(token, by),
                 Action::Open {
                     client_id,
                     identity,
