@@ -351,13 +351,14 @@ impl Rooms {
 
     /// Where people ask. What changes the store goes through the sequencer.
     fn desk(&self, store: Arc<RedbStore>, reloads: Arc<Reloads>) -> Desk {
-        let sequencer = Arc::clone(&self.sequencer);
+        let (sequencer, edge) = (Arc::clone(&self.sequencer), self.edge.clone());
         let erase = move |sync_id: &SyncId| {
             let (tell, told) = mpsc::sync_channel(1);
             let done = move |erased| drop(tell.send(erased));
             sequencer.erase(sync_id.clone(), Box::new(done));
-            told.recv()
-                .map_err(|_| "the broker is shutting down".to_owned())?
+            let erased = told.recv().map_err(|_| "the broker is shutting down")?;
+            edge.forget_group(sync_id);
+            erased
         };
         let deeds = Deeds {
             backup: Box::new(move |file, stop| {

@@ -16,7 +16,7 @@ pub struct Issuer(Key);
 
 enum Key {
     Secret(String),
-    P256(EcdsaKeyPair),
+    P256(Box<EcdsaKeyPair>),
 }
 
 impl Issuer {
@@ -35,7 +35,7 @@ impl Issuer {
         let (algorithm, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
         let key = EcdsaKeyPair::generate_pkcs8(algorithm, &random).expect("a key");
         let key = EcdsaKeyPair::from_pkcs8(algorithm, key.as_ref(), &random);
-        Self(Key::P256(key.expect("a key")))
+        Self(Key::P256(Box::new(key.expect("a key"))))
     }
 
     /// The file that a broker reads: the secret, or a JWKS with the public key.

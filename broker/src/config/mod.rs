@@ -233,6 +233,8 @@ impl Raw {
                 },
             },
             presence_retention: Duration::from_millis(self.presence.retention_ms),
+            presence_devices_max: self.presence.devices_max,
+            device_retention: Duration::from_millis(self.history.device_retention_ms),
             ordinary: self.ordinary_options(),
         }
     }

@@ -183,6 +183,7 @@ pub(super) struct Sessions {
 #[serde(deny_unknown_fields)]
 pub(super) struct Presence {
     pub(super) retention_ms: u64,
+    pub(super) devices_max: usize,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,51 +1,139 @@
-//! Whose a device is: per sync group the first authenticated principal that used it (EVENT-11).
+//! Whose a device is: per sync group the first authenticated principal that used it (EVENT-11). Known in memory, and on disk
+//! so that a restart does not forget it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-use syncline_protocol::{DeviceId, StreamId, SyncId};
+use syncline_protocol::{DeviceId, StreamId, SyncId, UnixMillis};
 
 use crate::acl::Principal;
+use crate::store::sessions::{DeviceKey, SessionChange, StoredOwner};
 
-/// Devices that are remembered of one principal at most; of the one that was bound longest ago it is forgotten whose it is.
+/// Devices that are remembered of one principal at most; of the one that was used longest ago it is forgotten whose it is.
 const OF_ONE_MAX: usize = 1_024;
+
+/// When a device was used is written this often at most.
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// What comes of using a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// It is another's.
+    Refused,
+    /// It may be used.
+    Held,
+    /// It may be used, and from now on by nobody else; that is on its way to the disk.
+    New,
+}
 
 /// All devices with an owner.
 #[derive(Debug, Default)]
 pub(crate) struct Devices {
     state: RwLock<State>,
+    /// How long one that is not used is remembered.
+    retention_ms: u64,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    owners: HashMap<SyncId, HashMap<DeviceId, Arc<str>>>,
-    /// In the order in which they were bound.
-    of: HashMap<Arc<str>, VecDeque<(SyncId, DeviceId)>>,
+    owners: HashMap<SyncId, HashMap<DeviceId, Owner>>,
+    /// By when they were used.
+    of: HashMap<Arc<str>, BTreeSet<(UnixMillis, DeviceKey)>>,
+}
+
+#[derive(Debug, Clone)]
+struct Owner {
+    name: Arc<str>,
+    used_at: UnixMillis,
 }
 
 impl Devices {
-    /// A principal uses a device in a group: whether it may. From the first time on nobody else may, if it may write there:
-    /// whoever only reads has no changes of its own to guard, and could take the device of one who has.
-    pub(crate) fn claim(&self, who: &Principal, group: &SyncId, device: DeviceId) -> bool {
-        if let Some(owner) = self.owner(group, device) {
-            return *owner == *who.name();
+    /// Nobody owns anything yet.
+    pub(crate) fn new(retention: Duration) -> Self {
+        Self {
+            state: RwLock::default(),
+            retention_ms: u64::try_from(retention.as_millis()).unwrap_or(u64::MAX),
         }
-        if who.is_authenticated() && may_write(who, group) {
-            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-            return *state.bind(who.name(), group, device) == *who.name();
+    }
+
+    /// What an earlier run knew.
+    pub(crate) fn found(&self, it: StoredOwner) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.put(it.key, &it.owner, it.used_at);
+    }
+
+    /// A principal uses a device in a group. From the first time on nobody else may, if it may write there: whoever only
+    /// reads has no changes of its own to guard, and could take the device of one who has. `write` is called in the order
+    /// of what it writes, and must not block.
+    pub(crate) fn claim(
+        &self,
+        who: &Principal,
+        group: &SyncId,
+        device: DeviceId,
+        now: UnixMillis,
+        write: impl FnOnce(Vec<SessionChange>),
+    ) -> Claim {
+        let owner = self.owner(group, device);
+        match &owner {
+            Some(owner) if *owner.name != *who.name() => return Claim::Refused,
+            Some(owner) if now < owner.used_at.plus(DAY_MS) => return Claim::Held,
+            Some(_) => {}
+            None if who.is_authenticated() && may_write(who, group) => {}
+            None => return Claim::Held,
         }
-        true
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        // Another may have been first.
+        let found = state.owner(group, device);
+        if found.is_some_and(|it| *it.name != *who.name()) {
+            return Claim::Refused;
+        }
+        let group = group.clone();
+        let key = DeviceKey { group, device };
+        write(state.bind(key, who.name(), now));
+        match owner {
+            Some(_) => Claim::Held,
+            None => Claim::New,
+        }
     }
 
     /// Whether what concerns a device is for this principal.
     pub(crate) fn are_open_to(&self, who: &Principal, group: &SyncId, device: DeviceId) -> bool {
         let owner = self.owner(group, device);
-        owner.is_none_or(|owner| *owner == *who.name())
+        owner.is_none_or(|owner| *owner.name == *who.name())
     }
 
-    fn owner(&self, group: &SyncId, device: DeviceId) -> Option<Arc<str>> {
+    /// Forgets whose the devices are that nobody has used for long. `write` as for [`Devices::claim`].
+    pub(crate) fn forget_old(&self, now: UnixMillis, write: impl FnOnce(Vec<SessionChange>)) {
+        let is_old = |used_at: UnixMillis| used_at.plus(self.retention_ms) <= now;
+        let any = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let mut oldest = any.of.values().filter_map(BTreeSet::first);
+        if !oldest.any(|(used_at, _)| is_old(*used_at)) {
+            return;
+        }
+        drop(any);
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let all = state.of.values().flatten();
+        let old: Vec<_> = all.filter(|(used_at, _)| is_old(*used_at)).collect();
+        let old: Vec<_> = old.into_iter().map(|(_, key)| key.clone()).collect();
+        write(state.forget_all(old));
+    }
+
+    /// Forgets whose the devices of a group are. `write` as for [`Devices::claim`].
+    pub(crate) fn forget_group(&self, group: &SyncId, write: impl FnOnce(Vec<SessionChange>)) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let devices = state.owners.get(group).into_iter().flatten();
+        let keys = devices.map(|(device, _)| DeviceKey {
+            group: group.clone(),
+            device: *device,
+        });
+        let keys = keys.collect();
+        write(state.forget_all(keys));
+    }
+
+    fn owner(&self, group: &SyncId, device: DeviceId) -> Option<Owner> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        state.owners.get(group)?.get(&device).cloned()
+        state.owner(group, device).cloned()
     }
 }
 
@@ -58,31 +146,56 @@ fn may_write(who: &Principal, group: &SyncId) -> bool {
 }
 
 impl State {
-    /// The owner from now on.
-    fn bind(&mut self, name: &str, group: &SyncId, device: DeviceId) -> Arc<str> {
-        let owner = self.owners.get(group).and_then(|it| it.get(&device));
-        if let Some(owner) = owner {
-            return Arc::clone(owner);
-        }
-        let known = self.of.get_key_value(name);
-        let name = known.map_or_else(|| name.into(), |(name, _)| Arc::clone(name));
-        let places = self.of.entry(Arc::clone(&name)).or_default();
-        places.push_back((group.clone(), device));
-        if places.len() > OF_ONE_MAX
-            && let Some(oldest) = places.pop_front()
-        {
-            self.forget(&oldest);
-        }
-        let devices = self.owners.entry(group.clone()).or_default();
-        devices.insert(device, Arc::clone(&name));
-        name
+    fn owner(&self, group: &SyncId, device: DeviceId) -> Option<&Owner> {
+        self.owners.get(group)?.get(&device)
     }
 
-    fn forget(&mut self, (group, device): &(SyncId, DeviceId)) {
-        if let Some(devices) = self.owners.get_mut(group) {
-            devices.remove(device);
-            if devices.is_empty() {
-                self.owners.remove(group);
+    /// A device is somebody's, or was used again by whose it is; what that changes on disk.
+    fn bind(&mut self, key: DeviceKey, name: &str, now: UnixMillis) -> Vec<SessionChange> {
+        let own = SessionChange::Own(StoredOwner {
+            key: key.clone(),
+            owner: name.to_owned(),
+            used_at: now,
+        });
+        self.put(key, name, now);
+        let its = &self.of[name];
+        let surplus = its.len().saturating_sub(OF_ONE_MAX);
+        let surplus: Vec<_> = its.iter().take(surplus).map(|(_, it)| it.clone()).collect();
+        let mut changes = self.forget_all(surplus);
+        changes.push(own);
+        changes
+    }
+
+    fn put(&mut self, key: DeviceKey, name: &str, used_at: UnixMillis) {
+        self.forget(&key);
+        let known = self.of.get_key_value(name);
+        let name = known.map_or_else(|| name.into(), |(name, _)| Arc::clone(name));
+        let its = self.of.entry(Arc::clone(&name)).or_default();
+        its.insert((used_at, key.clone()));
+        let devices = self.owners.entry(key.group).or_default();
+        devices.insert(key.device, Owner { name, used_at });
+    }
+
+    fn forget_all(&mut self, keys: Vec<DeviceKey>) -> Vec<SessionChange> {
+        keys.iter().for_each(|key| self.forget(key));
+        keys.into_iter().map(SessionChange::Disown).collect()
+    }
+
+    fn forget(&mut self, key: &DeviceKey) {
+        let Some(devices) = self.owners.get_mut(&key.group) else {
+            return;
+        };
+        let owner = devices.remove(&key.device);
+        if devices.is_empty() {
+            self.owners.remove(&key.group);
+        }
+        let Some(Owner { name, used_at }) = owner else {
+            return;
+        };
+        if let Some(its) = self.of.get_mut(&name) {
+            its.remove(&(used_at, key.clone()));
+            if its.is_empty() {
+                self.of.remove(&name);
             }
         }
     }
@@ -92,43 +205,113 @@ impl State {
 mod tests {
     use super::*;
     use crate::acl::Grant;
+    use crate::store::sessions::SessionStore;
+    use crate::store::sessions::memory::MemorySessions;
+
+    const RETENTION_MS: u64 = 10 * DAY_MS;
+
+    /// With a disk.
+    struct Rig {
+        devices: Devices,
+        disk: MemorySessions,
+    }
+
+    impl Rig {
+        fn new() -> Rig {
+            let devices = Devices::new(Duration::from_millis(RETENTION_MS));
+            let disk = MemorySessions::default();
+            Rig { devices, disk }
+        }
+
+        fn write(&self) -> impl FnOnce(Vec<SessionChange>) {
+            |changes| drop(self.disk.write(&changes).unwrap())
+        }
+
+        fn claim(&self, name: &str, group: &str, device: usize, day: u64) -> Claim {
+            let at = UnixMillis::new(day * DAY_MS);
+            let DeviceKey { group, device } = key(group, device);
+            self.devices
+                .claim(&who(name), &group, device, at, self.write())
+        }
+
+        /// What a restart leaves.
+        fn restarted(self) -> Rig {
+            let next = Rig {
+                disk: self.disk,
+                ..Rig::new()
+            };
+            let found = next.disk.owners(None, usize::MAX).unwrap();
+            found.into_iter().for_each(|it| next.devices.found(it));
+            next
+        }
+    }
 
     fn who(name: &str) -> Principal {
         Principal::new(name.to_owned(), Grant::All, false)
     }
 
-    fn device(n: usize) -> DeviceId {
+    fn key(group: &str, n: usize) -> DeviceKey {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&n.to_be_bytes());
-        DeviceId::from_bytes(bytes)
+        DeviceKey {
+            group: group.parse().unwrap(),
+            device: DeviceId::from_bytes(bytes),
+        }
     }
 
     #[test]
-    fn event_11_a_device_is_the_first_authenticated_principals_per_group() {
-        let devices = Devices::default();
-        let [home, office]: [SyncId; 2] = ["home", "office"].map(|it| it.parse().unwrap());
-        assert!(devices.claim(&who(""), &home, device(1)), "binds nothing");
-        assert!(devices.claim(&who("ana"), &home, device(1)));
-        assert!(!devices.claim(&who("bob"), &home, device(1)));
-        assert!(!devices.claim(&who(""), &home, device(1)));
-        assert!(devices.claim(&who("ana"), &home, device(1)));
-        assert!(devices.claim(&who("bob"), &office, device(1)));
-        assert!(devices.are_open_to(&who("ana"), &home, device(1)));
-        assert!(!devices.are_open_to(&who("bob"), &home, device(1)));
-        assert!(devices.are_open_to(&who(""), &home, device(2)));
+    fn event_11_a_device_is_the_first_authenticated_principals_per_group_and_after_a_restart() {
+        let rig = Rig::new();
+        assert_eq!(rig.claim("", "home", 1, 0), Claim::Held, "binds nothing");
+        assert_eq!(rig.claim("ana", "home", 1, 0), Claim::New);
+        let rig = rig.restarted();
+        assert_eq!(rig.claim("bob", "home", 1, 0), Claim::Refused);
+        assert_eq!(rig.claim("", "home", 1, 0), Claim::Refused);
+        assert_eq!(rig.claim("ana", "home", 1, 0), Claim::Held);
+        assert_eq!(rig.claim("bob", "office", 1, 0), Claim::New);
+        let open_to = |name, device| {
+            let DeviceKey { group, device } = key("home", device);
+            rig.devices.are_open_to(&who(name), &group, device)
+        };
+        assert!(open_to("ana", 1) && !open_to("bob", 1) && open_to("", 2));
     }
 
     #[test]
-    fn g10_one_principal_binds_a_bounded_number() {
-        let devices = Devices::default();
-        let home: SyncId = "home".parse().unwrap();
-        assert!(devices.claim(&who("bob"), &home, device(0)));
-        (1..=2 * OF_ONE_MAX).for_each(|n| assert!(devices.claim(&who("ana"), &home, device(n))));
-        let bound = devices.state.read().unwrap().owners[&home].len();
-        assert_eq!(bound, OF_ONE_MAX + 1);
-        assert!(
-            !devices.claim(&who("ana"), &home, device(0)),
-            "others keep theirs"
+    fn g10_one_principal_binds_a_bounded_number_and_what_it_uses_stays() {
+        let rig = Rig::new();
+        assert_eq!(rig.claim("bob", "home", 0, 0), Claim::New);
+        (1..=OF_ONE_MAX).for_each(|n| assert_eq!(rig.claim("ana", "home", n, 1), Claim::New));
+        assert_eq!(rig.claim("ana", "home", 1, 3), Claim::Held, "used again");
+        assert_eq!(rig.claim("ana", "home", 5_000, 3), Claim::New);
+        let rig = rig.restarted();
+        assert_eq!(
+            rig.devices.state.read().unwrap().of["ana"].len(),
+            OF_ONE_MAX
         );
+        assert_eq!(rig.claim("bob", "home", 1, 3), Claim::Refused);
+        assert_eq!(rig.claim("bob", "home", 2, 3), Claim::New, "forgotten");
+        assert_eq!(rig.claim("ana", "home", 0, 3), Claim::Refused);
+    }
+
+    #[test]
+    fn event_11_what_is_not_used_for_long_and_what_is_erased_is_nobodys() {
+        let rig = Rig::new();
+        rig.claim("ana", "home", 1, 0);
+        rig.claim("ana", "home", 2, 5);
+        rig.claim("ana", "office", 3, 5);
+        let at = |day: u64| UnixMillis::new(day * DAY_MS);
+        rig.devices.forget_old(at(9), rig.write());
+        assert_eq!(rig.disk.owners(None, 9).unwrap().len(), 3);
+        rig.devices.forget_old(at(10), rig.write());
+        rig.devices
+            .forget_group(&key("office", 3).group, rig.write());
+        let left: Vec<_> = rig.disk.owners(None, 9).unwrap();
+        assert_eq!(
+            left.iter().map(|it| &it.key).collect::<Vec<_>>(),
+            [&key("home", 2)]
+        );
+        assert_eq!(rig.claim("bob", "home", 1, 10), Claim::New);
+        assert_eq!(rig.claim("bob", "office", 3, 10), Claim::New);
+        assert_eq!(rig.claim("bob", "home", 2, 10), Claim::Refused);
     }
 }

@@ -54,7 +54,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::ws::WebSocket;
-use syncline_protocol::{Schema, Topic};
+use syncline_protocol::{Schema, SyncId, Topic};
 use tokio::task::JoinHandle;
 
 use crate::acl::Policy;
@@ -157,7 +157,7 @@ impl Prepared {
             Ok(())
         })?;
         topics.find_retained(&*self.sessions)?;
-        Ok(Shared::new(Parts {
+        let shared = Shared::new(Parts {
             options: self.options,
             hub: self.hub,
             store: self.store,
@@ -172,7 +172,9 @@ impl Prepared {
             reader,
             before_waiting,
             guard: self.guard,
-        }))
+        });
+        shared.find_devices()?;
+        Ok(shared)
     }
 
     fn topics(&self, counters: &Arc<Counters>) -> Topics {
@@ -237,6 +239,11 @@ impl Edge {
         self.shared.hub.review_all();
     }
 
+    /// A group was erased: nothing of its devices is shown or known any more.
+    pub fn forget_group(&self, group: &SyncId) {
+        self.shared.forget_group(group);
+    }
+
     /// Serves MQTT over a WebSocket, until it ends.
     pub async fn serve_websocket(&self, socket: WebSocket, caller: Caller) {
         let Some(_place) = self.shared.place() else {
@@ -272,6 +279,7 @@ fn end_expired(shared: &Shared) {
         let changes = expired.iter().cloned().map(SessionChange::End).collect();
         shared.keeper.write(changes, None);
     });
+    shared.forget_old_devices();
     shared.topics.tick(now, &shared.keeper);
     for (key, posting) in shared.wills.due(now) {
         tracing::debug!(

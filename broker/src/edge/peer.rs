@@ -13,6 +13,7 @@ use bytes::BytesMut;
 use syncline_protocol::{Notice, SyncId, TransientName};
 
 use super::delivery::{Delivery, DeliveryOptions, Need, Outgoing, Scanned};
+use super::devices::Claim;
 use super::errors;
 use super::fetch::{self, Fetched, Listed};
 use super::hub::Reading;
@@ -253,15 +254,21 @@ impl Peer {
     }
 
     fn submit(&mut self, ticket: Ticket, submission: Submission, exactly_once: Option<u16>) {
-        if let Err(refused) = self.claim(&submission) {
-            let refused = Answer::Event(Outcome::Refused(refused));
-            return self.session.answer(ticket, refused);
-        }
+        let is_new = match self.claim(&submission) {
+            Ok(claim) => claim == Claim::New,
+            Err(refused) => {
+                let refused = Answer::Event(Outcome::Refused(refused));
+                return self.session.answer(ticket, refused);
+            }
+        };
         self.visit(&submission.stream().sync_id.clone());
         let mailbox = self.mailbox();
         let reply = match exactly_once {
-            Some(packet_id) => self.reply_exactly_once(ticket, packet_id),
-            None => Box::new(move |outcome| mailbox.answer(ticket, Answer::Event(outcome))),
+            Some(packet_id) if self.keeping.keeps().is_some() => {
+                self.reply_exactly_once(ticket, packet_id)
+            }
+            _ if is_new => self.reply_once_owned(ticket),
+            _ => Box::new(move |outcome| mailbox.answer(ticket, Answer::Event(outcome))),
         };
         if self
             .shared
@@ -334,8 +341,8 @@ impl Peer {
     fn speaks_for(&self, notice: &Notice) -> bool {
         self.identity.as_ref().is_some_and(|identity| {
             let (who, group) = (&identity.principal, &notice.stream.sync_id);
-            let devices = &self.shared.devices;
-            who.grant().writes(&notice.stream) && devices.claim(who, group, notice.device)
+            who.grant().writes(&notice.stream)
+                && self.shared.claim(who, group, notice.device) != Claim::Refused
         })
     }
 
@@ -498,11 +505,12 @@ impl Peer {
         let Some(identity) = self.identity.as_ref().filter(|identity| identity.given) else {
             return;
         };
-        let (who, devices) = (&identity.principal, &self.shared.devices);
+        let who = &identity.principal;
         if !who.grant().may_read(&format!("sync/{group}")) {
             return;
         }
-        if devices.claim(who, group, identity.device) && self.visit.enters(group) {
+        let claim = self.shared.claim(who, group, identity.device);
+        if claim != Claim::Refused && self.visit.enters(group) {
             let (device, name) = (identity.device, identity.name.as_deref());
             self.shared
                 .attend(|attendance, now| attendance.join(group, device, name, now));

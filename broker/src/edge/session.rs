@@ -110,6 +110,8 @@ struct Live {
     received: HashSet<u16>,
     /// Those of them that the client is done with, and that are being forgotten.
     releasing: HashSet<u16>,
+    /// Exchanges of an earlier connection that wait until there is room: the client has the message, its PUBCOMP is awaited.
+    resuming: VecDeque<u16>,
     /// A SUBSCRIBE is being worked on.
     subscribing: bool,
     /// A fresh token is being looked at.
@@ -331,7 +333,8 @@ impl Session {
 
     /// Whether another message at QoS 1 or 2 may go out.
     pub(crate) fn has_room(&self) -> bool {
-        matches!(&self.phase, Phase::Live(live) if live.inflight.len() < live.inflight_max)
+        matches!(&self.phase, Phase::Live(live)
+            if live.inflight.len() < live.inflight_max && live.resuming.is_empty())
     }
 
     /// Sends a message. With QoS 1 and 2 the caller has asked [`Session::has_room`] first.

@@ -4,26 +4,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use syncline_protocol::UnixMillis;
+use syncline_protocol::{DeviceId, SyncId, UnixMillis};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::clients::Clients;
 use super::counters::Counters;
-use super::devices::Devices;
-use super::ephemeral::Ephemeral;
+use super::devices::{Claim, Devices};
 use super::fetch::Reader;
 use super::hub::Hub;
 use super::keeper::Keeper;
 use super::ordinary::{OrdinaryOptions, Topics};
-use super::presence::Attendance;
+use super::presence::{Attendance, AttendanceOptions, Told};
 use super::session::SessionOptions;
 use super::sys::Figures;
 use super::wills::Wills;
+use crate::acl::Principal;
 use crate::auth::Guard;
 use crate::compactor::States;
 use crate::sequencer::Sequencer;
-use crate::store::EventStore;
-use crate::store::sessions::{QueueLimit, SessionStore};
+use crate::store::sessions::{QueueLimit, SessionChange, SessionStore};
+use crate::store::{EventStore, StoreError};
+
+/// Devices in one page of the store's lists.
+const PAGE: usize = 1_024;
 
 /// The wall clock.
 pub type WallClock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
@@ -64,6 +67,10 @@ pub struct EdgeOptions {
     pub ordinary: OrdinaryOptions,
     /// How long a device that left is remembered (PRESENCE-3).
     pub presence_retention: Duration,
+    /// Devices that are shown at most (PRESENCE-5).
+    pub presence_devices_max: usize,
+    /// How long it is remembered whose a device is that nobody uses (EVENT-11).
+    pub device_retention: Duration,
 }
 
 /// The limits of sessions that outlive their connections.
@@ -140,11 +147,10 @@ impl Shared {
             before_waiting,
             guard,
         } = parts;
-        let retention_ms = u64::try_from(options.presence_retention.as_millis());
         Self {
             session_options: Arc::new(session_options(&options)),
             guard,
-            devices: Arc::default(),
+            devices: Arc::new(Devices::new(options.device_retention)),
             hub,
             store,
             states,
@@ -158,7 +164,7 @@ impl Shared {
             now,
             reader,
             before_waiting,
-            attendance: Mutex::new(Attendance::new(retention_ms.unwrap_or(u64::MAX))),
+            attendance: Mutex::new(Attendance::new(attendance_options(&options))),
             places: Arc::new(Semaphore::new(options.connections_max)),
             draining: AtomicBool::new(false),
             options,
@@ -207,23 +213,85 @@ impl Shared {
         self.hub.summon_all();
     }
 
-    /// Changes who is here and publishes what that makes.
-    pub(crate) fn attend<I: IntoIterator<Item = Ephemeral>>(
+    /// Changes who is here, publishes what that makes, and has it written.
+    pub(crate) fn attend<I: IntoIterator<Item = Told>>(
         &self,
         change: impl FnOnce(&mut Attendance, UnixMillis) -> I,
     ) {
         let now = (self.now)();
         // Kept while publishing, so that what is retained is the latest.
         let mut attendance = self.attendance();
-        change(&mut attendance, now)
-            .into_iter()
-            .for_each(|message| self.hub.retain(message));
+        let mut kept = Vec::new();
+        for told in change(&mut attendance, now) {
+            self.hub.retain(told.message);
+            kept.extend(told.kept);
+        }
+        self.write(kept);
+    }
+
+    /// A principal uses a device in a group (EVENT-11).
+    pub(crate) fn claim(&self, who: &Principal, group: &SyncId, device: DeviceId) -> Claim {
+        let now = (self.now)();
+        let write = |changes| self.write(changes);
+        self.devices.claim(who, group, device, now, write)
+    }
+
+    /// Takes over what an earlier run knew of devices. Blocks.
+    pub(crate) fn find_devices(&self) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let page = self.sessions.owners(after.as_ref(), PAGE)?;
+            let Some(last) = page.last() else {
+                break;
+            };
+            after = Some(last.key.clone());
+            page.into_iter().for_each(|it| self.devices.found(it));
+        }
+        let mut after = None;
+        loop {
+            let page = self.sessions.presences(after.as_ref(), PAGE)?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = Some(last.key());
+            self.attend(|attendance, now| {
+                let found = page.into_iter().map(|it| attendance.found(it, now));
+                found.collect::<Vec<_>>()
+            });
+        }
+    }
+
+    /// Forgets whose the devices are that nobody uses.
+    pub(crate) fn forget_old_devices(&self) {
+        let write = |changes| self.write(changes);
+        self.devices.forget_old((self.now)(), write);
+    }
+
+    /// Forgets the devices of a group, as the store did.
+    pub(crate) fn forget_group(&self, group: &SyncId) {
+        let write = |changes| self.write(changes);
+        self.devices.forget_group(group, write);
+        self.attend(|attendance, _| attendance.forget_group(group));
+    }
+
+    fn write(&self, changes: Vec<SessionChange>) {
+        if !changes.is_empty() {
+            self.keeper.write(changes, None);
+        }
     }
 
     fn attendance(&self) -> MutexGuard<'_, Attendance> {
         self.attendance
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn attendance_options(options: &EdgeOptions) -> AttendanceOptions {
+    let retention_ms = u64::try_from(options.presence_retention.as_millis());
+    AttendanceOptions {
+        retention_ms: retention_ms.unwrap_or(u64::MAX),
+        devices_max: options.presence_devices_max,
     }
 }
 

@@ -41,8 +41,8 @@ impl Wills {
         state.waiting.insert(key, (at, will));
     }
 
-    /// The session goes on or ends: its will, if one waits.
-    pub(crate) fn take(&self, key: &SessionKey) -> Option<LastWill> {
+    /// Somebody comes for the session: its will, if one waits, and until when.
+    pub(crate) fn take(&self, key: &SessionKey) -> Option<(UnixMillis, LastWill)> {
         self.lock().take(key)
     }
 
@@ -66,10 +66,10 @@ impl Wills {
 }
 
 impl State {
-    fn take(&mut self, key: &SessionKey) -> Option<LastWill> {
+    fn take(&mut self, key: &SessionKey) -> Option<(UnixMillis, LastWill)> {
         let (at, will) = self.waiting.remove(key)?;
         self.agenda.remove(&(at, key.clone()));
-        Some(will)
+        Some((at, will))
     }
 }
 

@@ -260,6 +260,8 @@ fn edge_options(dice: &mut Dice) -> EdgeOptions {
         },
         active_streams_max: 64 + dice.below(3) as usize,
         presence_retention: Duration::from_secs(60),
+        presence_devices_max: 1_000,
+        device_retention: Duration::from_secs(3_600),
         ordinary: OrdinaryOptions::default(),
     }
 }

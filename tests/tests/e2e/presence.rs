@@ -74,6 +74,44 @@ fn presence_is_retained() {
 }
 
 #[test]
+fn presence_4_g12_after_a_kill_who_was_here_is_offline_and_who_was_away_as_before() {
+    let mut broker = Broker::start();
+    let mut seen = watcher(&broker, "$json/sync/home/presence/+");
+    let tablet = "11111111-2222-4333-8444-555555555555";
+    let connect = Connect::new(Version::V5, tablet);
+    let mut tablet_wire = Wire::connect(broker.mqtt(), &connect).unwrap();
+    star(&mut tablet_wire, "sync/home", "a");
+    tablet_wire.disconnect().unwrap();
+    let offline = |message: &Value| message["online"] == false;
+    let away = loop {
+        let presence = seen.message().unwrap().json();
+        if offline(&presence) {
+            break presence;
+        }
+    };
+    let mut phone = phone(&broker);
+    star(&mut phone, "sync/home", "b");
+    let here = presence(&mut seen, |presence| presence["online"] == true);
+    // Whatever was written is on disk behind a session's SUBACK.
+    let kept = Connect::new(Version::V311, "kept").back();
+    let mut kept = Wire::connect(broker.mqtt(), &kept).unwrap();
+    kept.subscribe("sync/home/events").unwrap();
+    broker.kill().unwrap();
+    broker.start_again();
+    let mut late = watcher(&broker, "$json/sync/home/presence/+");
+    let mut both = [late.message().unwrap(), late.message().unwrap()];
+    both.sort_by_key(|message| message.topic.ends_with(PHONE));
+    let [tablet, phone] = both.map(|message| message.json());
+    assert_eq!(tablet, away);
+    assert!(offline(&phone) && phone["name"] == "Phone");
+    assert!(number(&phone, "since") > number(&here, "since"));
+    let erased = broker.ask(&["erase", "--sync", "home", "--yes"]);
+    assert!(erased.status.success(), "{erased:?}");
+    assert_eq!(late.message().unwrap().payload, b"");
+    assert_eq!(late.message().unwrap().payload, b"");
+}
+
+#[test]
 fn a_will_is_an_event_of_its_device() {
     let broker = Broker::start();
     let mut watcher = watcher(&broker, "$json/sync/home/events");

@@ -80,10 +80,12 @@ fn code(broker: &Broker, connect: &Connect) -> u8 {
 
 /// The code of the v5 DISCONNECT at the end, with its sentence.
 fn end(mut wire: Wire) -> Option<(u8, String)> {
-    let last = wire.until_closed().unwrap().pop();
-    last.map(|last| match last {
-        Packet::Disconnect { code, properties } => (code, properties.reason.unwrap_or_default()),
-        other => panic!("{other:?}"),
+    let said = wire.until_closed().unwrap();
+    said.into_iter().find_map(|said| match said {
+        Packet::Disconnect { code, properties } => {
+            Some((code, properties.reason.unwrap_or_default()))
+        }
+        _ => None,
     })
 }
 

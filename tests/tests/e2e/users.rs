@@ -15,6 +15,8 @@ use syncline_tests::wire::Version;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
+use crate::scene::PHONE;
+
 const BOTH: [Version; 2] = [Version::V311, Version::V5];
 
 const RULES: &str = r#"
@@ -298,6 +300,26 @@ fn g9_a_share_goes_to_those_of_its_members_who_may_read() {
         let message = ana.message("her job", |line| line.contains(&text));
         assert_eq!(message, format!("rooms/ana/x {text}"));
     }
+}
+
+#[test]
+fn event_11_g12_a_device_stays_its_owners_after_a_kill() {
+    let files = Files::new();
+    fs::write(
+        files.path("acl.toml"),
+        "[everyone]\ngroups = { home = \"rw\" }",
+    )
+    .unwrap();
+    let mut broker = files.setup().start();
+    let tries = |broker: &Broker, user: &[&str]| {
+        let user = [user, &["-i", PHONE]].concat();
+        publish(broker, Version::V5, &user, "sync/home/events", &event("x"))
+    };
+    assert!(tries(&broker, &ANA).status.success());
+    broker.kill().unwrap();
+    broker.start_again();
+    assert!(said(&tries(&broker, &BOB)).contains("another user"));
+    assert!(tries(&broker, &ANA).status.success());
 }
 
 #[test]

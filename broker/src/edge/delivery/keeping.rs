@@ -279,6 +279,12 @@ impl Delivery {
                 standing.state_due(&sub, stream);
             }
         }
+        // Nobody knows what happens to it until it is shown again.
+        for (sub, stream) in self.subs.of_states() {
+            if !self.sight.shows(&stream) {
+                standing.state_due(sub, &stream);
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use syncline_protocol::{StreamId, Topic};
+use syncline_protocol::StreamId;
 
 use super::Delivery;
 use super::needs::Purpose;
@@ -22,16 +22,10 @@ impl Delivery {
         let sight = &self.sight;
         self.snapshots
             .retain(|(stream, purpose)| sight.shows(stream) || stays(purpose));
-        let streams = self
-            .subs
-            .filters()
-            .filter_map(|filter| match filter.exact() {
-                Some(Topic::State(stream)) => Some(Arc::new(stream)),
-                _ => None,
-            });
-        let regained = |it: &Arc<StreamId>| self.sight.shows(it) && !before.shows(it);
-        for stream in streams.filter(regained) {
-            self.states.changed(&stream, now);
+        for (_, stream) in self.subs.of_states() {
+            if self.sight.shows(&stream) && !before.shows(&stream) {
+                self.states.changed(&Arc::new(stream), now);
+            }
         }
     }
 

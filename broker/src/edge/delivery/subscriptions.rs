@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use syncline_protocol::{Filter, Start};
+use syncline_protocol::{Filter, Start, StreamId, Topic};
 
 use super::super::session::{Tag, Wanted};
 use super::parts::Insert;
@@ -69,6 +69,15 @@ impl Subscriptions {
 
     pub(super) fn filters(&self) -> impl Iterator<Item = &Filter> {
         self.exact.values().chain(&self.wild).map(|sub| &sub.filter)
+    }
+
+    /// Those that name a state.
+    pub(super) fn of_states(&self) -> impl Iterator<Item = (&Arc<Sub>, StreamId)> {
+        let exact = self.exact.values();
+        exact.filter_map(|sub| match sub.filter.exact() {
+            Some(Topic::State(stream)) => Some((sub, stream)),
+            _ => None,
+        })
     }
 
     /// Whether one with this base filter is there to which something may come.

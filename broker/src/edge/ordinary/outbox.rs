@@ -80,6 +80,8 @@ pub(crate) struct Greeting {
 enum Stage {
     New,
     After(Option<Arc<str>>),
+    /// Its subscription ended while it was being answered.
+    Over,
 }
 
 /// See the module.
@@ -94,8 +96,8 @@ pub(crate) struct Outbox {
     unacked: BTreeSet<QueueNumber>,
     acked: Vec<QueueNumber>,
     sent_before: HashSet<u16>,
-    /// How many of the first that are read may have been sent before.
-    maybe_sent: usize,
+    /// What waits up to here may have been sent before.
+    maybe_sent_to: QueueNumber,
     greetings: VecDeque<(Greeting, Stage)>,
     greeting: bool,
     retained: VecDeque<Letter>,
@@ -113,14 +115,15 @@ fn queue_id(number: QueueNumber) -> u16 {
 }
 
 impl Outbox {
-    /// The session is kept. `packets`: what it left open; `window`: how many it could have had under way.
-    pub(crate) fn keep(&mut self, packets: &[PacketId], window: usize) {
+    /// The session is kept. `packets`: what it left open; `queued_to`: the last place in its queue so far.
+    pub(crate) fn keep(&mut self, packets: &[PacketId], queued_to: QueueNumber) {
         self.kept = true;
         self.grew = true;
         let sent = packets.iter().filter(|it| it.side == Side::Sent);
         self.sent_before = sent.map(|it| it.id).collect();
+        // The broker died, and what was acknowledged last may not have left the queue either: DUP says no more than "might".
         if self.sent_before.contains(&0) {
-            self.maybe_sent = window;
+            self.maybe_sent_to = queued_to;
         }
     }
 
@@ -137,13 +140,14 @@ impl Outbox {
 
     /// A subscription has ended: what was not asked for yet does not come.
     pub(crate) fn forget(&mut self, base: &Filter) {
-        // The first one may be being answered, so its place stays.
-        let first = usize::from(self.greeting);
-        let mut at = 0;
-        self.greetings.retain(|(it, _)| {
-            at += 1;
-            at <= first || it.base != *base
-        });
+        // The answer to the first one may be on its way, so its place stays.
+        let first = self.greetings.pop_front_if(|_| self.greeting);
+        self.greetings.retain(|(it, _)| it.base != *base);
+        if let Some((greeting, stage)) = first {
+            let is_over = greeting.base == *base;
+            let stage = if is_over { Stage::Over } else { stage };
+            self.greetings.push_front((greeting, stage));
+        }
     }
 
     /// The next message. `room`: whether one at QoS 1 or 2 may be sent; `loose`: what waits in memory.
@@ -191,6 +195,8 @@ impl Outbox {
                 since: greeting.since,
                 after: after.clone(),
             },
+            // It goes with the answer.
+            Stage::Over => return None,
         };
         self.greeting = true;
         Some(need)
@@ -209,7 +215,8 @@ impl Outbox {
     /// What was published before the SUBSCRIBE is on disk.
     pub(crate) fn is_level(&mut self) {
         self.greeting = false;
-        if let Some((_, stage)) = self.greetings.front_mut() {
+        self.drop_over();
+        if let Some((_, stage @ Stage::New)) = self.greetings.front_mut() {
             *stage = Stage::After(None);
         }
     }
@@ -221,6 +228,10 @@ impl Outbox {
         messages: Vec<Message>,
         next: Option<Arc<str>>,
     ) -> Vec<Letter> {
+        if self.drop_over() {
+            self.greeting = false;
+            return Vec::new();
+        }
         let Some((greeting, stage)) = self.greetings.front_mut() else {
             self.greeting = false;
             return Vec::new();
@@ -243,6 +254,13 @@ impl Outbox {
     pub(crate) fn is_greeted(&mut self) {
         self.greeting = false;
         self.grew = true;
+        self.drop_over();
+    }
+
+    /// Whether the first greeting was of a subscription that has ended meanwhile.
+    fn drop_over(&mut self) -> bool {
+        let is_over = |(_, stage): &mut (Greeting, Stage)| matches!(stage, Stage::Over);
+        self.greetings.pop_front_if(is_over).is_some()
     }
 
     /// The client has acknowledged a message, or will never get it.
@@ -290,8 +308,7 @@ impl Outbox {
 
     fn send_queued(&mut self, Queued { number, message }: Queued) -> Mail {
         let id = queue_id(number);
-        let maybe = self.maybe_sent > 0;
-        self.maybe_sent = self.maybe_sent.saturating_sub(1);
+        let maybe = number <= self.maybe_sent_to;
         self.unacked.insert(number);
         Mail {
             qos: message.qos,
@@ -382,7 +399,7 @@ mod tests {
                 id: *id,
             })
             .collect();
-        outbox.keep(&packets, 2);
+        outbox.keep(&packets, QueueNumber(0x8002));
         outbox
     }
 
@@ -505,5 +522,25 @@ mod tests {
         outbox.greet(greeting(0));
         outbox.forget(&"a/#".parse().unwrap());
         assert_eq!(outbox.need(), None);
+    }
+
+    #[test]
+    fn a_subscription_that_ends_in_mid_greeting_gets_no_more_and_a_new_one_everything() {
+        let mut outbox = Outbox::default();
+        outbox.greet(greeting(0));
+        assert_eq!(outbox.need(), Some(OrdinaryNeed::Level));
+        outbox.forget(&"a/#".parse().unwrap());
+        outbox.is_level();
+        assert_eq!(outbox.need(), None);
+        outbox.greet(greeting(0));
+        outbox.need();
+        outbox.is_level();
+        assert_eq!(retained_need(&mut outbox), Some(None));
+        outbox.greet(greeting(0));
+        outbox.greet_with(vec![message("a/1", 0)], Some("a/1".into()));
+        assert!(outbox.next(NOW, false, |_| None).is_none());
+        assert_eq!(outbox.need(), Some(OrdinaryNeed::Level));
+        outbox.is_level();
+        assert_eq!(retained_need(&mut outbox), Some(None), "from the beginning");
     }
 }

@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 use syncline_protocol::{RefusalName, Refused};
 
 use super::Peer;
+use super::ordinary::not_kept;
 use crate::auth::{Admission, Credentials, Denied, Secret};
+use crate::edge::devices::Claim;
 use crate::edge::identity::Identity;
-use crate::edge::session::{EndReason, RenewedBy};
+use crate::edge::session::{Answer, EndReason, RenewedBy, Ticket};
 use crate::edge::sight::Sight;
 use crate::edge::submission::Submission;
+use crate::sequencer::Outcome;
 
 /// The wall clock, by which tokens expire, may be set meanwhile: it is looked at this often at least.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
@@ -141,17 +144,37 @@ impl Peer {
     }
 
     /// EVENT-11: a device is used by its owner, or by a gateway for it.
-    pub(super) fn claim(&self, submission: &Submission) -> Result<(), Refused> {
+    pub(super) fn claim(&self, submission: &Submission) -> Result<Claim, Refused> {
         let Some(identity) = &self.identity else {
-            return Ok(());
+            return Ok(Claim::Held);
         };
         let (who, group) = (&identity.principal, &submission.stream().sync_id);
         let author = submission.author();
         let speaks_for_another = who.is_gateway() && author != identity.device;
-        if speaks_for_another || self.shared.devices.claim(who, group, author) {
-            return Ok(());
+        let claim = match speaks_for_another {
+            true => Claim::Held,
+            false => self.shared.claim(who, group, author),
+        };
+        if claim == Claim::Refused {
+            let reason = format!("device {author} belongs to another user of {group}");
+            return Err(Refused::new(RefusalName::NotYourDevice, reason));
         }
-        let reason = format!("device {author} belongs to another user of {group}");
-        Err(Refused::new(RefusalName::NotYourDevice, reason))
+        Ok(claim)
+    }
+
+    /// An event by which somebody came to own a device: nobody hears that it is saved before that is on disk, too (G12).
+    pub(super) fn reply_once_owned(&self, ticket: Ticket) -> Box<dyn FnOnce(Outcome) + Send> {
+        let (mailbox, shared) = (self.mailbox(), Arc::clone(&self.shared));
+        Box::new(move |outcome| {
+            let tell = move |written: Result<_, _>| {
+                let answer = written.map_or_else(
+                    |error| not_kept(&error),
+                    |_: Vec<usize>| Answer::Event(outcome),
+                );
+                mailbox.answer(ticket, answer);
+            };
+            // It stands behind the change that says whose the device is.
+            shared.keeper.write(Vec::new(), Some(Box::new(tell)));
+        })
     }
 }

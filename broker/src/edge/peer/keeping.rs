@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use syncline_protocol::{Filter, Start, StreamId, Subscription};
+use syncline_protocol::{Filter, Start, StreamId, Subscription, UnixMillis};
 
 use super::Peer;
 use super::subscribing::named_group;
@@ -17,7 +17,7 @@ use crate::edge::fetch::{self, Fetched};
 use crate::edge::identity::Identity;
 use crate::edge::resume::{self, Found};
 use crate::edge::session::{NoSession, Opening, Request, Retained, Verdict, Wanted};
-use crate::edge::wills;
+use crate::edge::wills::{self, LastWill};
 use crate::store::sessions::{
     Cursor, LoadedSession, Progress, Reaches, SessionChange, SessionKey, StoredSubscription,
 };
@@ -42,6 +42,8 @@ pub(super) struct Keeping {
     answers: VecDeque<Answer>,
     /// When to save.
     due: Option<Instant>,
+    /// What the session's last connection left to be published, until it is known whether the session goes on.
+    will: Option<(UnixMillis, LastWill)>,
     /// Whoever holds it puts off that the session is left.
     departure: Arc<Departure>,
 }
@@ -180,9 +182,11 @@ impl Peer {
         let (Some(key), Some(opening)) = (self.keeping.key.clone(), self.keeping.opening) else {
             return;
         };
-        let will = self.shared.wills.take(&key);
-        if let Some(will) = will.filter(|_| opening.clean) {
-            // The session that it belongs to ends here.
+        self.keeping.will = self.shared.wills.take(&key);
+        let now_is = (self.shared.now)();
+        let is_due = |will: &mut (UnixMillis, LastWill)| opening.clean || will.0 <= now_is;
+        if let Some((_, will)) = self.keeping.will.take_if(is_due) {
+            // The session that it belongs to ends here, or its time has come.
             wills::publish(&self.shared, will);
         }
         if !kept && opening.expiry_ms == 0 {
@@ -208,6 +212,10 @@ impl Peer {
         match loaded {
             Err(error) => self.failed(&error),
             Ok(None) => {
+                if let Some((_, will)) = self.keeping.will.take() {
+                    // Its session has ended.
+                    wills::publish(&self.shared, will);
+                }
                 self.delivery.keep();
                 self.keeping.is_open = true;
                 if let Some(key) = self.keeping.key.clone() {
@@ -272,9 +280,10 @@ impl Peer {
         self.keeping.is_open = true;
         let packets = &found.loaded.packets;
         if let Some(key) = self.keeping.key.clone() {
-            self.enter_topics(&key, Some(packets));
+            self.enter_topics(&key, Some(&found.loaded));
         }
         self.session.opened(now, true);
+        self.keeping.will = None;
         self.resume_exchanges(packets);
     }
 
@@ -392,6 +401,9 @@ impl Peer {
         let Some(key) = self.keeping.key.take() else {
             return;
         };
+        if let Some((at, will)) = self.keeping.will.take() {
+            self.shared.wills.wait(key.clone(), at, will);
+        }
         let (left_at, expiry_ms) = ((self.shared.now)(), self.session.expiry_ms());
         let kept = self.keeping.is_kept && expiry_ms > 0;
         let mut changes: Vec<_> = progress.into_iter().collect();

@@ -19,7 +19,7 @@ use crate::edge::session::{
 };
 use crate::edge::wills::{self, LastWill};
 use crate::sequencer::Outcome;
-use crate::store::sessions::{PacketId, SessionChange, SessionKey, Side};
+use crate::store::sessions::{LoadedSession, PacketId, SessionChange, SessionKey, Side};
 use crate::store::{ReadLimit, StoreError};
 
 /// Messages of the queue that are read at a time.
@@ -40,8 +40,8 @@ pub(super) struct Ordinary {
 }
 
 impl Peer {
-    /// The session is open, or goes on. `packets`: what it left open.
-    pub(super) fn enter_topics(&mut self, key: &SessionKey, resumed: Option<&[PacketId]>) {
+    /// The session is open, or goes on with what it left.
+    pub(super) fn enter_topics(&mut self, key: &SessionKey, resumed: Option<&LoadedSession>) {
         // What waits for one that is resumed is brought to it, also if it ends with this connection.
         let kept = self.session.expiry_ms() > 0 || resumed.is_some();
         let entering = Entering {
@@ -54,10 +54,9 @@ impl Peer {
         let id = self.shared.topics.enter(entering);
         self.ordinary.id = Some(id);
         if kept {
-            let window = usize::from(self.shared.options.inflight_max);
-            self.ordinary
-                .outbox
-                .keep(resumed.unwrap_or_default(), window);
+            let (packets, queued_to) =
+                resumed.map_or_else(Default::default, |it| (it.packets.as_slice(), it.queued_to));
+            self.ordinary.outbox.keep(packets, queued_to);
         }
     }
 
@@ -246,12 +245,15 @@ impl Peer {
             expiry_s: mail.message.expires_at.map(|at| seconds_until(at, now)),
             cargo: mail.slip.map(Cargo::Ordinary),
         });
-        if let Err(error) = sent {
-            if error == NotSent::TooLarge {
+        match sent {
+            Ok(()) => {}
+            Err(NotSent::TooLarge) => {
                 self.shared.counters.count(Count::TooLargeForClient);
+                tracing::debug!(peer = self.id.0, topic, "larger than the client takes");
+                self.settled(mail.slip);
             }
-            tracing::debug!(peer = self.id.0, topic, %error, "not delivered");
-            self.settled(mail.slip);
+            // Its packet id is still in use, or the like: it waits where it is for the next connection.
+            Err(NotSent::Packet(error)) => self.failed(&error),
         }
     }
 
@@ -421,7 +423,7 @@ fn answer(posted: Posted) -> Answer {
     }
 }
 
-fn not_kept(error: &StoreError) -> Answer {
+pub(super) fn not_kept(error: &StoreError) -> Answer {
     tracing::warn!(%error, "a message was not kept");
     Answer::NotKept("what was published could not be kept".to_owned())
 }

@@ -1,6 +1,6 @@
 //! The CONNECT: accepted with what this broker can do, or refused with the reason.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -197,6 +197,7 @@ impl Session {
             inflight_max: usize::from(inflight_max),
             received: HashSet::new(),
             releasing: HashSet::new(),
+            resuming: VecDeque::new(),
             subscribing: false,
             renewing: false,
             reporting: None,

@@ -68,12 +68,9 @@ impl EndReason {
                 Code::try_from(name.reason_code()).unwrap_or(Code::UnspecifiedError)
             }
         };
-        let explains = match self {
-            Self::Transient { .. } | Self::StateTooLarge { .. } => true,
-            Self::Expired | Self::NotRenewed(_) => true,
-            _ => false,
-        };
-        let reason = explains.then(|| self.to_string());
+        let is_of_its_token = matches!(self, Self::Expired | Self::NotRenewed(_));
+        let explains = matches!(self, Self::Transient { .. } | Self::StateTooLarge { .. });
+        let reason = (explains || is_of_its_token).then(|| self.to_string());
         Some((code, reason))
     }
 }

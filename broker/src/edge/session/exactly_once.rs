@@ -16,14 +16,25 @@ impl Session {
             return;
         };
         live.received.extend(taken);
-        for id in has {
+        live.resuming.extend(has);
+        self.go_on();
+    }
+
+    /// As many exchanges of an earlier connection go on as the client takes at once.
+    fn go_on(&mut self) {
+        let Phase::Live(live) = &mut self.phase else {
+            return;
+        };
+        while live.inflight.len() < live.inflight_max
+            && let Some(id) = live.resuming.pop_front()
+        {
             let delivery = Inflight {
                 cargo: None,
                 exactly_once: true,
             };
-            live.inflight.insert(*id, delivery);
-            if let Err(error) = self.wire.pubrel_again(*id) {
-                live.inflight.remove(id);
+            live.inflight.insert(id, delivery);
+            if let Err(error) = self.wire.pubrel_again(id) {
+                live.inflight.remove(&id);
                 tracing::debug!(%error, id, "an exchange cannot go on");
             }
         }
@@ -109,6 +120,7 @@ impl Session {
         {
             self.actions.push_back(Action::Completed(packet_id));
         }
+        self.go_on();
     }
 
     fn arrived(&mut self, cargo: Option<&Cargo>) {

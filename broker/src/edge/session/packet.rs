@@ -11,6 +11,9 @@ use mqtt_protocol_core::mqtt::{ArcPayload, IntoPayload, Version};
 use crate::auth::Secret;
 use crate::edge::ordinary::follow::is_topic_name;
 
+/// Bytes of a device's name at most.
+const NAME_BYTES_MAX: usize = 256;
+
 /// A packet of a client.
 pub(super) enum Received {
     Connect(Box<Connect>),
@@ -296,11 +299,16 @@ impl Connect {
                 self.device = Some(it.val().to_owned());
             }
             Property::UserProperty(it) if it.key() == "name" => {
-                self.name = Some(it.val().to_owned());
+                self.name = Some(shown(it.val()).to_owned());
             }
             _ => {}
         }
     }
+}
+
+/// As much of a device's name as is shown (PRESENCE-5).
+fn shown(name: &str) -> &str {
+    &name[..name.floor_char_boundary(NAME_BYTES_MAX)]
 }
 
 fn payload(bytes: Option<&[u8]>) -> ArcPayload {

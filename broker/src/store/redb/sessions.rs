@@ -1,5 +1,6 @@
 //! Sessions in `tables.redb`. Each session has a number; its rows are found by it.
 
+mod devices;
 mod rows;
 
 #[cfg(any(test, feature = "fuzzing"))]
@@ -19,8 +20,9 @@ use super::file::{DbFile, meta_of, set_meta};
 use crate::store::sessions::codec::{write_message, write_subscription};
 use crate::store::sessions::message::QueueSum;
 use crate::store::sessions::{
-    LoadedSession, Message, MqttVersion, Progress, QueueLimit, QueueNumber, Queued, SessionChange,
-    SessionKey, SessionStore, StoredSession, StoredSubscription, Written,
+    DeviceKey, LoadedSession, Message, MqttVersion, Progress, QueueLimit, QueueNumber, Queued,
+    SessionChange, SessionKey, SessionStore, StoredOwner, StoredPresence, StoredSession,
+    StoredSubscription, Written,
 };
 use crate::store::{ReadLimit, StoreError};
 
@@ -47,15 +49,23 @@ pub(super) const PACKETS: TableDefinition<'_, (u64, u8, u16), ()> =
     TableDefinition::new("session_packets");
 /// Topic to [`write_message`].
 pub(super) const RETAINED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("retained");
+/// Sync id and device to the owner's name, and when it used it.
+pub(super) const OWNERS: TableDefinition<'_, DeviceNames<'_>, (&str, u64)> =
+    TableDefinition::new("device_owners");
+/// Sync id and device to its presence, as it is sent.
+pub(super) const PRESENCES: TableDefinition<'_, DeviceNames<'_>, &[u8]> =
+    TableDefinition::new("presences");
 
 pub(super) type SessionNames<'a> = (&'a str, &'a str);
+pub(super) type DeviceNames<'a> = (&'a str, [u8; 16]);
 pub(super) type SessionColumns = (u64, u8, u64, u64, u64);
 pub(super) type CursorKey<'a> = (u64, &'a str, &'a str, &'a str);
 pub(super) type CursorColumns = (u8, u64, u64, u64, bool);
 
 /// Makes the tables if they are not there.
 pub(super) fn make(file: &DbFile) -> Result<(), StoreError> {
-    let made = file.view(|txn| match txn.open_table(RETAINED) {
+    // The youngest of the tables.
+    let made = file.view(|txn| match txn.open_table(PRESENCES) {
         Ok(_) => Ok(true),
         Err(TableError::TableDoesNotExist(_)) => Ok(false),
         Err(error) => Err(error.into()),
@@ -71,6 +81,8 @@ pub(super) fn make(file: &DbFile) -> Result<(), StoreError> {
         txn.open_table(SUMS)?;
         txn.open_table(PACKETS)?;
         txn.open_table(RETAINED)?;
+        txn.open_table(OWNERS)?;
+        txn.open_table(PRESENCES)?;
         Ok(())
     })
 }
@@ -123,6 +135,7 @@ impl SessionStore for RedbStore {
                 subscriptions: load_subscriptions(txn, number)?,
                 cursors: load_cursors(txn, number)?,
                 packets: load_packets(txn, number)?,
+                queued_to: QueueNumber(sum_of(&txn.open_table(SUMS)?, number)?.last),
             }))
         })
     }
@@ -189,10 +202,30 @@ impl SessionStore for RedbStore {
         })
     }
 
+    fn owners(
+        &self,
+        after: Option<&DeviceKey>,
+        limit: usize,
+    ) -> Result<Vec<StoredOwner>, StoreError> {
+        self.tables
+            .file()
+            .view(|txn| devices::owners(txn, after, limit))
+    }
+
+    fn presences(
+        &self,
+        after: Option<&DeviceKey>,
+        limit: usize,
+    ) -> Result<Vec<StoredPresence>, StoreError> {
+        self.tables
+            .file()
+            .view(|txn| devices::presences(txn, after, limit))
+    }
+
     fn erase_group(&self, group: &SyncId) -> Result<usize, StoreError> {
         self.tables.file().change(|txn| {
             txn.set_quick_repair(true);
-            let mut erased = 0;
+            let mut erased = devices::erase(txn, group)?;
             txn.open_table(CURSORS)?.retain(|(_, filter, of, _), _| {
                 let goes = of == group.as_str() || text_names_group(filter, group);
                 erased += usize::from(goes);
@@ -225,6 +258,10 @@ impl Writing<'_> {
             SessionChange::Clear(topic) => {
                 self.txn.open_table(RETAINED)?.remove(topic.as_str())?;
             }
+            SessionChange::Own(_)
+            | SessionChange::Disown(_)
+            | SessionChange::Attend(_)
+            | SessionChange::Depart(_) => devices::change(self.txn, change)?,
             SessionChange::Enqueue(key, message, limit) => {
                 return match self.row(key)? {
                     Some((number, ..)) => self.enqueue(number, message, limit),
@@ -312,7 +349,11 @@ impl Writing<'_> {
             SessionChange::Begin(_)
             | SessionChange::Enqueue(..)
             | SessionChange::Retain(_)
-            | SessionChange::Clear(_) => Ok(()),
+            | SessionChange::Clear(_)
+            | SessionChange::Own(_)
+            | SessionChange::Disown(_)
+            | SessionChange::Attend(_)
+            | SessionChange::Depart(_) => Ok(()),
         }
     }
 

@@ -188,7 +188,7 @@ impl Tables {
 type Copy = fn(&Target, &ReadTransaction) -> Result<(), CopyError>;
 
 /// Every table of this file but `meta`: what is not here is in no backup.
-pub(super) const COPIED: [Copy; 14] = [
+pub(super) const COPIED: [Copy; 16] = [
     |to, from| to.take(from, STREAMS),
     |to, from| to.take(from, EVENTS),
     |to, from| to.take(from, MARKS),
@@ -203,6 +203,8 @@ pub(super) const COPIED: [Copy; 14] = [
     |to, from| to.take(from, sessions::SUMS),
     |to, from| to.take(from, sessions::PACKETS),
     |to, from| to.take(from, sessions::RETAINED),
+    |to, from| to.take(from, sessions::OWNERS),
+    |to, from| to.take(from, sessions::PRESENCES),
 ];
 
 /// Makes all tables, so that nobody has to ask whether there are any.

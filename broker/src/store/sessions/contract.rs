@@ -7,7 +7,9 @@ use syncline_protocol::{Epoch, Filter, UnixMillis};
 use super::*;
 use crate::store::contract::{ALL, at, stream};
 
+mod devices;
 mod messages;
+pub(crate) use devices::*;
 pub(crate) use messages::*;
 
 /// A store that can be closed and opened again.
@@ -33,6 +35,7 @@ macro_rules! session_contract_suite {
             changes_of_one_write_follow_each_other,
             a_group_that_is_erased_is_named_nowhere,
             keys_that_contain_each_other_are_apart,
+            g12_devices_have_owners_and_are_shown_after_reopening,
         );
     };
     (@tests $harness:expr, $($name:ident,)+) => {

@@ -8,9 +8,9 @@ use syncline_protocol::{StreamId, SyncId};
 
 use super::message::QueueSum;
 use super::{
-    Cursor, LoadedSession, Message, PacketId, Progress, QueueLimit, QueueNumber, Queued,
-    SessionChange, SessionKey, SessionStore, StoredSession, StoredSubscription, Written,
-    names_group,
+    Cursor, DeviceKey, LoadedSession, Message, PacketId, Progress, QueueLimit, QueueNumber, Queued,
+    SessionChange, SessionKey, SessionStore, StoredOwner, StoredPresence, StoredSession,
+    StoredSubscription, Written, names_group,
 };
 use crate::store::{ReadLimit, StoreError};
 
@@ -24,6 +24,8 @@ pub struct MemorySessions {
 struct Image {
     sessions: BTreeMap<SessionKey, Kept>,
     retained: BTreeMap<String, Message>,
+    owners: BTreeMap<DeviceKey, StoredOwner>,
+    presences: BTreeMap<DeviceKey, StoredPresence>,
 }
 
 #[derive(Debug, Clone)]
@@ -85,6 +87,7 @@ impl SessionStore for MemorySessions {
             subscriptions: kept.subscriptions.values().cloned().collect(),
             cursors: kept.cursors.values().cloned().collect(),
             packets: kept.packets.iter().copied().collect(),
+            queued_to: QueueNumber(kept.sum.last),
         }))
     }
 
@@ -135,14 +138,37 @@ impl SessionStore for MemorySessions {
             .collect())
     }
 
+    fn owners(
+        &self,
+        after: Option<&DeviceKey>,
+        limit: usize,
+    ) -> Result<Vec<StoredOwner>, StoreError> {
+        Ok(page(&self.image().owners, after, limit))
+    }
+
+    fn presences(
+        &self,
+        after: Option<&DeviceKey>,
+        limit: usize,
+    ) -> Result<Vec<StoredPresence>, StoreError> {
+        Ok(page(&self.image().presences, after, limit))
+    }
+
     fn erase_group(&self, group: &SyncId) -> Result<usize, StoreError> {
         let mut image = self.image();
-        Ok(image
-            .sessions
-            .values_mut()
-            .map(|kept| kept.erase_group(group))
-            .sum())
+        let devices = image.owners.len() + image.presences.len();
+        image.owners.retain(|key, _| key.group != *group);
+        image.presences.retain(|key, _| key.group != *group);
+        let devices = devices - image.owners.len() - image.presences.len();
+        let sessions = image.sessions.values_mut();
+        Ok(devices + sessions.map(|kept| kept.erase_group(group)).sum::<usize>())
     }
+}
+
+fn page<T: Clone>(of: &BTreeMap<DeviceKey, T>, after: Option<&DeviceKey>, limit: usize) -> Vec<T> {
+    let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let later = of.range::<DeviceKey, _>((start, Bound::Unbounded));
+    later.take(limit).map(|(_, it)| it.clone()).collect()
 }
 
 impl Image {
@@ -155,6 +181,14 @@ impl Image {
                 self.retained.insert(message.topic.clone(), message.clone());
             }
             SessionChange::Clear(topic) => drop(self.retained.remove(topic)),
+            SessionChange::Own(owner) => {
+                self.owners.insert(owner.key.clone(), owner.clone());
+            }
+            SessionChange::Disown(key) => drop(self.owners.remove(key)),
+            SessionChange::Attend(it) => {
+                self.presences.insert(it.key(), it.clone());
+            }
+            SessionChange::Depart(key) => drop(self.presences.remove(key)),
             other => return self.change_one(other),
         }
         true
@@ -204,7 +238,11 @@ impl Image {
             SessionChange::Begin(_)
             | SessionChange::End(_)
             | SessionChange::Retain(_)
-            | SessionChange::Clear(_) => {}
+            | SessionChange::Clear(_)
+            | SessionChange::Own(_)
+            | SessionChange::Disown(_)
+            | SessionChange::Attend(_)
+            | SessionChange::Depart(_) => {}
         }
         fits
     }

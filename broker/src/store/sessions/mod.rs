@@ -1,5 +1,5 @@
-//! What survives of MQTT sessions: who they are, what they follow and how far they are, what waits for them, and the
-//! retained messages of ordinary topics.
+//! What survives of MQTT sessions: who they are, what they follow and how far they are, what waits for them, the
+//! retained messages of ordinary topics, and whose devices are and when they were here.
 //!
 //! # Calling contract
 //!
@@ -13,6 +13,7 @@
 //!   subscription to a hundred thousand streams costs a row.
 
 pub(crate) mod codec;
+mod devices;
 pub(crate) mod message;
 mod reach;
 
@@ -25,6 +26,7 @@ use syncline_protocol::{Epoch, Filter, Seq, StreamId, SyncId, UnixMillis};
 
 use super::{ReadLimit, StoreError};
 
+pub use devices::{DeviceKey, StoredOwner, StoredPresence};
 pub use message::{Message, QueueLimit, QueueNumber, Queued};
 pub use reach::Reach;
 
@@ -141,6 +143,8 @@ pub struct LoadedSession {
     pub cursors: Vec<Cursor>,
     /// Open exchanges, by side and id.
     pub packets: Vec<PacketId>,
+    /// The last place that was given in its queue.
+    pub queued_to: QueueNumber,
 }
 
 /// An open exchange.
@@ -177,7 +181,7 @@ pub struct Progress {
 }
 
 /// One change.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionChange {
     /// The session is there from now on. If it was before, it keeps what it follows and its position.
     Begin(StoredSession),
@@ -210,6 +214,14 @@ pub enum SessionChange {
     Retain(Message),
     /// Nothing is retained on this topic.
     Clear(String),
+    /// From now on, or still, a device is somebody's.
+    Own(StoredOwner),
+    /// It is nobody's.
+    Disown(DeviceKey),
+    /// This is what is shown of a device.
+    Attend(StoredPresence),
+    /// Nothing is shown of it.
+    Depart(DeviceKey),
 }
 
 /// What came of a write.
@@ -252,7 +264,21 @@ pub trait SessionStore: Send + Sync + 'static {
     fn retained_after(&self, after: Option<&str>, limit: usize)
     -> Result<Vec<Message>, StoreError>;
 
-    /// Forgets every cursor in a group's streams and every subscription whose filter names the group; how many.
+    /// Up to `limit` devices with an owner, ascending by key, those after `after`.
+    fn owners(
+        &self,
+        after: Option<&DeviceKey>,
+        limit: usize,
+    ) -> Result<Vec<StoredOwner>, StoreError>;
+
+    /// Up to `limit` devices of which something is shown, ascending by key, those after `after`.
+    fn presences(
+        &self,
+        after: Option<&DeviceKey>,
+        limit: usize,
+    ) -> Result<Vec<StoredPresence>, StoreError>;
+
+    /// Forgets every cursor in a group's streams, every subscription whose filter names the group, and its devices; how many.
     fn erase_group(&self, group: &SyncId) -> Result<usize, StoreError>;
 }
 

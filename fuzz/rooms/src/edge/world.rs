@@ -258,6 +258,8 @@ fn options() -> EdgeOptions {
         },
         active_streams_max: 64,
         presence_retention: Duration::from_secs(60),
+        presence_devices_max: 1_000,
+        device_retention: Duration::from_secs(200),
         ordinary: OrdinaryOptions::default(),
     }
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use syncline_broker::store::faults::FaultyStore;
 use syncline_broker::store::sessions::memory::MemorySessions;
 use syncline_broker::store::sessions::{
-    LoadedSession, Message, QueueNumber, Queued, SessionChange, SessionKey, SessionStore,
-    StoredSession, Written,
+    DeviceKey, LoadedSession, Message, QueueNumber, Queued, SessionChange, SessionKey,
+    SessionStore, StoredOwner, StoredPresence, StoredSession, Written,
 };
 use syncline_broker::store::{ReadLimit, RedbStore, StoreError};
 use syncline_protocol::SyncId;
@@ -94,6 +94,22 @@ impl SessionStore for Sessions {
         limit: usize,
     ) -> Result<Vec<Message>, StoreError> {
         self.store().retained_after(after, limit)
+    }
+
+    fn owners(
+        &self,
+        after: Option<&DeviceKey>,
+        limit: usize,
+    ) -> Result<Vec<StoredOwner>, StoreError> {
+        self.store().owners(after, limit)
+    }
+
+    fn presences(
+        &self,
+        after: Option<&DeviceKey>,
+        limit: usize,
+    ) -> Result<Vec<StoredPresence>, StoreError> {
+        self.store().presences(after, limit)
     }
 
     fn erase_group(&self, group: &SyncId) -> Result<usize, StoreError> {

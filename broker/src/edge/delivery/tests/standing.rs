@@ -6,6 +6,7 @@ use super::super::keeping::{Footing, GoOn, Resumed, Standing};
 use super::super::*;
 use super::world::{World, seq};
 use crate::edge::session::{Retained, Wanted};
+use crate::edge::sight::Sight;
 use crate::store::sessions::{Lag, Reach, Reaches};
 
 /// A world whose first stream has events that the bus has brought, and a subscription whose progress is kept.
@@ -172,4 +173,16 @@ fn epoch_3_a_session_of_another_history_goes_on_with_a_state() {
     let mut other = gone_on(after(7));
     let need = other.delivery.need(other.now).unwrap();
     assert!(matches!(need, Need::Snapshot { .. }), "{need:?}");
+}
+
+#[test]
+fn wall_3_a_state_that_is_hidden_is_due_when_it_is_shown_over_another_connection() {
+    let mut world = following("sync/a/state", 1);
+    world.run(9);
+    for sent in std::mem::take(&mut world.received) {
+        world.delivery.acked(&sent.tag.unwrap());
+    }
+    assert_eq!(standing(&world), Standing::default());
+    world.delivery.see(world.now, Sight::nothing());
+    assert!(state_is_due(&world));
 }

@@ -204,3 +204,20 @@ fn exchanges_of_an_earlier_connection_go_on() {
         assert!(talk.session.ended().is_none());
     }
 }
+
+#[test]
+fn exchanges_of_an_earlier_connection_wait_until_the_client_takes_more() {
+    let props = vec![Property::ReceiveMaximum(ReceiveMaximum::new(1).unwrap())];
+    let mut talk = Talk::fresh(Version::V5_0);
+    let connect = connect(Version::V5_0, DEVICE, None, props);
+    talk.bytes(&connect.to_continuous_buffer());
+    talk.open(true);
+    talk.session.output().clear();
+    talk.session.resume(&[], &[0x8001, 0x8004]);
+    assert_eq!(heard(&mut talk), [(0x62, 0x8001, 0)]);
+    talk.bytes(&[0x70, 2, 0x80, 1]);
+    assert_eq!(heard(&mut talk), [(0x62, 0x8004, 0)]);
+    assert!(!talk.session.has_room());
+    talk.bytes(&[0x70, 2, 0x80, 4]);
+    assert!(talk.session.has_room());
+}
