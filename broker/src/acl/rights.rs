@@ -191,6 +191,12 @@ impl Rights {
         self.gateway
     }
 
+    /// Whether it depends on the device what ordinary topics are named.
+    pub fn names_devices(&self) -> bool {
+        let mut filters = self.topics.iter().map(|rule| &rule.filter);
+        filters.any(|filter| filter.split('/').any(|level| level == "%d"))
+    }
+
     /// What that means for one connection.
     pub fn grant(&self, who: Connected<'_>) -> Grant {
         if self.everything {

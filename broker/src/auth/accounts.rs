@@ -1,16 +1,18 @@
 //! Who comes in by what the files of `[auth]` say, which can be read again while connections go on.
 
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use syncline_protocol::UnixMillis;
 
+use super::certificates::CertificateName;
+use super::origin::Origin;
 use super::passwords::{Hash, SALT_BYTES};
-use super::throttle::{Throttle, ThrottleOptions};
+use super::throttle::{Attempt, Throttle, ThrottleOptions};
 use super::tokens::{TokenError, TokenOptions, Verified, is_token};
 use super::{
     Admission, AuthError, AuthFile, Authenticator, Book, Credentials, Denied, Proof, Secret,
 };
+use crate::acl::Rights;
 
 /// Which files, and what counts beside them.
 #[derive(Debug, Clone)]
@@ -21,6 +23,8 @@ pub struct AccountsOptions {
     pub acl: Option<AuthFile>,
     /// Whose tokens are taken.
     pub tokens: Option<TokenOptions>,
+    /// What of a verified client certificate says who somebody is.
+    pub certificates: Option<CertificateName>,
     /// Whether somebody may come in who shows nothing.
     pub anonymous: bool,
     /// For those who guess.
@@ -30,7 +34,7 @@ pub struct AccountsOptions {
 impl AccountsOptions {
     /// Whether anybody can say who they are.
     pub fn authenticates(&self) -> bool {
-        self.passwords.is_some() || self.tokens.is_some()
+        self.passwords.is_some() || self.tokens.is_some() || self.certificates.is_some()
     }
 }
 
@@ -53,7 +57,7 @@ impl Accounts {
         let book = Arc::new(Book::read(&options)?);
         let nobody = Hash::of(&Secret::new("nobody"), [0; SALT_BYTES]);
         Ok(Self {
-            throttle: Mutex::new(Throttle::new(options.throttle.clone())),
+            throttle: Mutex::new(Throttle::new(&options.throttle)),
             stranger: nobody.expect("a password of six bytes is taken"),
             book: RwLock::new(book),
             options,
@@ -139,7 +143,7 @@ impl Accounts {
     fn log_in(&self, user: &str, password: &Secret) -> Result<Admission, Denied> {
         let book = self.book();
         let known = book.passwords.of(user);
-        let hash = known.or(book.passwords.any()).unwrap_or(&self.stranger);
+        let hash = known.or(book.passwords.dearest()).unwrap_or(&self.stranger);
         let is_right = hash.is_of(password);
         match known {
             Some(hash) if is_right => Ok(self.admit(user, Proof::Password(hash.clone()))),
@@ -147,24 +151,42 @@ impl Accounts {
         }
     }
 
-    fn throttled(&self, address: Option<IpAddr>) -> bool {
+    fn is_throttled(&self, attempt: Attempt<'_>) -> bool {
         let throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
-        address.is_some_and(|address| throttle.is_blocked(address, (self.now)()))
+        throttle.is_blocked(attempt, (self.now)())
     }
 
     /// Guesses count; what is right and not valid now is none.
     fn count(&self, credentials: &Credentials, admission: &Result<Admission, Denied>) {
         if let Err(Denied::BadCredentials | Denied::OtherUser) = admission {
             tracing::debug!(caller = %credentials.caller, "what a client shows is wrong");
-            self.failed(address(credentials));
+            let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+            throttle.failed(self.attempt(credentials), (self.now)());
         }
     }
 
-    fn failed(&self, address: Option<IpAddr>) {
-        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(address) = address {
-            throttle.failed(address, (self.now)());
+    fn attempt<'a>(&self, credentials: &'a Credentials) -> Attempt<'a> {
+        let address = credentials.caller.address;
+        let password = credentials.password.as_ref();
+        let is_token = password.is_some_and(|it| self.is_token(it));
+        Attempt {
+            origin: Origin::of(address.map(|address| address.ip())),
+            user: credentials.user.as_deref().filter(|_| !is_token),
         }
+    }
+
+    /// Who the certificate of a connection says it is.
+    fn certified<'a>(&self, credentials: &'a Credentials) -> Option<&'a str> {
+        let certificate = credentials.caller.certificate.as_ref()?;
+        self.options.certificates?.of(certificate)
+    }
+
+    /// Somebody with a certificate who shows nothing, or its own name.
+    fn by_certificate(&self, credentials: &Credentials) -> Option<Admission> {
+        let name = self.certified(credentials)?;
+        let shown = credentials.user.as_deref().unwrap_or_default();
+        let fits = !credentials.shows_secret() && (shown.is_empty() || shown == name);
+        fits.then(|| self.admit(name, Proof::Certificate))
     }
 }
 
@@ -173,11 +195,14 @@ impl Authenticator for Accounts {
         if credentials.token.is_some() && self.options.tokens.is_none() {
             return Some(Err(Denied::Method));
         }
-        if !self.options.authenticates() || credentials.show_nothing() {
+        if let Some(admission) = self.by_certificate(credentials) {
+            return Some(Ok(admission));
+        }
+        if !self.options.authenticates() || credentials.shows_nothing() {
             return Some(self.anonymous());
         }
-        let throttled = self.throttled(address(credentials));
-        throttled.then_some(Err(Denied::Throttled))
+        let is_throttled = self.is_throttled(self.attempt(credentials));
+        is_throttled.then_some(Err(Denied::Throttled))
     }
 
     fn authenticate(&self, credentials: &Credentials) -> Result<Admission, Denied> {
@@ -185,7 +210,16 @@ impl Authenticator for Accounts {
         if let Some(known) = self.at_once(credentials) {
             return known;
         }
-        let admission = self.look_at(credentials);
+        let admission = self.look_at(credentials).and_then(|admission| {
+            // Whoever has a certificate is nobody else.
+            let certified = self.certified(credentials);
+            let is_other = certified.is_some_and(|name| name != admission.user);
+            if is_other {
+                Err(Denied::BadCredentials)
+            } else {
+                Ok(admission)
+            }
+        });
         self.count(credentials, &admission);
         admission
     }
@@ -202,15 +236,32 @@ impl Authenticator for Accounts {
                 rights: book.policy.rights(&admission.user).and(&proof.rights),
                 ..admission.clone()
             }),
-            Proof::Password(_) | Proof::Token(_) => Err(Denied::NotAuthorised),
+            Proof::Certificate if self.options.certificates.is_some() => {
+                Ok(self.admit(&admission.user, Proof::Certificate))
+            }
+            _ => Err(Denied::NotAuthorised),
         }
+    }
+
+    fn rights_of(&self, user: &str) -> Option<Rights> {
+        let (book, options) = (self.book(), &self.options);
+        // Whoever issues tokens and certificates makes users; nobody lists them.
+        let unlisted = options.tokens.is_some() || options.certificates.is_some();
+        let may_come = match user {
+            "" => options.anonymous,
+            user => unlisted || book.passwords.of(user).is_some(),
+        };
+        Some(match may_come {
+            true => book.policy.rights(user),
+            false => Rights::default(),
+        })
     }
 
     fn renew(&self, admission: &Admission, credentials: &Credentials) -> Result<Admission, Denied> {
         let (Proof::Token(_), Some(token)) = (&admission.proof, &credentials.token) else {
             return Err(Denied::NotRenewable);
         };
-        if self.throttled(address(credentials)) {
+        if self.is_throttled(self.attempt(credentials)) {
             return Err(Denied::Throttled);
         }
         let renewed = self.by_token(None, token);
@@ -229,10 +280,6 @@ fn denied(error: TokenError) -> Denied {
         TokenError::NotYet => Denied::NotAuthorised,
         _ => Denied::BadCredentials,
     }
-}
-
-fn address(credentials: &Credentials) -> Option<IpAddr> {
-    credentials.caller.address.map(|address| address.ip())
 }
 
 #[cfg(test)]
@@ -276,11 +323,13 @@ mod tests {
             passwords: Some(file(&folder, "passwords")),
             acl: Some(file(&folder, "acl")),
             tokens: None,
+            certificates: None,
             anonymous,
             throttle: ThrottleOptions {
                 failures_max: 3,
+                address_failures_max: 5,
                 interval_ms: 1_000,
-                addresses_max: 9,
+                remembered_max: 9,
             },
         };
         let accounts = Accounts::load(options, Box::new(|| UnixMillis::new(5_000))).unwrap();
@@ -334,9 +383,79 @@ mod tests {
             let wrong = accounts.authenticate(&shows(Some("bob"), Some("guess"), 1));
             assert_eq!(wrong, Err(Denied::BadCredentials));
         }
-        let right = |from| accounts.authenticate(&shows(Some("ana"), Some("right"), from));
-        assert_eq!(right(1), Err(Denied::Throttled));
-        assert!(right(2).is_ok());
+        let right = |user, password, from| {
+            let shown = shows(Some(user), Some(password), from);
+            accounts.authenticate(&shown).map(drop)
+        };
+        assert_eq!(right("bob", "other", 1), Err(Denied::Throttled));
+        assert_eq!(right("bob", "other", 2), Ok(()));
+        assert_eq!(right("ana", "right", 1), Ok(()), "behind the same address");
+        for guess in ["one", "two"] {
+            assert_eq!(right("eve", guess, 1), Err(Denied::BadCredentials));
+        }
+        assert_eq!(
+            right("ana", "right", 1),
+            Err(Denied::Throttled),
+            "too many in all"
+        );
+    }
+
+    #[test]
+    fn wall_9_a_certificate_is_a_user_who_may_show_nothing_or_what_is_right() {
+        let Rig { folder, accounts } = rig(false);
+        let options = AccountsOptions {
+            certificates: Some(CertificateName::CommonName),
+            ..accounts.options
+        };
+        let accounts = Accounts::load(options, Box::new(|| UnixMillis::new(5_000))).unwrap();
+        let asks = |name: Option<&str>, user, password| {
+            let mut credentials = shows(user, password, 1);
+            credentials.caller.certificate = Some(crate::transport::ClientCertificate {
+                common_name: name.map(str::to_owned),
+                ..Default::default()
+            });
+            accounts.authenticate(&credentials).map(|it| it.user)
+        };
+        let ana = || Ok("ana".to_owned());
+        assert_eq!(asks(Some("ana"), None, None), ana());
+        assert_eq!(asks(Some("ana"), Some("ana"), None), ana());
+        assert_eq!(asks(Some("ana"), Some(""), None), ana());
+        assert_eq!(asks(Some("ana"), Some("ana"), Some("right")), ana());
+        assert_eq!(asks(None, Some("ana"), Some("right")), ana());
+        let wrong = Err(Denied::BadCredentials);
+        assert_eq!(asks(Some("ana"), Some("bob"), None), wrong);
+        assert_eq!(asks(Some("ana"), Some("bob"), Some("other")), wrong);
+        assert_eq!(asks(Some("ana"), Some("ana"), Some("other")), wrong);
+        for nobody in [None, Some(""), Some("a\nb")] {
+            assert_eq!(asks(nobody, None, None), Err(Denied::NotAuthorised));
+        }
+        fs::write(folder.path().join("acl"), "[users.eve]\neverything = true").unwrap();
+        let mut credentials = shows(None, None, 1);
+        credentials.caller.certificate = Some(crate::transport::ClientCertificate {
+            common_name: Some("eve".to_owned()),
+            ..Default::default()
+        });
+        let eve = accounts.authenticate(&credentials).unwrap();
+        assert_eq!(eve.rights, Rights::default());
+        accounts.take(accounts.read_again().unwrap());
+        assert_eq!(accounts.review(&eve).unwrap().rights, Rights::everything());
+    }
+
+    #[test]
+    fn g9_what_somebody_may_do_who_is_away_is_known_where_it_can_be() {
+        let Rig { folder, accounts } = rig(false);
+        let ana = accounts.rights_of("ana").unwrap();
+        assert_eq!(ana, accounts.book().policy.rights("ana"));
+        for nobody in ["", "eve"] {
+            assert_eq!(accounts.rights_of(nobody), Some(Rights::default()));
+        }
+        write_passwords(&folder, &[("bob", "other")]);
+        accounts.take(accounts.read_again().unwrap());
+        assert_eq!(
+            accounts.rights_of("ana"),
+            Some(Rights::default()),
+            "she is gone"
+        );
     }
 
     #[test]

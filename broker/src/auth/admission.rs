@@ -35,6 +35,8 @@ pub enum Proof {
     Password(Hash),
     /// A token.
     Token(TokenProof),
+    /// The certificate of its connection, which names it.
+    Certificate,
 }
 
 /// Why somebody was not let in. A client is not told more than that, so that nobody learns which names there are.
@@ -58,8 +60,8 @@ pub enum Denied {
     /// It asks for an authentication method that is not served.
     #[error("this authentication method is not served")]
     Method,
-    /// Too many of its address have failed of late.
-    #[error("too many failed attempts from this address; wait a minute")]
+    /// It has failed too often of late, or too many of its address have.
+    #[error("too many failed attempts; wait a minute")]
     Throttled,
     /// As many wait as may.
     #[error("too many clients connect at once; try again")]

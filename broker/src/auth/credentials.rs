@@ -19,8 +19,13 @@ pub struct Credentials {
 
 impl Credentials {
     /// Whether the client says nothing of itself.
-    pub fn show_nothing(&self) -> bool {
-        self.user.is_none() && self.password.is_none() && self.token.is_none()
+    pub fn shows_nothing(&self) -> bool {
+        self.user.is_none() && !self.shows_secret()
+    }
+
+    /// Whether it shows something that can be wrong.
+    pub fn shows_secret(&self) -> bool {
+        self.password.is_some() || self.token.is_some()
     }
 }
 

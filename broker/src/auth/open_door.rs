@@ -1,7 +1,7 @@
 //! A broker without authentication.
 
 use super::{Admission, Authenticator, Credentials, Denied, Proof};
-use crate::acl::Policy;
+use crate::acl::{Policy, Rights};
 
 /// Lets everybody in as the anonymous one, whatever they show.
 #[derive(Debug, Clone)]
@@ -31,6 +31,10 @@ impl Authenticator for OpenDoor {
             expires_at: None,
             proof: Proof::Anonymous,
         })
+    }
+
+    fn rights_of(&self, user: &str) -> Option<Rights> {
+        Some(self.policy.rights(user))
     }
 
     fn review(&self, admission: &Admission) -> Result<Admission, Denied> {

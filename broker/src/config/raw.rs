@@ -68,11 +68,14 @@ pub(super) struct Auth {
     pub(super) passwords: String,
     pub(super) acl: String,
     pub(super) tokens: Tokens,
+    pub(super) certificates: String,
     pub(super) anonymous: bool,
     pub(super) failures_max: u64,
+    pub(super) address_failures_max: u64,
     pub(super) failure_interval_ms: u64,
     pub(super) threads: usize,
     pub(super) queue_max: usize,
+    pub(super) queue_per_address_max: usize,
     pub(super) anonymous_on_public_addresses: bool,
 }
 

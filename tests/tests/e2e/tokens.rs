@@ -50,7 +50,7 @@ impl Files {
             .variable("SYNCLINE__AUTH__TOKENS__USER_NAME", "token")
             .variable("SYNCLINE__AUTH__TOKENS__LEEWAY_S", "0")
             .variable("SYNCLINE__AUTH__ACL", text("acl.toml"))
-            .variable("SYNCLINE__AUTH__FAILURES_MAX", "1000")
+            .variable("SYNCLINE__AUTH__ADDRESS_FAILURES_MAX", "1000")
     }
 
     /// A token of ana's that may write to `home`.
