@@ -10,5 +10,6 @@ pub mod http;
 pub mod mosquitto;
 pub mod ports;
 pub mod star;
+pub mod token;
 pub mod wait;
 pub mod wire;
