@@ -25,6 +25,7 @@ pub use certificates::CertificateName;
 pub use credentials::{Credentials, Secret};
 pub use guard::{Answered, Guard, GuardOptions};
 pub use open_door::OpenDoor;
+pub(crate) use origin::Origin;
 pub use passwords::{Hash, PasswordError, Passwords, SALT_BYTES, edited};
 pub use throttle::ThrottleOptions;
 pub use tokens::{KeyError, KeyId, TokenOptions, TokenProof};

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 /// A place that clients come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     /// Of IPv6 the first of a /64: whoever has one of its addresses has all of them.
     Network(IpAddr),
     /// A Unix socket.
@@ -12,7 +12,7 @@ pub(super) enum Origin {
 }
 
 impl Origin {
-    pub(super) fn of(address: Option<IpAddr>) -> Self {
+    pub(crate) fn of(address: Option<IpAddr>) -> Self {
         match address.map(|address| address.to_canonical()) {
             None => Self::Local,
             Some(IpAddr::V6(it)) => {

@@ -21,7 +21,9 @@ use syncline_protocol::Schema;
 
 use crate::auth::{AccountsOptions, GuardOptions};
 use crate::compactor::{self, History};
-use crate::edge::{EdgeOptions, OrdinaryOptions, RetainedLimit, SessionsOptions};
+use crate::edge::{
+    CrowdOptions, EdgeOptions, OrdinaryOptions, PublishOptions, RetainedLimit, SessionsOptions,
+};
 use crate::http::{HttpOptions, WebSocketOptions};
 use crate::router::RouterOptions;
 use crate::sequencer;
@@ -247,6 +249,18 @@ impl Raw {
             presence_devices_max: self.presence.devices_max,
             device_retention: Duration::from_millis(self.history.device_retention_ms),
             ordinary: self.ordinary_options(),
+            crowd: CrowdOptions {
+                per_address_max: limits.connections_per_address_max,
+                per_user_max: limits.connections_per_user_max,
+                per_address_per_s: limits.connections_per_address_per_s,
+                per_s: limits.connections_per_s,
+            },
+            publish: PublishOptions {
+                messages_per_s: limits.publish_messages_per_s,
+                bytes_per_s: limits.publish_bytes_per_s,
+                user_messages_per_s: limits.user_publish_messages_per_s,
+                user_bytes_per_s: limits.user_publish_bytes_per_s,
+            },
         }
     }
 

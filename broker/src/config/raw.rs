@@ -170,6 +170,14 @@ pub(super) struct Limits {
     pub(super) retained_bytes_max: u64,
     pub(super) topic_alias_max: u16,
     pub(super) keep_alive_max_s: u16,
+    pub(super) connections_per_address_max: u32,
+    pub(super) connections_per_user_max: u32,
+    pub(super) connections_per_address_per_s: u32,
+    pub(super) connections_per_s: u32,
+    pub(super) publish_messages_per_s: u32,
+    pub(super) publish_bytes_per_s: u64,
+    pub(super) user_publish_messages_per_s: u32,
+    pub(super) user_publish_bytes_per_s: u64,
 }
 
 #[derive(Debug, Deserialize)]

@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::connection;
+use super::counters::Count;
 use super::shared::Shared;
 use crate::transport::{Arriving, Listener};
 
@@ -36,6 +37,7 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: Listener) {
 fn admit(shared: &Arc<Shared>, connection: Arriving, arriving: &mut JoinSet<()>) {
     let caller = connection.caller();
     let Some(place) = shared.place() else {
+        shared.counters.count(Count::ConnectNoPlace);
         tracing::warn!(%caller, "closed: there are limits.connections_max connections");
         return;
     };
@@ -44,7 +46,10 @@ fn admit(shared: &Arc<Shared>, connection: Arriving, arriving: &mut JoinSet<()>)
     arriving.spawn(async move {
         let (stream, caller) = match connection.arrive().await {
             Ok(arrived) => arrived,
-            Err(reason) => return tracing::debug!(%caller, %reason, "closed"),
+            Err(reason) => {
+                shared.counters.count(Count::ConnectHandshake);
+                return tracing::debug!(%caller, %reason, "closed");
+            }
         };
         tracing::debug!(%caller, "accepted");
         tokio::spawn(async move {

@@ -141,6 +141,11 @@ impl Clients {
         }
     }
 
+    /// Whether a session has a connection.
+    pub(crate) fn is_connected(&self, key: &SessionKey) -> bool {
+        self.lock().seats.contains_key(key)
+    }
+
     /// How many are connected, and how many sessions are kept without a connection.
     pub(crate) fn size(&self) -> (usize, usize) {
         let state = self.lock();

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,8 +13,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Sleep, sleep_until, timeout};
 use uuid::Uuid;
 
+use super::counters::Count;
+use super::limits::Crowded;
 use super::peer::Peer;
 use super::shared::Shared;
+use crate::auth::Origin;
 use crate::transport::Caller;
 
 /// How long a client may take for the last bytes.
@@ -34,13 +38,52 @@ enum Moved {
     Closed,
 }
 
-/// Serves a connection until it ends.
+/// Serves a connection that has arrived, unless it is one too many: that gets to know so, as long as there are places to say it
+/// in. A panic ends this connection alone.
 pub(crate) async fn serve<S>(shared: Arc<Shared>, io: S, caller: Caller)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let origin = Origin::of(caller.address.map(|address| address.ip()));
+    let seat = shared.crowd.enter(origin, Instant::now());
+    if let Err(crowded) = &seat
+        && shared.is_nearly_full()
+    {
+        shared.counters.count(Count::ConnectNoPlace);
+        return tracing::debug!(%caller, %crowded, "closed");
+    }
+    let counters = Arc::clone(&shared.counters);
+    let served = talk(shared, io, caller, seat.as_ref().err().copied());
+    if unwound(served).await.is_err() {
+        counters.count(Count::EndPanicked);
+        tracing::error!("a connection panicked and was closed");
+    }
+}
+
+/// Something panicked.
+struct Unwound;
+
+/// What a task does for one client; it is not polled again after a panic, so nothing sees what that left behind.
+async fn unwound(served: impl Future<Output = ()>) -> Result<(), Unwound> {
+    let mut served = pin!(served);
+    let poll = |cx: &mut Context<'_>| {
+        let polled = catch_unwind(AssertUnwindSafe(|| served.as_mut().poll(cx)));
+        polled.map_or(Poll::Ready(Err(Unwound)), |it| it.map(Ok))
+    };
+    poll_fn(poll).await
+}
+
+/// Until it ends. One that is `crowded` out only gets to know that.
+async fn talk<S>(shared: Arc<Shared>, io: S, caller: Caller, crowded: Option<Crowded>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let fresh_client_id = format!("auto-{}", Uuid::new_v4().simple());
-    let peer = Peer::new(shared, caller, fresh_client_id, Instant::now());
+    let now = Instant::now();
+    let mut peer = Peer::new(shared, caller, fresh_client_id, now);
+    if let Some(crowded) = crowded {
+        peer.refuse_with(crowded, now);
+    }
     let mut connection = Connection::new(peer, io);
     connection.run().await;
     connection.close().await;
@@ -181,4 +224,19 @@ fn write<S: AsyncWrite + Unpin>(
         *unflushed = false;
     }
     Ok(wrote)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn g10_a_panic_of_one_connection_is_told_and_goes_no_further() {
+        let panics = async {
+            tokio::task::yield_now().await;
+            panic!("a bug");
+        };
+        assert!(unwound(panics).await.is_err());
+        assert!(unwound(async {}).await.is_ok());
+    }
 }

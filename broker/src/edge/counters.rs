@@ -29,10 +29,84 @@ pub(crate) enum Count {
     TooLargeForClient,
     /// A message that its subscriber may not read (any more).
     NotGranted,
+    /// A connection that was closed before its CONNECT because there are `limits.connections_max`, or nearly.
+    ConnectNoPlace,
+    /// One whose PROXY header or TLS handshake failed.
+    ConnectHandshake,
+    /// A CONNECT with a wrong user name, password or token.
+    ConnectBadCredentials,
+    /// A CONNECT of somebody who may not come in.
+    ConnectNotAuthorised,
+    /// A CONNECT that came too soon after others, or after too many failures.
+    ConnectRate,
+    /// A CONNECT beyond a number of connections or sessions.
+    ConnectQuota,
+    /// A CONNECT that could not be looked at, or whose session could not be read.
+    ConnectUnavailable,
+    /// A CONNECT that was refused for what it says: its client id, its will, its properties.
+    ConnectRefused,
+    /// A connection that ended without a word.
+    EndLost,
+    /// One whose CONNECT did not come in time.
+    EndNoConnect,
+    /// One that was silent for 1.5 times its Keep Alive.
+    EndKeepAlive,
+    /// One that sent bytes that are no packet.
+    EndMalformed,
+    /// One that sent a packet where it has no place.
+    EndProtocol,
+    /// One that ended because the disk or a queue failed it.
+    EndTransient,
+    /// One that takes no packets as large as a state that it asked for.
+    EndStateTooLarge,
+    /// One whose session another one took over.
+    EndTakenOver,
+    /// One whose user may not be there any more, or whose token expired.
+    EndRevoked,
+    /// One whose task panicked.
+    EndPanicked,
+    /// A PUBLISH under `sync/`, or of an ordinary message, that was refused by name.
+    RequestRefused,
+    /// How often acknowledgements began to wait because of a rate.
+    RateHeld,
+    /// How often reading stopped because of a rate.
+    RateUnread,
 }
 
 /// How many kinds there are.
-const KINDS: usize = Count::NotGranted as usize + 1;
+const KINDS: usize = Count::RateUnread as usize + 1;
+
+/// What is told below `$SYS/broker/syncline/`, by its name.
+pub(crate) const TOLD: [(Count, &str); 22] = [
+    (Count::ConnectNoPlace, "connections/refused/no place"),
+    (Count::ConnectHandshake, "connections/refused/handshake"),
+    (
+        Count::ConnectBadCredentials,
+        "connections/refused/bad credentials",
+    ),
+    (
+        Count::ConnectNotAuthorised,
+        "connections/refused/not authorised",
+    ),
+    (Count::ConnectRate, "connections/refused/rate"),
+    (Count::ConnectQuota, "connections/refused/quota"),
+    (Count::ConnectUnavailable, "connections/refused/unavailable"),
+    (Count::ConnectRefused, "connections/refused/other"),
+    (Count::EndLost, "connections/ended/lost"),
+    (Count::EndNoConnect, "connections/ended/no connect"),
+    (Count::EndKeepAlive, "connections/ended/keep alive"),
+    (Count::EndMalformed, "connections/ended/malformed"),
+    (Count::EndProtocol, "connections/ended/protocol error"),
+    (Count::EndTransient, "connections/ended/transient"),
+    (Count::EndStateTooLarge, "connections/ended/state too large"),
+    (Count::EndTakenOver, "connections/ended/taken over"),
+    (Count::EndRevoked, "connections/ended/revoked"),
+    (Count::EndPanicked, "connections/ended/panicked"),
+    (Count::RequestRefused, "publish/refused"),
+    (Count::RateHeld, "publish/held"),
+    (Count::RateUnread, "publish/unread"),
+    (Count::NotGranted, "publish/not granted"),
+];
 
 /// What was dropped or refused.
 const LOSSES: [Count; 7] = [
@@ -46,9 +120,17 @@ const LOSSES: [Count; 7] = [
 ];
 
 /// The counters of one edge.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counters {
     counts: [AtomicU64; KINDS],
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            counts: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
 }
 
 impl Counters {
@@ -97,6 +179,21 @@ mod tests {
         LOSSES.iter().for_each(|what| counters.count(*what));
         assert_eq!(counters.dropped(), LOSSES.len() as u64);
         assert_eq!(counters.of(Count::BytesIn), 50);
+    }
+
+    #[test]
+    fn every_count_is_told_somewhere_and_stands_in_the_list() {
+        let list = include_str!("../../../docs/limits.md");
+        for (_, name) in TOLD {
+            assert!(
+                list.contains(&format!("`{name}`")),
+                "docs/limits.md lacks {name}"
+            );
+        }
+        let told = TOLD.iter().map(|(count, _)| *count as usize);
+        let known = (Count::DroppedSlow as usize..=Count::NotGranted as usize).chain(told);
+        let known: std::collections::BTreeSet<_> = known.collect();
+        assert!(known.into_iter().eq(Count::DroppedSlow as usize..KINDS));
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod clients;
 mod counters;
 mod index;
 mod keeper;
+mod limits;
 mod mailbox;
 mod tails;
 mod tree;
@@ -66,7 +67,7 @@ use crate::store::sessions::{SessionChange, SessionKey, SessionStore};
 use crate::store::{EventStore, ReadLimit, StoreError, Tell};
 use crate::transport::{Caller, Listener};
 use clients::Clients;
-use counters::Counters;
+use counters::{Count, Counters};
 use ephemeral::Ephemeral;
 use hub::Hub;
 use keeper::{Keeper, Shelf};
@@ -74,6 +75,7 @@ use ordinary::Topics;
 use shared::{BeforeWaiting, Parts, Shared};
 use sys::{Figures, Sys};
 
+pub use limits::{CrowdOptions, PublishOptions};
 pub use ordinary::{OrdinaryOptions, RetainedLimit};
 pub use shared::{EdgeOptions, SessionsOptions, WallClock};
 pub use submission::Submission;
@@ -257,6 +259,7 @@ impl Edge {
     /// Serves MQTT over a WebSocket, until it ends.
     pub async fn serve_websocket(&self, socket: WebSocket, caller: Caller) {
         let Some(_place) = self.shared.place() else {
+            self.shared.counters.count(Count::ConnectNoPlace);
             tracing::warn!(%caller, "closed: there are limits.connections_max connections");
             return;
         };

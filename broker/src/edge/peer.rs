@@ -19,6 +19,7 @@ use super::fetch::{self, Fetched, Listed};
 use super::hub::Reading;
 use super::identity::Identity;
 use super::index::PeerId;
+use super::limits::{Crowded, UserSeat};
 use super::mailbox::{Inbox, Mailbox, Summons};
 use super::presence::Visit;
 use super::session::{
@@ -53,6 +54,8 @@ pub(crate) struct Peer {
     keeping: Keeping,
     ordinary: Ordinary,
     visit: Visit,
+    /// Its user's place among the user's connections.
+    seat: Option<UserSeat>,
 }
 
 impl Peer {
@@ -80,6 +83,7 @@ impl Peer {
             keeping: Keeping::default(),
             ordinary: Ordinary::default(),
             visit: Visit::default(),
+            seat: None,
             caller,
             shared,
             mailbox,
@@ -88,6 +92,11 @@ impl Peer {
             peer.mailbox.summon(Summons::Drain);
         }
         peer
+    }
+
+    /// It is one connection too many.
+    pub(crate) fn refuse_with(&mut self, crowded: Crowded, now: Instant) {
+        self.session.refuse_with(crowded, now);
     }
 
     /// Who is at the other end, as far as the transport knows.

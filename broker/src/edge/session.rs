@@ -28,7 +28,7 @@ mod wire;
 mod tests;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -36,6 +36,7 @@ use mqtt_protocol_core::mqtt::packet::Qos;
 use syncline_protocol::{Notice, Refused, Seq, TransientName};
 
 use super::identity::Identity;
+use super::limits::{Crowded, Pace, PublishOptions, Rate};
 use super::ordinary::follow::{is_outside, is_share, is_topic_name};
 use crate::sequencer::Outcome;
 
@@ -56,6 +57,12 @@ pub(crate) use wire::{NotSent, Traffic};
 
 const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
 const QUOTA_EXCEEDED: u8 = 0x97;
+
+/// How long a client without Keep Alive goes unread at most.
+const UNREAD_MAX: Duration = Duration::from_secs(30);
+
+/// How long the CONNECT of a connection may take that is one too many.
+const REFUSING: Duration = Duration::from_secs(1);
 
 /// Reason codes from here on are failures.
 const FAILURES: u8 = 0x80;
@@ -79,6 +86,8 @@ pub(crate) struct SessionOptions {
     pub(crate) topic_alias_max: u16,
     /// The longest Keep Alive of a v5 client, in seconds; 0: any.
     pub(crate) keep_alive_s_max: u16,
+    /// What a connection may publish.
+    pub(crate) publish: PublishOptions,
 }
 
 #[derive(Debug)]
@@ -142,6 +151,9 @@ pub(crate) struct Session {
     actions: VecDeque<Action>,
     /// How long it is kept once the connection is gone.
     expiry_ms: u64,
+    pace: Pace,
+    /// It is one connection too many: its CONNECT is refused.
+    crowded: Option<Crowded>,
 }
 
 impl Session {
@@ -151,6 +163,12 @@ impl Session {
         timers.set(Timer::Connect, now + options.connect_timeout);
         Self {
             wire: Wire::new(options.packet_bytes_max),
+            pace: Pace::new(Rate::new(
+                options.publish.messages_per_s,
+                options.publish.bytes_per_s,
+                now,
+            )),
+            crowded: None,
             options,
             fresh_client_id,
             timers,
@@ -159,6 +177,17 @@ impl Session {
             actions: VecDeque::new(),
             expiry_ms: 0,
         }
+    }
+
+    /// The connection is one too many: its CONNECT gets to know that, if it comes soon.
+    pub(crate) fn refuse_with(&mut self, crowded: Crowded, now: Instant) {
+        self.crowded = Some(crowded);
+        self.timers.set(Timer::Connect, now + REFUSING);
+    }
+
+    /// It shares a rate with other connections of its user.
+    pub(crate) fn share_rate(&mut self, rate: Arc<Mutex<Rate>>) {
+        self.pace.share(rate);
     }
 
     /// How long it is kept once the connection is gone; 0: not at all. Known from [`Action::Open`] on.
@@ -184,7 +213,7 @@ impl Session {
             Phase::Fresh => true,
             Phase::Live(live) => {
                 let asking = live.subscribing || live.renewing;
-                let busy = asking || live.failed || live.draining;
+                let busy = asking || live.failed || live.draining || self.pace.is_unread();
                 !busy && self.answers.len() < usize::from(self.options.receive_maximum)
             }
             Phase::Entering(_) | Phase::Opening(..) | Phase::Ended(_) => false,
@@ -203,11 +232,20 @@ impl Session {
 
     /// When to call [`Session::tick`].
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        self.timers.next_timeout()
+        let pace = self.pace.next_timeout();
+        self.timers.next_timeout().into_iter().chain(pace).min()
     }
 
     /// Ends what has timed out.
     pub(crate) fn tick(&mut self, now: Instant) {
+        let (acknowledges, reads) = self.pace.expired(now);
+        if acknowledges {
+            self.settle();
+        }
+        if reads {
+            // The keep-alive stood still meanwhile.
+            self.heard(now);
+        }
         while let Some(timer) = self.timers.expired(now) {
             match timer {
                 Timer::Connect => self.end(EndReason::NoConnect),
@@ -368,7 +406,10 @@ impl Session {
         match packet {
             Received::Connect(connect) if fresh => self.connect(connect),
             _ if fresh => self.end(EndReason::OutOfPlace),
-            Received::Publish(publish) => self.request(&publish),
+            Received::Publish(publish) => {
+                self.keep_pace(now, &publish);
+                self.request(&publish);
+            }
             Received::Puback(id) => self.acked(id),
             Received::Pubrec { packet_id, refused } => self.pubrec(packet_id, refused),
             Received::Pubrel(id) => self.pubrel(id),
@@ -384,6 +425,20 @@ impl Session {
             Received::Connect(_) | Received::OutOfPlace => self.end(EndReason::OutOfPlace),
         }
         self.heard(now);
+    }
+
+    /// A client that publishes too much gets its acknowledgements late, and then is not read, for less than half its Keep Alive.
+    fn keep_pace(&mut self, now: Instant, publish: &Publish) {
+        let Phase::Live(live) = &self.phase else {
+            return;
+        };
+        let before = (self.pace.holds(), self.pace.is_unread());
+        let unread_max = live.keep_alive.map_or(UNREAD_MAX, |it| it * 3 / 10);
+        let bytes = publish.topic.len() + publish.payload.as_slice().len();
+        self.pace.take(bytes, unread_max, now);
+        let after = (self.pace.holds(), self.pace.is_unread());
+        self.wire
+            .note_pace(after.0 && !before.0, after.1 && !before.1);
     }
 
     /// A DISCONNECT. It may shorten or prolong the life of a session that is kept, not make one be kept.
@@ -502,7 +557,8 @@ impl Session {
     }
 
     fn may_settle(&self) -> bool {
-        matches!(&self.phase, Phase::Live(live) if live.reporting.is_none())
+        matches!(&self.phase, Phase::Live(live)
+            if live.reporting.is_none() && (live.draining || !self.pace.holds()))
     }
 
     fn finish_draining(&mut self) {
@@ -533,6 +589,7 @@ impl Session {
 
     /// ANSWER-3: v5 reads the refusal in its PUBACK or PUBREC; others, and everybody at QoS 0, on the errors topic.
     fn refuse(&mut self, open: Open<Answer>, refused: Refused) {
+        self.wire.note_refusal();
         match open.packet {
             Some(of) if self.wire.is_v5() => {
                 let code = refused.name.reason_code();

@@ -13,6 +13,7 @@ use super::devices::{Claim, Devices};
 use super::fetch::Reader;
 use super::hub::Hub;
 use super::keeper::Keeper;
+use super::limits::{Crowd, CrowdOptions, PublishOptions, UserRates};
 use super::ordinary::{OrdinaryOptions, Topics};
 use super::presence::{Attendance, AttendanceOptions, Told};
 use super::session::SessionOptions;
@@ -71,6 +72,10 @@ pub struct EdgeOptions {
     pub presence_devices_max: usize,
     /// How long it is remembered whose a device is that nobody uses (EVENT-11).
     pub device_retention: Duration,
+    /// How many connections, and how often.
+    pub crowd: CrowdOptions,
+    /// What may be published per second.
+    pub publish: PublishOptions,
 }
 
 /// The limits of sessions that outlive their connections.
@@ -106,6 +111,8 @@ pub(crate) struct Shared {
     pub(crate) reader: Reader,
     /// Called before a thread waits for the sequencer.
     pub(crate) before_waiting: BeforeWaiting,
+    pub(crate) crowd: Arc<Crowd>,
+    pub(crate) user_rates: UserRates,
     attendance: Mutex<Attendance>,
     places: Arc<Semaphore>,
     draining: AtomicBool,
@@ -164,6 +171,8 @@ impl Shared {
             now,
             reader,
             before_waiting,
+            crowd: Arc::new(Crowd::new(options.crowd)),
+            user_rates: UserRates::default(),
             attendance: Mutex::new(Attendance::new(attendance_options(&options))),
             places: Arc::new(Semaphore::new(options.connections_max)),
             draining: AtomicBool::new(false),
@@ -174,6 +183,11 @@ impl Shared {
     /// A place for a connection, if there is one.
     pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
+    /// Whether so few places are left that nobody gets one to be refused in.
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        self.places.available_permits() < self.options.connections_max / 8
     }
 
     /// Waits until every place is free.
@@ -305,5 +319,6 @@ fn session_options(options: &EdgeOptions) -> SessionOptions {
         expiry_ms_max: u64::try_from(options.sessions.expiry_max.as_millis()).unwrap_or(u64::MAX),
         topic_alias_max: options.ordinary.topic_alias_max,
         keep_alive_s_max: options.ordinary.keep_alive_s_max,
+        publish: options.publish,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::counters::{Count, Counters};
+use super::counters::{self, Count, Counters};
 
 /// Over how many minutes a load is averaged.
 const LOADS: [(&str, f64); 3] = [("1min", 1.0), ("5min", 5.0), ("15min", 15.0)];
@@ -71,6 +71,9 @@ impl Sys {
         for (what, name) in LOSSES {
             let topic = format!("publish/messages/dropped/{name}");
             told.push(say(topic, counters.of(what)));
+        }
+        for (what, name) in counters::TOLD {
+            told.push(say(format!("syncline/{name}"), counters.of(what)));
         }
         for (at, (what, name, load)) in TRAFFIC.into_iter().enumerate() {
             let count = counters.of(what);

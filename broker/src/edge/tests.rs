@@ -63,6 +63,8 @@ fn edge_options() -> EdgeOptions {
         presence_retention: Duration::from_secs(60),
         presence_devices_max: 1_000,
         device_retention: Duration::from_secs(3_600),
+        crowd: CrowdOptions::default(),
+        publish: PublishOptions::default(),
         ordinary: OrdinaryOptions::default(),
     }
 }

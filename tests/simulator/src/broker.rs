@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use syncline_broker::compactor::{self, Compactor, History, Limits, Progress, States, Written};
 use syncline_broker::edge::simulation::SimulatedEdge;
-use syncline_broker::edge::{Edge, EdgeOptions, OrdinaryOptions, SessionsOptions};
+use syncline_broker::edge::{
+    CrowdOptions, Edge, EdgeOptions, OrdinaryOptions, PublishOptions, SessionsOptions,
+};
 use syncline_broker::router::{BusMessage, Consumer};
 use syncline_broker::sequencer::{Hooks, Options, Sequencer, Stepper};
 use syncline_broker::store::sessions::{QueueLimit, SessionStore};
@@ -262,6 +264,8 @@ fn edge_options(dice: &mut Dice) -> EdgeOptions {
         presence_retention: Duration::from_secs(60),
         presence_devices_max: 1_000,
         device_retention: Duration::from_secs(3_600),
+        crowd: CrowdOptions::default(),
+        publish: PublishOptions::default(),
         ordinary: OrdinaryOptions::default(),
     }
 }

@@ -13,6 +13,7 @@ mod history;
 mod horizon;
 mod inside;
 mod instruments;
+mod limits;
 mod ordinary;
 mod parts;
 mod presence;

@@ -162,6 +162,16 @@ impl Peer {
             principal: identity.principal.name().to_owned(),
             client_id,
         };
+        // Whoever takes its own session over has a connection in its place soon.
+        let takes_over = self.shared.clients.is_connected(&key);
+        let Ok(seat) = self.shared.crowd.know(&key.principal, takes_over) else {
+            return self.session.refused(NoSession::TooManyOfUser);
+        };
+        self.seat = Some(seat);
+        let (rates, publish) = (&self.shared.user_rates, &self.shared.options.publish);
+        if let Some(rate) = rates.of(&key.principal, publish, now) {
+            self.session.share_rate(rate);
+        }
         self.delivery.limit_packets(self.session.packet_bytes_max());
         self.introduce(now, identity);
         let keeps = opening.expiry_ms > 0;
@@ -383,8 +393,11 @@ impl Peer {
 
     /// Leaves the session once the connection has ended: what there is to keep is on its way to the disk.
     pub(super) fn leave_if_ended(&mut self, now: Instant) {
-        if self.session.ended().is_none() || self.keeping.is_left {
+        let Some(end) = self.session.ended().filter(|_| !self.keeping.is_left) else {
             return;
+        };
+        if let Some(count) = end.count() {
+            self.shared.counters.count(count);
         }
         let progress = match self.keeping.keeps().cloned() {
             Some(key) if self.session.expiry_ms() > 0 => Some(self.progress(now, key)),

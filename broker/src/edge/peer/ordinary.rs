@@ -385,6 +385,9 @@ impl Peer {
             publish_out,
             bytes_in,
             bytes_out,
+            held,
+            unread,
+            refused,
         } = self.session.take_traffic();
         let expired = self.ordinary.outbox.take_expired();
         let counts = [
@@ -395,6 +398,9 @@ impl Peer {
             (Count::BytesIn, bytes_in),
             (Count::BytesOut, bytes_out),
             (Count::Expired, expired),
+            (Count::RateHeld, held),
+            (Count::RateUnread, unread),
+            (Count::RequestRefused, refused),
         ];
         for (what, more) in counts.into_iter().filter(|(_, more)| *more > 0) {
             self.shared.counters.add(what, more);

@@ -124,6 +124,8 @@ pub(crate) struct Opening {
 pub(crate) enum NoSession {
     /// There are as many as are kept.
     TooMany,
+    /// Its user has as many connections as may be.
+    TooManyOfUser,
     /// The store does not answer.
     StorageFailed,
 }

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode};
 use syncline_protocol::{DeviceId, Refused};
 
+use super::super::counters::Count;
 use super::super::identity::Identity;
+use super::super::limits::Crowded;
 use super::answers::About;
 use super::end::EndReason;
 use super::packet::{Connect, Publish};
@@ -44,6 +46,9 @@ impl Session {
             topic_alias_max: connect.topic_alias_max,
             problem_information: connect.problem_information,
         });
+        if let Some(crowded) = self.crowded {
+            return self.refuse_connect(crowded.into());
+        }
         if connect.method.as_deref().is_some_and(|it| it != METHOD) {
             return self.refuse_connect(denial(Denied::Method));
         }
@@ -79,7 +84,8 @@ impl Session {
     fn refuse_connect(&mut self, refusal: Refusal) {
         self.wire
             .connack_refused(refusal.v5, refusal.v3, &refusal.reason);
-        self.end(EndReason::Refused(refusal.reason));
+        let count = refusal_count(refusal.v5);
+        self.end(EndReason::Refused(count, refusal.reason));
     }
 
     /// Asks for the client's session. The timer of the CONNECT runs on until it is there.
@@ -123,7 +129,7 @@ impl Session {
         });
         if let Err(error) = connack {
             let reason = format!("its CONNACK cannot be sent: {error}");
-            return self.end(EndReason::Refused(reason));
+            return self.end(EndReason::Refused(Count::ConnectRefused, reason));
         }
         self.timers.clear(Timer::Connect);
         self.phase = Phase::Live(live);
@@ -140,6 +146,9 @@ impl Session {
                 ConnectReasonCode::QuotaExceeded,
                 "as many sessions are kept as sessions.sessions_max allows",
             ),
+            NoSession::TooManyOfUser => {
+                return self.refuse_connect(Crowded::User.into());
+            }
             NoSession::StorageFailed => (
                 ConnectReasonCode::ServerUnavailable,
                 "the session could not be read or kept",
@@ -253,6 +262,33 @@ pub(super) fn expiry_ms(expiry_s: u32, max_ms: u64) -> u64 {
 /// As a v5 client is told.
 fn expiry_s(expiry_ms: u64) -> u32 {
     u32::try_from(expiry_ms.div_ceil(1_000)).unwrap_or(u32::MAX)
+}
+
+/// By what a refused CONNECT is counted.
+fn refusal_count(code: ConnectReasonCode) -> Count {
+    use ConnectReasonCode as Code;
+    match code {
+        Code::BadUserNameOrPassword => Count::ConnectBadCredentials,
+        Code::NotAuthorized | Code::BadAuthenticationMethod => Count::ConnectNotAuthorised,
+        Code::ConnectionRateExceeded => Count::ConnectRate,
+        Code::QuotaExceeded => Count::ConnectQuota,
+        Code::ServerBusy | Code::ServerUnavailable => Count::ConnectUnavailable,
+        _ => Count::ConnectRefused,
+    }
+}
+
+impl From<Crowded> for Refusal {
+    fn from(crowded: Crowded) -> Self {
+        let code = match crowded {
+            Crowded::Rate => ConnectReasonCode::ConnectionRateExceeded,
+            Crowded::Address | Crowded::User => ConnectReasonCode::QuotaExceeded,
+        };
+        Self::new(
+            code,
+            ConnectReturnCode::ServerUnavailable,
+            crowded.to_string(),
+        )
+    }
 }
 
 fn denial(denied: Denied) -> Refusal {

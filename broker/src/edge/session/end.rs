@@ -4,6 +4,7 @@ use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, MqttError};
 use syncline_protocol::TransientName;
 
 use crate::auth::Denied;
+use crate::edge::counters::Count;
 
 /// Why a session ended, for the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,8 +19,8 @@ pub(crate) enum EndReason {
     NoConnect,
     #[error("nothing was heard for 1.5 times the keep-alive")]
     KeepAlive,
-    #[error("CONNECT refused: {0}")]
-    Refused(String),
+    #[error("CONNECT refused: {1}")]
+    Refused(Count, String),
     #[error("a packet broke the protocol: {0}")]
     Broken(MqttError),
     #[error("a packet was out of place")]
@@ -50,13 +51,30 @@ impl EndReason {
         !has_no_say && *self != Self::Goodbye
     }
 
+    /// By what it is counted, if it is no ordinary end.
+    pub(crate) fn count(&self) -> Option<Count> {
+        Some(match self {
+            Self::Goodbye | Self::GoodbyeWithWill | Self::Draining => return None,
+            Self::Lost => Count::EndLost,
+            Self::NoConnect => Count::EndNoConnect,
+            Self::KeepAlive => Count::EndKeepAlive,
+            Self::Refused(count, _) => *count,
+            Self::Broken(_) => Count::EndMalformed,
+            Self::OutOfPlace | Self::TopicName => Count::EndProtocol,
+            Self::Transient { .. } => Count::EndTransient,
+            Self::StateTooLarge { .. } => Count::EndStateTooLarge,
+            Self::TakenOver => Count::EndTakenOver,
+            Self::Revoked | Self::Expired | Self::NotRenewed(_) => Count::EndRevoked,
+        })
+    }
+
     /// What a v5 client is told, with the sentence for its reason string.
     pub(super) fn disconnect(&self) -> Option<(DisconnectReasonCode, Option<String>)> {
         use DisconnectReasonCode as Code;
         let code = match self {
             Self::Goodbye | Self::GoodbyeWithWill | Self::Lost | Self::NoConnect => return None,
             // Said where it was found out.
-            Self::Refused(_) | Self::Broken(_) => return None,
+            Self::Refused(..) | Self::Broken(_) => return None,
             Self::KeepAlive => Code::KeepAliveTimeout,
             Self::OutOfPlace => Code::ProtocolError,
             Self::TopicName => Code::TopicNameInvalid,

@@ -35,6 +35,7 @@ fn options() -> SessionOptions {
         expiry_ms_max: 1_000_000,
         topic_alias_max: 2,
         keep_alive_s_max: 0,
+        publish: PublishOptions::default(),
     }
 }
 
@@ -48,8 +49,13 @@ struct Talk {
 
 impl Talk {
     fn fresh(version: Version) -> Self {
-        let now = Instant::now();
-        let session = Session::new(Arc::new(options()), "auto-1".to_owned(), now);
+        Self::with(version, options())
+    }
+
+    fn with(version: Version, options: SessionOptions) -> Self {
+        // Long enough after the clock's beginning that tests can look back.
+        let now = Instant::now() + Duration::from_secs(60);
+        let session = Session::new(Arc::new(options), "auto-1".to_owned(), now);
         Self {
             session,
             client: Connection::new(version),

@@ -38,6 +38,12 @@ pub(crate) struct Traffic {
     pub(crate) publish_out: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
+    /// Times that acknowledgements began to wait because of a rate.
+    pub(crate) held: u64,
+    /// Times that reading stopped because of a rate.
+    pub(crate) unread: u64,
+    /// Requests that were refused by name.
+    pub(crate) refused: u64,
 }
 
 /// One connection's packets.
@@ -447,6 +453,15 @@ impl Wire {
                 .map(Packet::from)
         };
         self.send_built(packet);
+    }
+
+    pub(super) fn note_pace(&mut self, held: bool, unread: bool) {
+        self.traffic.held += u64::from(held);
+        self.traffic.unread += u64::from(unread);
+    }
+
+    pub(super) fn note_refusal(&mut self) {
+        self.traffic.refused += 1;
     }
 
     pub(super) fn pingresp(&mut self) {

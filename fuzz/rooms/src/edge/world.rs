@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use syncline_broker::compactor::States;
 use syncline_broker::config::MUSIC_SCHEMA;
 use syncline_broker::edge::simulation::{Connection, SimulatedEdge};
-use syncline_broker::edge::{Edge, EdgeOptions, OrdinaryOptions, SessionsOptions};
+use syncline_broker::edge::{
+    CrowdOptions, Edge, EdgeOptions, OrdinaryOptions, PublishOptions, SessionsOptions,
+};
 use syncline_broker::router::{BusMessage, Consumer};
 use syncline_broker::sequencer::{Hooks, Options, Sequencer, Stepper};
 use syncline_broker::store::memory::MemoryStore;
@@ -260,6 +262,8 @@ fn options() -> EdgeOptions {
         presence_retention: Duration::from_secs(60),
         presence_devices_max: 1_000,
         device_retention: Duration::from_secs(200),
+        crowd: CrowdOptions::default(),
+        publish: PublishOptions::default(),
         ordinary: OrdinaryOptions::default(),
     }
 }

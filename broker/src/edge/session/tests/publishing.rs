@@ -197,3 +197,95 @@ fn g10_a_publisher_is_not_read_beyond_the_receive_maximum() {
         assert!(talk.session.ended().is_none());
     }
 }
+
+/// A client that may publish two messages per second.
+fn paced(version: Version) -> Talk {
+    let publish = PublishOptions {
+        messages_per_s: 2,
+        ..PublishOptions::default()
+    };
+    let options = SessionOptions {
+        publish,
+        receive_maximum: 64,
+        ..options()
+    };
+    let mut talk = Talk::with(version, options);
+    talk.say(connect(version, DEVICE, None, vec![]));
+    talk.open(false);
+    talk.hear();
+    talk
+}
+
+#[test]
+fn g10_who_publishes_too_fast_gets_acknowledgements_late_and_answers_to_pings_at_once() {
+    for version in [Version::V3_1_1, Version::V5_0] {
+        let mut talk = paced(version);
+        let event = event(None);
+        for id in 1..=3 {
+            talk.publish("sync/a/events", &event, Qos::AtLeastOnce, Some(id));
+        }
+        let tickets = talk.tickets();
+        assert_eq!(tickets.len(), 3, "all were taken");
+        for (seq, ticket) in (1..).zip(tickets) {
+            talk.session.answer(ticket, saved(seq));
+        }
+        assert!(talk.hear().is_empty());
+        talk.bytes(&[0xc0, 0]);
+        assert!(matches!(
+            talk.hear()[..],
+            [Packet::V3_1_1Pingresp(_) | Packet::V5_0Pingresp(_)]
+        ));
+        assert!(talk.session.wants_input());
+        talk.now += Duration::from_millis(500);
+        assert_eq!(talk.session.next_timeout(), Some(talk.now));
+        talk.session.tick(talk.now);
+        assert_eq!(talk.hear().len(), 3);
+    }
+}
+
+#[test]
+fn g10_who_publishes_far_too_fast_is_not_read_for_less_than_half_its_keep_alive() {
+    for version in [Version::V3_1_1, Version::V5_0] {
+        let mut talk = paced(version);
+        for _ in 0..40 {
+            let packet = publish(version, "a", b"x", Qos::AtMostOnce, None);
+            talk.bytes(&packet.to_continuous_buffer());
+        }
+        let traffic = talk.session.take_traffic();
+        assert_eq!(
+            (traffic.publish_in, traffic.unread),
+            (5, 1),
+            "the rest waits"
+        );
+        assert!(!talk.session.wants_input());
+        let begin = talk.now;
+        while !talk.session.wants_input() {
+            talk.now = talk.session.next_timeout().unwrap();
+            talk.session.tick(talk.now);
+        }
+        assert!(talk.session.ended().is_none());
+        assert_eq!(talk.now - begin, Duration::from_millis(500));
+    }
+}
+
+#[test]
+fn g10_a_connection_too_many_is_told_so() {
+    for version in [Version::V3_1_1, Version::V5_0] {
+        for (crowded, v5) in [
+            (Crowded::Address, ConnectReasonCode::QuotaExceeded),
+            (Crowded::Rate, ConnectReasonCode::ConnectionRateExceeded),
+        ] {
+            let mut talk = Talk::fresh(version);
+            talk.session.refuse_with(crowded, talk.now);
+            talk.say(connect(version, DEVICE, None, vec![]));
+            match &talk.hear()[..] {
+                [Packet::V3_1_1Connack(it)] => {
+                    assert_eq!(it.return_code(), ConnectReturnCode::ServerUnavailable);
+                }
+                [Packet::V5_0Connack(it)] => assert_eq!(it.reason_code(), v5),
+                other => panic!("{other:?}"),
+            }
+            assert!(matches!(talk.end(), EndReason::Refused(..)));
+        }
+    }
+}
