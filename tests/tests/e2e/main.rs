@@ -10,6 +10,7 @@ mod epochs;
 mod faults;
 mod follower;
 mod history;
+mod hook;
 mod horizon;
 mod inside;
 mod instruments;
