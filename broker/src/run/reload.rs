@@ -3,21 +3,21 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::wall_clock;
-use crate::auth::Accounts;
+use crate::auth::{Accounts, Book};
 use crate::edge::Edge;
 use crate::transport::Tls;
 
 /// What a reload concerns.
 pub(super) struct Reloads {
     tls: Option<Arc<Tls>>,
-    accounts: Arc<Accounts>,
+    accounts: Option<Arc<Accounts>>,
     edge: Edge,
     /// One at a time, so that the last one has read the files last.
     alone: Mutex<()>,
 }
 
 impl Reloads {
-    pub(super) fn new(tls: Option<Arc<Tls>>, accounts: Arc<Accounts>, edge: Edge) -> Self {
+    pub(super) fn new(tls: Option<Arc<Tls>>, accounts: Option<Arc<Accounts>>, edge: Edge) -> Self {
         Self {
             tls,
             accounts,
@@ -44,25 +44,28 @@ impl Reloads {
 
     /// Users and rules are read first and taken last: nothing can go wrong after the certificates are.
     fn read(&self) -> Result<String, String> {
-        let book = self
-            .accounts
-            .read_again()
-            .map_err(|error| error.to_string())?;
-        let (users, keys) = (book.users(), book.token_keys());
+        let accounts = self.accounts.as_deref();
+        let book = accounts.map(Accounts::read_again).transpose();
+        let book = book.map_err(|error| error.to_string())?;
+        let told = book.as_ref().map(Self::told).unwrap_or_default();
         let tls = self.tls.as_ref().map(|tls| tls.reload(wall_clock()));
         let facts = tls.transpose().map_err(|error| error.to_string())?;
-        self.accounts.take(book);
+        if let (Some(accounts), Some(book)) = (accounts, book) {
+            accounts.take(book);
+        }
         self.edge.review();
         let certificate = match facts {
             Some(facts) => format!("certificate of {}", facts.certificate),
             None => "no certificates".to_owned(),
         };
-        let tokens = match keys {
-            0 => String::new(),
-            keys => format!("; {keys} keys of tokens"),
-        };
-        Ok(format!(
-            "{certificate}; {users} users with their rules{tokens}"
-        ))
+        Ok(format!("{certificate}{told}"))
+    }
+
+    fn told(book: &Book) -> String {
+        let users = format!("; {} users with their rules", book.users());
+        match book.token_keys() {
+            0 => users,
+            keys => format!("{users}; {keys} keys of tokens"),
+        }
     }
 }

@@ -12,6 +12,7 @@ mod follower;
 mod history;
 mod hook;
 mod horizon;
+mod host;
 mod inside;
 mod instruments;
 mod ordinary;

@@ -8,7 +8,7 @@ use ring::rand::SystemRandom;
 use syncline_protocol::UnixMillis;
 
 use super::Vouched;
-use crate::auth::Credentials;
+use crate::auth::{Credentials, Secret};
 
 type Key = [u8; 32];
 
@@ -70,7 +70,7 @@ impl Cache {
         let certificate = caller.certificate.as_ref().map(|it| it.subject.as_bytes());
         for part in [
             credentials.user.as_ref().map(String::as_bytes),
-            credentials.password.as_ref().map(|it| it.expose()),
+            credentials.password.as_ref().map(Secret::expose),
             credentials.client_id.as_ref().map(String::as_bytes),
             address.as_ref().map(String::as_bytes),
             certificate,
@@ -87,7 +87,6 @@ impl Cache {
 mod tests {
     use super::*;
     use crate::acl::Rights;
-    use crate::auth::Secret;
 
     fn shows(user: &str, password: &str) -> Credentials {
         Credentials {
