@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use syncline_broker::cli::{Cli, Command};
 use syncline_broker::commands;
-use syncline_broker::config::{self, Environment, Options};
-use syncline_broker::run;
+use syncline_broker::config::{self, Environment, Flags, Options};
+use syncline_broker::run::{self, Configuration};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing_subscriber::EnvFilter;
@@ -26,27 +26,41 @@ fn main() -> ExitCode {
 fn execute(command: Command) -> Result<(), Box<dyn Error>> {
     match command {
         Command::Serve(args) => {
-            let options = config::load(&args.into(), &environment())?;
-            start_logs(&options.log_level);
-            serve(options)
+            let flags = Flags::from(args);
+            let options = config::load(&flags, &environment())?;
+            let log_level = start_logs(&options.log_level);
+            let read = Box::new(move || config::load(&flags, &environment()));
+            serve(options, Configuration { read, log_level })
         }
         other => {
-            start_logs("warn");
+            let _fixed = start_logs("warn");
             commands::execute(other, &environment(), &mut io::stdout().lock())
         }
     }
 }
 
-/// The bus's own library stays silent unless it is named: what matters of it the router tells.
-fn start_logs(level: &str) {
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(format!("rumqttd=off,{level}")))
+/// Returns what takes another filter.
+fn start_logs(level: &str) -> Box<dyn Fn(&str) + Send + Sync> {
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter(level))
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
-        .init();
+        .with_filter_reloading();
+    let handle = subscriber.reload_handle();
+    subscriber.init();
+    Box::new(move |level| {
+        if let Err(error) = handle.reload(filter(level)) {
+            tracing::warn!(%error, "the log's level was not changed");
+        }
+    })
 }
 
-fn serve(options: Options) -> Result<(), Box<dyn Error>> {
+/// The bus's own library stays silent unless it is named: what matters of it the router tells.
+fn filter(level: &str) -> EnvFilter {
+    EnvFilter::new(format!("rumqttd=off,{level}"))
+}
+
+fn serve(options: Options, configuration: Configuration) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -60,7 +74,7 @@ fn serve(options: Options) -> Result<(), Box<dyn Error>> {
                 std::process::exit(1);
             });
         };
-        run::run(options, hangups()?, shutdown).await?;
+        run::run(options, (configuration, hangups()?), shutdown).await?;
         Ok(())
     })
 }

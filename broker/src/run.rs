@@ -27,6 +27,7 @@ use crate::sequencer::{self, AskCounter, AskFarthestCounter, Hooks, Sequencer};
 use crate::startup::{self, DataDir, StartupError};
 use crate::store::sessions::SessionStore;
 use crate::store::{Committed, EventStore, RedbStore, StoreError, Tell};
+pub use reload::Configuration;
 use reload::Reloads;
 
 /// How long connections may take to say goodbye, and requests of the owner to stop.
@@ -77,19 +78,21 @@ pub enum RunError {
     Interrupted(#[from] tokio::task::JoinError),
 }
 
-/// Runs a broker until `shutdown`, then drains it. Each `reloads` has it read its certificates, users and rules again.
+/// Runs a broker until `shutdown`, then drains it. Each `reloads` has it read its configuration, schema, certificates, users
+/// and rules again.
 pub async fn run(
     options: Options,
-    mut reloads: tokio::sync::mpsc::Receiver<()>,
+    (configuration, mut reloads): (Configuration, tokio::sync::mpsc::Receiver<()>),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let mut broker = Broker::start(options).await?;
+    broker.reloads.with(configuration);
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
             error = broker.failed() => return Err(error),
-            Some(()) = reloads.recv() => broker.reload().await,
+            Some(()) = reloads.recv() => broker.reload_apart(),
         }
     }
     tracing::info!("shutting down");
@@ -169,7 +172,7 @@ impl Broker {
             options.schema.hash(),
             options.schema_source
         );
-        let http_options = options.http.clone();
+        let (http_options, settings) = (options.http.clone(), options.settings.clone());
         warn_of_plain_ports(&options);
         let runtime = tokio::runtime::Handle::current();
         let (tell_fatal, fatal) = watch::channel(None);
@@ -178,11 +181,7 @@ impl Broker {
             Rooms::start(options, store, sessions, tell_fatal)
         };
         let rooms = tokio::task::spawn_blocking(start).await??;
-        let reloads = Arc::new(Reloads::new(
-            listeners.tls.clone(),
-            rooms.accounts.clone(),
-            rooms.edge.clone(),
-        ));
+        let reloads = Arc::new(Reloads::new(listeners.tls.clone(), &rooms, settings));
         let draining = Arc::new(AtomicBool::new(false));
         let services = rooms.services(&draining);
         Ok(Self {
@@ -217,7 +216,8 @@ impl Broker {
         self.addresses.http_tls
     }
 
-    /// Reads certificates, users and rules again. If anything is wrong, nothing changes, and the log has the reason.
+    /// Reads certificates, keys, users and rules again, and where [`run`] runs it, configuration and schema. If anything is
+    /// wrong, nothing changes, and the log has the reason.
     pub async fn reload(&self) {
         let reloads = Arc::clone(&self.reloads);
         let reloaded = tokio::task::spawn_blocking(move || reloads.reload());
@@ -230,6 +230,15 @@ impl Broker {
     /// any more ends.
     pub fn review(&self) {
         self.rooms.edge.review();
+    }
+
+    /// Not waited for, because a file that hangs would hold up everything else; nor does the end of the process wait for it.
+    fn reload_apart(&self) {
+        let reloads = Arc::clone(&self.reloads);
+        let thread = std::thread::Builder::new().name("reload".to_owned());
+        if let Err(error) = thread.spawn(move || reloads.reload()) {
+            tracing::error!(%error, "nothing was read again: no thread could be started");
+        }
     }
 
     /// The truth.

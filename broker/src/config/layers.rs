@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::channels;
 use super::raw::Raw;
-use super::{ConfigError, DEFAULTS, Environment, Flags, MUSIC_SCHEMA, Origin, Setting};
+use super::{ConfigError, DEFAULTS, Environment, Flags, MUSIC_SCHEMA, Origin, Setting, Settings};
 
 const PREFIX: &str = "SYNCLINE__";
 
@@ -60,6 +60,10 @@ impl Layers {
             let key = key_of(&error).unwrap_or_default();
             bad(&self.origin(&key), &key, &error)
         })
+    }
+
+    pub(super) fn settings(&self) -> Result<Settings, ConfigError> {
+        Settings::of(&self.merged)
     }
 
     pub(super) fn origin(&self, key: &str) -> Origin {

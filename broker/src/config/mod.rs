@@ -9,6 +9,7 @@ mod checks;
 mod error;
 mod layers;
 mod raw;
+mod settings;
 mod transports;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ use crate::transport::TransportOptions;
 pub use error::{ConfigError, Contradiction, Origin, Setting};
 use layers::Layers;
 use raw::Raw;
+pub use settings::Settings;
 use transports::Resolved;
 
 /// The defaults, with every key and its reason.
@@ -91,6 +93,8 @@ pub struct Options {
     pub states: StatesOptions,
     /// A filter for logs, as in `info,syncline_broker::router=debug`.
     pub log_level: String,
+    /// All of it by key.
+    pub settings: Settings,
 }
 
 /// How much state is kept in memory.
@@ -114,7 +118,12 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<Options, ConfigE
     checks::log_level(&layers, &raw.log.level)?;
     let history = channels::history(&layers, &raw)?;
     let (schema_source, schema) = layers.schema(&raw.store.schema)?;
-    Ok(raw.options(resolved, accounts, (schema_source, schema), history))
+    let settings = layers.settings()?;
+    let options = raw.options(resolved, accounts, (schema_source, schema), history);
+    Ok(Options {
+        settings,
+        ..options
+    })
 }
 
 impl Raw {
@@ -149,6 +158,7 @@ impl Raw {
                 cache_bytes_max: self.limits.state_cache_bytes_max,
             },
             log_level: self.log.level,
+            settings: Settings::default(),
         }
     }
 

@@ -243,6 +243,12 @@ impl Edge {
         self.shared.topics.review_absent(who);
     }
 
+    /// Another schema counts from now on.
+    pub fn tell_schema(&self, schema: &Schema) {
+        let message = Ephemeral::text(&Topic::Schema, &schema.document());
+        self.shared.hub.retain(message);
+    }
+
     /// A group was erased: nothing of its devices is shown or known any more.
     pub fn forget_group(&self, group: &SyncId) {
         self.shared.forget_group(group);

@@ -21,4 +21,4 @@ pub use listener::{Arriving, Listener, NotArrived};
 pub use options::{Port, ProxyOptions, TransportOptions};
 pub use proxy::{Network, NoNetwork, ProxyError};
 pub use stream::Stream;
-pub use tls::{Protocol, Tls, TlsError, TlsFacts, TlsFile, TlsOptions};
+pub use tls::{Protocol, Renewed, Tls, TlsError, TlsFacts, TlsFile, TlsOptions};

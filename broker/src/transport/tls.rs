@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::danger::ClientCertVerifier;
@@ -99,8 +99,17 @@ pub struct TlsFacts {
 pub struct Tls {
     options: TlsOptions,
     loaded: RwLock<Arc<Loaded>>,
-    /// One reload at a time, so that the last one has read the files last.
-    reloading: Mutex<()>,
+}
+
+/// Certificates that were read and are not in use yet.
+#[derive(Debug)]
+pub struct Renewed(Loaded);
+
+impl Renewed {
+    /// What is in them.
+    pub fn facts(&self) -> &TlsFacts {
+        &self.0.facts
+    }
 }
 
 #[derive(Debug)]
@@ -117,26 +126,25 @@ impl Tls {
         Ok(Self {
             options,
             loaded: RwLock::new(loaded),
-            reloading: Mutex::new(()),
         })
     }
 
-    /// Reads the files again, for connections that come from now on. An error changes nothing. Blocks.
-    pub fn reload(&self, now: UnixMillis) -> Result<TlsFacts, TlsError> {
-        let _alone = self
-            .reloading
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+    /// Reads the files again, and changes nothing. Blocks. What is out of date is refused.
+    pub fn read_again(&self, now: UnixMillis) -> Result<Renewed, TlsError> {
         let loaded = Loaded::read(&self.options)?;
-        let facts = loaded.facts.clone();
-        if !facts.certificate.is_valid_at(now) {
+        let certificate = &loaded.facts.certificate;
+        if !certificate.is_valid_at(now) {
             return Err(TlsError::OutOfDate {
                 file: self.options.certificate.clone(),
-                facts: facts.certificate,
+                facts: certificate.clone(),
             });
         }
+        Ok(Renewed(loaded))
+    }
+
+    /// Connections that come from now on get these.
+    pub fn take(&self, Renewed(loaded): Renewed) {
         *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
-        Ok(facts)
     }
 
     /// What is in use.

@@ -18,6 +18,7 @@ mod instruments;
 mod ordinary;
 mod parts;
 mod presence;
+mod reload;
 mod restart;
 mod running;
 mod scene;
