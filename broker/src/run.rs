@@ -15,7 +15,7 @@ use syncline_protocol::{SyncId, UnixMillis};
 use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminOptions};
-use crate::auth::{Accounts, AuthError, Authenticator, Guard};
+use crate::auth::{Accounts, AccountsOptions, AuthError, Authenticator, Guard};
 use crate::compactor::{Compactor, CompactorThread, States, Written};
 use crate::config::Options;
 use crate::edge::{Edge, WallClock};
@@ -116,7 +116,8 @@ pub struct Broker {
 
 /// The rooms behind the listeners.
 struct Rooms {
-    accounts: Arc<Accounts>,
+    /// None: the host application knows everybody.
+    accounts: Option<Arc<Accounts>>,
     edge: Edge,
     compactor: CompactorThread,
     sequencer: Arc<Sequencer>,
@@ -225,6 +226,12 @@ impl Broker {
         }
     }
 
+    /// What [`Options::authenticator`] would say of those who are here has changed: each is reviewed, and whoever may not be here
+    /// any more ends.
+    pub fn review(&self) {
+        self.rooms.edge.review();
+    }
+
     /// Not waited for, because a file that hangs would hold up everything else; nor does the end of the process wait for it.
     fn reload_apart(&self) {
         let reloads = Arc::clone(&self.reloads);
@@ -280,6 +287,26 @@ impl Broker {
     }
 }
 
+/// Who knows everybody, and whose files can be read again.
+type Doors = (Arc<dyn Authenticator>, Option<Arc<Accounts>>);
+
+/// The host application's authenticator, or that of the configuration. Blocks, inside a runtime.
+fn doors(
+    host: Option<Arc<dyn Authenticator>>,
+    options: AccountsOptions,
+) -> Result<Doors, AuthError> {
+    match host {
+        Some(host) => Ok((host, None)),
+        None => {
+            let accounts = Arc::new(Accounts::load(options, Box::new(wall_clock))?);
+            Ok((
+                Arc::clone(&accounts) as Arc<dyn Authenticator>,
+                Some(accounts),
+            ))
+        }
+    }
+}
+
 /// Also while nobody appends.
 fn tell_of_failed_sync(fatal: Weak<watch::Sender<Option<String>>>) -> Tell {
     Arc::new(move |error| {
@@ -298,8 +325,7 @@ impl Rooms {
         tell_fatal: watch::Sender<Option<String>>,
     ) -> Result<Self, RunError> {
         let now: WallClock = Arc::new(wall_clock);
-        let accounts = Arc::new(Accounts::load(options.accounts, Box::new(wall_clock))?);
-        let known = Arc::clone(&accounts) as Arc<dyn Authenticator>;
+        let (known, accounts) = doors(options.authenticator, options.accounts)?;
         let guard = Guard::start(known, &options.guard).map_err(RunError::Guard)?;
         let schema = Arc::new(history::adopt(&*store, options.schema, wall_clock())?);
         let states = Arc::new(States::new(

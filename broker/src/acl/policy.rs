@@ -63,6 +63,20 @@ struct RawRights {
     gateway: bool,
 }
 
+/// The same without places in a file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawJsonRights {
+    #[serde(default)]
+    everything: bool,
+    #[serde(default)]
+    groups: serde_json::Map<String, serde_json::Value>,
+    #[serde(default)]
+    topics: Vec<String>,
+    #[serde(default)]
+    gateway: bool,
+}
+
 impl Policy {
     /// Nobody has a rule, and the anonymous one may do everything: a broker for whoever reaches it.
     pub fn open() -> Self {
@@ -83,6 +97,22 @@ impl Policy {
             everyone: raw.everyone.rights(text, "everyone")?,
             anonymous: raw.anonymous.rights(text, "anonymous")?,
             users: users.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// What a JSON map says of one user, with the names that a section of the file has.
+    pub fn rights_in_json(value: serde_json::Value) -> Result<Rights, String> {
+        let said: RawJsonRights = serde_json::from_value(value).map_err(|it| it.to_string())?;
+        let groups = said.groups.into_iter().map(|(group, access)| {
+            let access = access.as_str().unwrap_or_default();
+            group_access(&group, access).map(|access| (group, access))
+        });
+        let topics = said.topics.iter().map(|rule| rule.parse::<TopicRule>());
+        Ok(Rights {
+            everything: said.everything,
+            groups: groups.collect::<Result<_, _>>()?,
+            topics: topics.collect::<Result<_, _>>()?,
+            gateway: said.gateway,
         })
     }
 

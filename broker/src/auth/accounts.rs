@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use syncline_protocol::UnixMillis;
 
 use super::certificates::CertificateName;
+use super::hook::{Hook, HookOptions};
 use super::origin::Origin;
 use super::passwords::{Hash, SALT_BYTES};
 use super::throttle::{Attempt, Throttle, ThrottleOptions};
@@ -25,6 +26,8 @@ pub struct AccountsOptions {
     pub tokens: Option<TokenOptions>,
     /// What of a verified client certificate says who somebody is.
     pub certificates: Option<CertificateName>,
+    /// Who is asked about users that the password file does not have.
+    pub hook: Option<HookOptions>,
     /// Whether somebody may come in who shows nothing.
     pub anonymous: bool,
     /// For those who guess.
@@ -34,7 +37,8 @@ pub struct AccountsOptions {
 impl AccountsOptions {
     /// Whether anybody can say who they are.
     pub fn authenticates(&self) -> bool {
-        self.passwords.is_some() || self.tokens.is_some() || self.certificates.is_some()
+        let by_file = self.passwords.is_some() || self.tokens.is_some();
+        by_file || self.certificates.is_some() || self.hook.is_some()
     }
 }
 
@@ -45,6 +49,7 @@ pub type Now = Box<dyn Fn() -> UnixMillis + Send + Sync>;
 pub struct Accounts {
     options: AccountsOptions,
     book: RwLock<Arc<Book>>,
+    hook: Option<Hook>,
     throttle: Mutex<Throttle>,
     /// What a stranger's password is compared with where there are no users.
     stranger: Hash,
@@ -52,11 +57,12 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Reads the files. Blocks.
+    /// Reads the files. Blocks. With [`AccountsOptions::hook`] inside a tokio runtime.
     pub fn load(options: AccountsOptions, now: Now) -> Result<Self, AuthError> {
         let book = Arc::new(Book::read(&options)?);
         let nobody = Hash::of(&Secret::new("nobody"), [0; SALT_BYTES]);
         Ok(Self {
+            hook: options.hook.clone().map(Hook::new),
             throttle: Mutex::new(Throttle::new(&options.throttle)),
             stranger: nobody.expect("a password of six bytes is taken"),
             book: RwLock::new(book),
@@ -73,6 +79,7 @@ impl Accounts {
     /// From now on this counts. Whoever is connected has to be looked at again.
     pub fn take(&self, book: Book) {
         *self.book.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(book);
+        self.hook.iter().for_each(Hook::forget);
     }
 
     fn book(&self) -> Arc<Book> {
@@ -102,9 +109,34 @@ impl Accounts {
             (user, Some(password), None) if self.is_token(password) => {
                 self.by_token(user, password)
             }
+            (Some(user), _, None) if self.hook.is_some() && !self.is_listed(user) => {
+                self.ask(credentials)
+            }
             (Some(user), Some(password), None) => self.log_in(user, password),
             _ => Err(Denied::BadCredentials),
         }
+    }
+
+    /// Whether the password file alone says who that is.
+    fn is_listed(&self, user: &str) -> bool {
+        self.book().passwords.of(user).is_some()
+    }
+
+    fn ask(&self, credentials: &Credentials) -> Result<Admission, Denied> {
+        let (hook, now) = (self.hook.as_ref(), (self.now)());
+        let hook = hook.ok_or(Denied::BadCredentials)?;
+        let known = hook.known(credentials, now);
+        let vouched = known.map_or_else(|| hook.ask(credentials, now), Ok)?;
+        Ok(Admission {
+            rights: self
+                .book()
+                .policy
+                .rights(&vouched.user)
+                .and(&vouched.rights),
+            user: vouched.user,
+            expires_at: vouched.expires_at,
+            proof: Proof::Hook(vouched.rights),
+        })
     }
 
     /// What has the form of a token is looked at as one alone.
@@ -231,9 +263,13 @@ impl Authenticator for Accounts {
             Proof::Password(hash) if book.passwords.of(&admission.user) == Some(hash) => {
                 Ok(self.admit(&admission.user, admission.proof.clone()))
             }
-            Proof::Token(_) if admission.has_ended((self.now)()) => Err(Denied::Expired),
+            _ if admission.has_ended((self.now)()) => Err(Denied::Expired),
             Proof::Token(proof) if book.keys.has(&proof.key) => Ok(Admission {
                 rights: book.policy.rights(&admission.user).and(&proof.rights),
+                ..admission.clone()
+            }),
+            Proof::Hook(rights) if self.hook.is_some() => Ok(Admission {
+                rights: book.policy.rights(&admission.user).and(rights),
                 ..admission.clone()
             }),
             Proof::Certificate if self.options.certificates.is_some() => {
@@ -245,6 +281,9 @@ impl Authenticator for Accounts {
 
     fn rights_of(&self, user: &str) -> Option<Rights> {
         let (book, options) = (self.book(), &self.options);
+        if self.hook.is_some() && !user.is_empty() && !self.is_listed(user) {
+            return None;
+        }
         // Whoever issues tokens and certificates makes users; nobody lists them.
         let unlisted = options.tokens.is_some() || options.certificates.is_some();
         let may_come = match user {
@@ -324,6 +363,7 @@ mod tests {
             acl: Some(file(&folder, "acl")),
             tokens: None,
             certificates: None,
+            hook: None,
             anonymous,
             throttle: ThrottleOptions {
                 failures_max: 3,
@@ -342,6 +382,7 @@ mod tests {
             user: user.map(str::to_owned),
             password: password.map(Secret::new),
             token: None,
+            client_id: None,
             caller: Caller::from(address),
         }
     }

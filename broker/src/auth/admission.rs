@@ -1,5 +1,7 @@
 //! What comes of a CONNECT.
 
+use std::sync::Arc;
+
 use syncline_protocol::UnixMillis;
 
 use super::passwords::Hash;
@@ -37,6 +39,10 @@ pub enum Proof {
     Token(TokenProof),
     /// The certificate of its connection, which names it.
     Certificate,
+    /// What `auth.http` said: these rights, beside those of the rule file.
+    Hook(Rights),
+    /// Whatever the authenticator of a host application wants to find again when it reviews.
+    Host(Arc<str>),
 }
 
 /// Why somebody was not let in. A client is not told more than that, so that nobody learns which names there are.
@@ -63,6 +69,9 @@ pub enum Denied {
     /// It has failed too often of late, or too many of its address have.
     #[error("too many failed attempts; wait a minute")]
     Throttled,
+    /// Nobody could be asked.
+    #[error("nobody can tell who this is just now; try again")]
+    Unavailable,
     /// As many wait as may.
     #[error("too many clients connect at once; try again")]
     Busy,

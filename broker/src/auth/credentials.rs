@@ -13,6 +13,8 @@ pub struct Credentials {
     pub password: Option<Secret>,
     /// A token that comes by itself: in a CONNECT with the authentication method `token`, or to renew an older one.
     pub token: Option<Secret>,
+    /// The client id of the CONNECT, if it brings one.
+    pub client_id: Option<String>,
     /// What the transport knows.
     pub caller: Caller,
 }

@@ -1,12 +1,14 @@
 //! `[auth]`: who may come in.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::ConfigError;
 use super::layers::Layers;
-use super::raw::{Raw, Tokens};
+use super::raw::{AuthHttp, Raw, Tokens};
 use crate::auth::{
-    AccountsOptions, AuthFile, CertificateName, GuardOptions, ThrottleOptions, TokenOptions,
+    AccountsOptions, AuthFile, CertificateName, GuardOptions, HookOptions, HookUrlError,
+    ThrottleOptions, TokenOptions,
 };
 
 /// Addresses, and users at them, that have failed and are remembered. Each costs a hundred bytes.
@@ -19,6 +21,7 @@ pub(super) fn accounts(layers: &Layers, raw: &Raw) -> Result<AccountsOptions, Co
         acl: file(layers, "auth.acl", &auth.acl),
         tokens: tokens(layers, &auth.tokens)?,
         certificates: certificates(layers, raw)?,
+        hook: hook(layers, &auth.http)?,
         anonymous: auth.anonymous,
         throttle: ThrottleOptions {
             failures_max: auth.failures_max,
@@ -28,6 +31,21 @@ pub(super) fn accounts(layers: &Layers, raw: &Raw) -> Result<AccountsOptions, Co
         },
     };
     checked(layers, options)
+}
+
+fn hook(layers: &Layers, raw: &AuthHttp) -> Result<Option<HookOptions>, ConfigError> {
+    if raw.url.is_empty() {
+        return Ok(None);
+    }
+    let url = raw.url.parse();
+    let url =
+        url.map_err(|error: HookUrlError| bad(layers, "auth.http.url", &error.to_string()))?;
+    Ok(Some(HookOptions {
+        url,
+        timeout: Duration::from_millis(raw.timeout_ms),
+        cache_ms: raw.cache_ms,
+        cache_max: raw.cache_max,
+    }))
 }
 
 /// They are asked for only where there is a CA to verify them.

@@ -15,11 +15,12 @@ mod transports;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use syncline_protocol::Schema;
 
-use crate::auth::{AccountsOptions, GuardOptions};
+use crate::auth::{AccountsOptions, Authenticator, GuardOptions};
 use crate::compactor::{self, History};
 use crate::edge::{
     CrowdOptions, EdgeOptions, OrdinaryOptions, PublishOptions, RetainedLimit, SessionsOptions,
@@ -70,6 +71,8 @@ pub struct Options {
     pub transports: TransportOptions,
     /// Who may come in.
     pub accounts: AccountsOptions,
+    /// A host application's own, in place of `accounts`.
+    pub authenticator: Option<Arc<dyn Authenticator>>,
     /// How many may ask at once.
     pub guard: GuardOptions,
     /// The folder for everything that must survive.
@@ -143,6 +146,7 @@ impl Raw {
             http: self.http_options(http),
             transports,
             accounts,
+            authenticator: None,
             guard: auth::guard(&self),
             data: PathBuf::from(&self.store.data),
             store: self.store_options(),

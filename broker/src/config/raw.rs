@@ -68,6 +68,7 @@ pub(super) struct Auth {
     pub(super) passwords: String,
     pub(super) acl: String,
     pub(super) tokens: Tokens,
+    pub(super) http: AuthHttp,
     pub(super) certificates: String,
     pub(super) anonymous: bool,
     pub(super) failures_max: u64,
@@ -89,6 +90,15 @@ pub(super) struct Tokens {
     pub(super) audience: String,
     pub(super) user_name: String,
     pub(super) leeway_s: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AuthHttp {
+    pub(super) url: String,
+    pub(super) timeout_ms: u64,
+    pub(super) cache_ms: u64,
+    pub(super) cache_max: usize,
 }
 
 #[derive(Debug, Deserialize)]

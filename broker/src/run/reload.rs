@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use syncline_protocol::Schema;
 
 use super::{Rooms, wall_clock};
-use crate::auth::Accounts;
+use crate::auth::{Accounts, Book};
 use crate::compactor::States;
 use crate::config::{ConfigError, Options, Settings};
 use crate::edge::Edge;
@@ -26,7 +26,7 @@ pub struct Configuration {
 /// What a reload concerns.
 pub(super) struct Reloads {
     tls: Option<Arc<Tls>>,
-    accounts: Arc<Accounts>,
+    accounts: Option<Arc<Accounts>>,
     edge: Edge,
     sequencer: Arc<Sequencer>,
     states: Arc<States>,
@@ -41,7 +41,8 @@ pub(super) struct Reloads {
 struct Fresh {
     options: Option<Options>,
     adoption: Option<Adoption>,
-    book: crate::auth::Book,
+    /// None: the host application knows everybody.
+    book: Option<Book>,
     renewed: Option<Renewed>,
 }
 
@@ -49,7 +50,7 @@ impl Reloads {
     pub(super) fn new(tls: Option<Arc<Tls>>, rooms: &Rooms, settings: Settings) -> Self {
         Self {
             tls,
-            accounts: Arc::clone(&rooms.accounts),
+            accounts: rooms.accounts.clone(),
             edge: rooms.edge.clone(),
             sequencer: Arc::clone(&rooms.sequencer),
             states: Arc::clone(&rooms.states),
@@ -94,7 +95,8 @@ impl Reloads {
         let schema = options.as_ref().map(|it| it.schema.clone());
         let plan = schema.map(|schema| Adoption::plan(&*self.store, schema, wall_clock()));
         let adoption = plan.transpose().map_err(|error| error.to_string())?;
-        let book = self.accounts.read_again();
+        let accounts = self.accounts.as_deref();
+        let book = accounts.map(Accounts::read_again).transpose();
         let book = book.map_err(|error| error.to_string())?;
         let renewed = self.tls.as_ref().map(|tls| tls.read_again(wall_clock()));
         let renewed = renewed.transpose().map_err(|error| error.to_string())?;
@@ -122,14 +124,13 @@ impl Reloads {
             Some(renewed) => format!("certificate of {}", renewed.facts().certificate),
             None => "no certificates".to_owned(),
         });
-        told.push(format!("{} users with their rules", book.users()));
-        if book.token_keys() > 0 {
-            told.push(format!("{} keys of tokens", book.token_keys()));
-        }
+        told.extend(book.iter().flat_map(said_of));
         if let (Some(tls), Some(renewed)) = (&self.tls, renewed) {
             tls.take(renewed);
         }
-        self.accounts.take(book);
+        if let (Some(accounts), Some(book)) = (&self.accounts, book) {
+            accounts.take(book);
+        }
         self.edge.review();
         if let (Some(options), Some(configuration)) = (options, configuration) {
             (configuration.log_level)(&options.log_level);
@@ -166,4 +167,12 @@ impl Reloads {
             false => format!("new collections: {}", added.join(", ")),
         })
     }
+}
+
+/// Of users, and of keys where there are any.
+fn said_of(book: &Book) -> impl Iterator<Item = String> + use<> {
+    let users = format!("{} users with their rules", book.users());
+    let keys = Some(book.token_keys()).filter(|keys| *keys > 0);
+    let keys = keys.map(|keys| format!("{keys} keys of tokens"));
+    [users].into_iter().chain(keys)
 }

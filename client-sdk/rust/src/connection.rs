@@ -1,6 +1,7 @@
 //! One MQTT connection, by rumqttc: made fresh each time, so that rumqttc never reconnects by itself.
 
 use std::collections::{HashMap, VecDeque};
+use std::future::pending;
 use std::time::Duration;
 
 use rumqttc::Outgoing;
@@ -16,9 +17,10 @@ use syncline_client_core::{Answer, Input, IntentId, Refusal};
 use syncline_protocol::{DeviceId, Seq};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::options::{Address, Credentials};
+use crate::token::Tokens;
 
 /// MQTT's own largest packet. rumqttc's default of 10 KiB would end the connection at the first larger snapshot.
 const PACKET_BYTES_MAX: u32 = 268_435_455;
@@ -35,6 +37,13 @@ const SIGNALS_MAX: usize = 256;
 const SPARE_IDS: u16 = 8;
 /// Room for ids if the broker's Receive Maximum is larger.
 const INFLIGHT_MAX: u16 = 128;
+
+/// The Authentication Method by which a token is shown (WALL-6).
+const METHOD: &str = "token";
+/// Where a fresh token is published (WALL-8).
+const TOKEN_TOPIC: &str = "$syncline/token";
+/// When to ask again for a token that was not to be had.
+const RENEW_AGAIN: Duration = Duration::from_secs(5);
 
 /// What happens on a connection. Packet ids are resolved by [`Connection::input`].
 #[derive(Debug)]
@@ -62,7 +71,8 @@ impl Connection {
         let (client, event_loop) = AsyncClient::new(mqtt_options(address, who), REQUESTS_MAX);
         let (sender, signals) = mpsc::channel(SIGNALS_MAX);
         let (goodbye, leave) = oneshot::channel();
-        let task = tokio::spawn(run(event_loop, client.clone(), sender, leave));
+        let tokens = who.tokens.cloned();
+        let task = tokio::spawn(run(event_loop, client.clone(), tokens, sender, leave));
         let (unwritten, by_packet) = (VecDeque::new(), HashMap::new());
         Self {
             client,
@@ -124,6 +134,7 @@ pub(crate) struct Who<'a> {
     /// For people.
     pub(crate) name: Option<&'a str>,
     pub(crate) credentials: Option<&'a Credentials>,
+    pub(crate) tokens: Option<&'a Tokens>,
 }
 
 fn mqtt_options(address: &Address, who: &Who<'_>) -> MqttOptions {
@@ -150,12 +161,13 @@ fn mqtt_options(address: &Address, who: &Who<'_>) -> MqttOptions {
 async fn run(
     mut event_loop: EventLoop,
     client: AsyncClient,
+    tokens: Option<Tokens>,
     signals: mpsc::Sender<Signal>,
     mut leave: oneshot::Receiver<()>,
 ) {
     let mut connected = false;
     tokio::select! {
-        () = drive(&mut event_loop, &signals, &mut connected) => {}
+        () = talk(&mut event_loop, &client, tokens, &signals, &mut connected) => {}
         _ = &mut leave => {
             // Without a connection, polling would make one.
             if connected {
@@ -163,6 +175,59 @@ async fn run(
             }
         }
     }
+}
+
+/// Shows a token, if there are any, and keeps it fresh, until the connection ends.
+async fn talk(
+    event_loop: &mut EventLoop,
+    client: &AsyncClient,
+    tokens: Option<Tokens>,
+    signals: &mpsc::Sender<Signal>,
+    connected: &mut bool,
+) {
+    let Some(tokens) = tokens else {
+        return drive(event_loop, signals, connected).await;
+    };
+    let token = match tokens.fresh().await {
+        Ok(token) => token,
+        Err(error) => {
+            let ending = Ending::of(format!("no token: {error}"));
+            // If nobody listens, the connection was given up.
+            let _ = signals.send(Signal::Input(ending.into())).await;
+            return;
+        }
+    };
+    // As the password it would need a user name beside it, which nobody knows here.
+    event_loop
+        .options
+        .set_authentication_method(Some(METHOD.to_owned()));
+    let data = Some(token.text.into_bytes().into());
+    event_loop.options.set_authentication_data(data);
+    tokio::select! {
+        () = drive(event_loop, signals, connected) => {}
+        () = renew(&tokens, token.renew_in, client) => {}
+    }
+}
+
+/// Never ends. What the broker does not take, ends the connection in time, and the next one begins with a fresh token.
+async fn renew(tokens: &Tokens, mut renew_in: Option<Duration>, client: &AsyncClient) {
+    while let Some(after) = renew_in {
+        sleep(after).await;
+        renew_in = match tokens.fresh().await {
+            // Nothing waits for its answer, so it needs no packet id.
+            Ok(token) => {
+                match client.try_publish(TOKEN_TOPIC, QoS::AtMostOnce, false, token.text) {
+                    Ok(()) => token.renew_in,
+                    Err(_) => Some(RENEW_AGAIN),
+                }
+            }
+            Err(error) => {
+                tracing::debug!(error, "no fresh token");
+                Some(RENEW_AGAIN)
+            }
+        };
+    }
+    pending::<()>().await;
 }
 
 /// Passes on what happens until the connection ends, which it passes on last.
@@ -206,7 +271,8 @@ async fn pass_on(event: Event, signals: &mpsc::Sender<Signal>) -> Option<Ending>
         Event::Incoming(Incoming::SubAck(suback)) => {
             return subscription_refused(&suback).map(Ending::of);
         }
-        Event::Outgoing(Outgoing::Publish(packet)) => Signal::Published(packet),
+        // 0: a token, which is not acknowledged.
+        Event::Outgoing(Outgoing::Publish(packet)) if packet != 0 => Signal::Published(packet),
         _ => return None,
     };
     signals

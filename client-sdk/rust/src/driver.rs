@@ -18,6 +18,7 @@ use crate::client::{Change, Delivered, End, Failure, OpenError, Receipt, SetAsid
 use crate::connection::{Connection, Who};
 use crate::options::{Address, Credentials, Options, Store};
 use crate::store::FileStore;
+use crate::token::Tokens;
 use crate::writer::{Writer, Written};
 
 /// Commands that wait for the task.
@@ -97,6 +98,7 @@ struct Driver {
     address: Address,
     device_name: Option<String>,
     credentials: Option<Credentials>,
+    tokens: Option<Tokens>,
     /// Publishes whose intent is not durable yet.
     storing: HashMap<IntentId, oneshot::Sender<Result<Receipt, Rejected>>>,
     /// Receipts that wait for the broker; those of superseded intents wait for what superseded them.
@@ -142,6 +144,7 @@ pub(crate) async fn start(
         address: options.address,
         device_name: options.device_name,
         credentials: options.credentials,
+        tokens: options.tokens,
         storing: HashMap::new(),
         receipts: HashMap::new(),
         superseded: HashMap::new(),
@@ -362,6 +365,7 @@ impl Driver {
             device,
             name: self.device_name.as_deref(),
             credentials: self.credentials.as_ref(),
+            tokens: self.tokens.as_ref(),
         };
         self.connection = Some(Connection::open(&self.address, &who));
     }

@@ -55,6 +55,22 @@
 //! # Ok(()) }
 //! ```
 //!
+//! For a broker that takes tokens, the app says where fresh ones come from; the connection goes on while they are renewed:
+//!
+//! ```no_run
+//! # async fn login() -> Result<String, std::io::Error> { Ok(String::new()) }
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use syncline_client::{Client, Options, Token};
+//!
+//! let options = Options::new("127.0.0.1:1883", "demo")?.token(|| async {
+//!     // Ten minutes before an hour is over.
+//!     Ok::<_, std::io::Error>(Token::new(login().await?).renew_in(Duration::from_secs(3_000)))
+//! });
+//! let client = Client::open(options).await?;
+//! # Ok(()) }
+//! ```
+//!
 //! What a device did while it was away for longer than the broker keeps history is sent nevertheless if nobody touched
 //! the same entry since. Else it is set aside, and the app is told ([`Client::set_aside`]).
 //!
@@ -62,6 +78,7 @@
 
 mod client;
 mod options;
+mod token;
 
 mod connection;
 mod driver;
@@ -84,6 +101,7 @@ pub use store::StoreError;
 pub use syncline_client_core::{Label, OpenValue, Phase, Refusal, Rejected, Status};
 pub use syncline_protocol::state::Content;
 pub use syncline_protocol::{Clock, DeviceId, Event, Intent, Seq, Value};
+pub use token::Token;
 
 /// A map of text to values, as `event_data` usually is.
 pub fn map<K, V>(pairs: impl IntoIterator<Item = (K, V)>) -> Value

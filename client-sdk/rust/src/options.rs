@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use syncline_protocol::ids::IdError;
 use syncline_protocol::{Channel, StreamId, SyncId};
 
+use crate::token::{Token, Tokens};
+
 const MQTT_PORT: u16 = 1883;
 
 /// Where a client keeps its outbox and its replica.
@@ -78,6 +80,7 @@ pub struct Options {
     pub(crate) store: Store,
     pub(crate) device_name: Option<String>,
     pub(crate) credentials: Option<Credentials>,
+    pub(crate) tokens: Option<Tokens>,
     pub(crate) online: bool,
     pub(crate) outbox_limit: Option<usize>,
 }
@@ -121,6 +124,7 @@ impl Options {
             store: Store::Memory,
             device_name: None,
             credentials: None,
+            tokens: None,
             online: true,
             outbox_limit: None,
         })
@@ -153,6 +157,19 @@ impl Options {
             user: user.into(),
             password: password.into(),
         });
+        self
+    }
+
+    /// Where tokens come from that say who the user is, for a broker that takes them. It is asked before each connection, and
+    /// again when a token says so ([`Token::renew_in`]): then the connection goes on with the fresh one. An error is shown in
+    /// `Status::reason`, and it is asked again like after a connection that failed. Wins over [`Options::credentials`].
+    #[must_use]
+    pub fn token<F, E>(mut self, ask: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Token, E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        self.tokens = Some(Tokens::new(ask));
         self
     }
 

@@ -2,14 +2,20 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use syncline_client::{Client, Options, Phase, Token, map};
 use syncline_tests::broker::{Broker, Setup};
 use syncline_tests::mosquitto;
 use syncline_tests::star::Star;
 use syncline_tests::token::Issuer;
+use syncline_tests::wait::PATIENCE;
 use syncline_tests::wire::{Connect, Packet, Version, Wire};
 use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 const TOPIC: &str = "$syncline/token";
 const HOME: &str = "sync/home/events";
@@ -374,4 +380,53 @@ fn wall_7_g9_who_came_in_by_a_key_that_is_gone_ends_at_a_reload() {
         files.key.write(&files.path("jwks"));
         assert!(broker.ask(&["reload"]).status.success());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wall_8_a_client_of_the_sdk_shows_a_token_and_goes_on_with_fresh_ones() {
+    const SHORT_S: i64 = 4;
+    let files = Arc::new(Files::new());
+    let broker = files
+        .setup()
+        .variable("SYNCLINE__LOG__LEVEL", "syncline_broker=debug")
+        .start();
+    let (asked, mut count) = watch::channel(0);
+    let provider = {
+        let files = Arc::clone(&files);
+        move || {
+            let nth = *asked.borrow();
+            asked.send_replace(nth + 1);
+            let token = files.ana(SHORT_S);
+            async move {
+                match nth {
+                    // Then it is asked again, as after any connection that failed.
+                    0 => Err("nobody is logged in"),
+                    _ => Ok(Token::new(token).renew_in(Duration::from_secs(1))),
+                }
+            }
+        }
+    };
+    let options = Options::new(&broker.mqtt().to_string(), "home").unwrap();
+    let client = Client::open(options.token(provider)).await.unwrap();
+    let mut status = client.status();
+    let told = status.wait_for(|it| {
+        it.reason
+            .as_deref()
+            .is_some_and(|it| it.contains("nobody is logged in"))
+    });
+    drop(timeout(PATIENCE, told).await.unwrap().unwrap());
+    let online = status.wait_for(|it| it.phase == Phase::Online);
+    drop(timeout(PATIENCE, online).await.unwrap().unwrap());
+    // Longer than any of its tokens lasts.
+    let renewed = count.wait_for(|it| *it >= 8);
+    tokio::select! {
+        renewed = timeout(PATIENCE, renewed) => drop(renewed.unwrap().unwrap()),
+        left = status.wait_for(|it| it.phase != Phase::Online) => panic!("{left:?}"),
+    }
+    let data = map([("album_id", "a")]);
+    let receipt = client.publish("star_album", data).await.unwrap();
+    timeout(PATIENCE, receipt.saved()).await.unwrap().unwrap();
+    let log = broker.log();
+    assert_eq!(log.matches("connected peer=").count(), 1, "{log}");
+    client.close().await;
 }

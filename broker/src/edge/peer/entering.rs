@@ -8,7 +8,7 @@ use syncline_protocol::{RefusalName, Refused};
 
 use super::Peer;
 use super::ordinary::not_kept;
-use crate::auth::{Admission, Credentials, Denied, Secret};
+use crate::auth::{Admission, Credentials, Denied, Proof, Secret};
 use crate::edge::devices::Claim;
 use crate::edge::identity::Identity;
 use crate::edge::session::{Answer, EndReason, RenewedBy, Ticket};
@@ -54,8 +54,16 @@ impl Peer {
             (left_ms > 0).then(|| now + left)
         });
         if ends_at.is_some() && self.expiry.is_none() {
-            self.session.end(EndReason::Expired);
+            self.end_in_time();
         }
+    }
+
+    fn end_in_time(&mut self) {
+        let proof = self.identity.as_ref().map(|it| &it.admission.proof);
+        self.session.end(match proof {
+            Some(Proof::Token(_)) => EndReason::Expired,
+            _ => EndReason::TimeOver,
+        });
     }
 
     pub(super) fn renew(&mut self, token: Secret, by: RenewedBy) {
@@ -107,10 +115,10 @@ impl Peer {
             Ok(admission) => self.adopt(now, &identity, admission),
             Err(denied) => {
                 tracing::info!(caller = %self.caller, %denied, "a user may not be here any more");
-                self.session.end(match denied {
-                    Denied::Expired => EndReason::Expired,
-                    _ => EndReason::Revoked,
-                });
+                match denied {
+                    Denied::Expired => self.end_in_time(),
+                    _ => self.session.end(EndReason::Revoked),
+                }
             }
         }
     }

@@ -60,6 +60,7 @@ impl Session {
                 let token = connect.token.take();
                 token.unwrap_or_else(|| Secret::new([]))
             }),
+            client_id: Some(connect.client_id.clone()).filter(|it| !it.is_empty()),
             ..Credentials::default()
         };
         self.actions
@@ -301,6 +302,7 @@ fn denial(denied: Denied) -> Refusal {
         }
         Denied::Method => (V5::BadAuthenticationMethod, V3::NotAuthorized),
         Denied::Throttled => (V5::ConnectionRateExceeded, V3::ServerUnavailable),
+        Denied::Unavailable => (V5::ServerUnavailable, V3::ServerUnavailable),
         Denied::Busy => (V5::ServerBusy, V3::ServerUnavailable),
     };
     Refusal::new(v5, v3, denied.to_string())

@@ -37,6 +37,8 @@ pub(crate) enum EndReason {
     Revoked,
     #[error("the token has expired")]
     Expired,
+    #[error("what was said of its user has expired; connect again")]
+    TimeOver,
     #[error("its fresh token was refused: {0}")]
     NotRenewed(Denied),
     #[error("the broker shuts down")]
@@ -47,7 +49,10 @@ impl EndReason {
     /// Whether the will is sent. After [`EndReason::Refused`] and [`EndReason::NoConnect`] there is none, and who may not
     /// be here any more has no say.
     pub(super) fn wants_will(&self) -> bool {
-        let has_no_say = matches!(self, Self::Revoked | Self::Expired | Self::NotRenewed(_));
+        let has_no_say = matches!(
+            self,
+            Self::Revoked | Self::Expired | Self::TimeOver | Self::NotRenewed(_)
+        );
         !has_no_say && *self != Self::Goodbye
     }
 
@@ -80,15 +85,17 @@ impl EndReason {
             Self::TopicName => Code::TopicNameInvalid,
             Self::StateTooLarge { .. } => Code::PacketTooLarge,
             Self::TakenOver => Code::SessionTakenOver,
-            Self::Revoked | Self::Expired | Self::NotRenewed(_) => Code::NotAuthorized,
+            Self::Revoked | Self::Expired | Self::TimeOver | Self::NotRenewed(_) => {
+                Code::NotAuthorized
+            }
             Self::Draining => Code::ServerShuttingDown,
             Self::Transient { name, .. } => {
                 Code::try_from(name.reason_code()).unwrap_or(Code::UnspecifiedError)
             }
         };
-        let is_of_its_token = matches!(self, Self::Expired | Self::NotRenewed(_));
+        let is_of_its_user = matches!(self, Self::Expired | Self::TimeOver | Self::NotRenewed(_));
         let explains = matches!(self, Self::Transient { .. } | Self::StateTooLarge { .. });
-        let reason = (explains || is_of_its_token).then(|| self.to_string());
+        let reason = (explains || is_of_its_user).then(|| self.to_string());
         Some((code, reason))
     }
 }
