@@ -11,6 +11,7 @@ use std::thread;
 
 use tempfile::TempDir;
 
+use crate::process::Process;
 use crate::{http, ports, wait};
 
 /// How to start a broker.
@@ -194,11 +195,14 @@ impl Broker {
     /// Where there is no `/proc`.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.expect("Linux tells of its processes");
-        let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|it| it.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        kib.expect("a size in kB") * 1_024
+        let bytes = self.process().resident_bytes();
+        bytes.expect("Linux tells of its processes")
+    }
+
+    /// Its process, another one after each start.
+    #[must_use]
+    pub fn process(&self) -> Process {
+        Process::new(self.child.id())
     }
 
     /// Everything it said since its first start.

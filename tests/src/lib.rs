@@ -9,6 +9,9 @@ pub mod dice;
 pub mod http;
 pub mod mosquitto;
 pub mod ports;
+pub mod process;
+
 pub mod star;
+pub mod stock_broker;
 pub mod wait;
 pub mod wire;

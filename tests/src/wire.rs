@@ -540,19 +540,19 @@ fn invalid(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-fn frame(first: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(first: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
     push_length(&mut bytes, body.len());
     bytes.extend(body);
     bytes
 }
 
-fn push_text(bytes: &mut Vec<u8>, text: &[u8]) {
+pub(crate) fn push_text(bytes: &mut Vec<u8>, text: &[u8]) {
     bytes.extend((text.len() as u16).to_be_bytes());
     bytes.extend(text);
 }
 
-fn push_length(bytes: &mut Vec<u8>, mut length: usize) {
+pub(crate) fn push_length(bytes: &mut Vec<u8>, mut length: usize) {
     loop {
         let low = (length % 128) as u8;
         length /= 128;

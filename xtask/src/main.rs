@@ -4,6 +4,7 @@ mod check_all;
 mod demo;
 mod failure;
 mod fuzz;
+mod peers;
 mod project;
 mod proofs;
 mod simulate;
