@@ -11,6 +11,7 @@ mod faults;
 mod follower;
 mod history;
 mod horizon;
+mod hostile;
 mod inside;
 mod instruments;
 mod ordinary;
