@@ -26,6 +26,13 @@ pub(crate) struct Kill9 {
 }
 
 #[derive(Args)]
+pub(crate) struct Program {
+    /// Options of the program (`--help` lists them)
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+#[derive(Args)]
 pub(crate) struct Differential {
     /// How many logs both sides apply
     #[arg(long, default_value_t = 10_000)]
@@ -141,6 +148,16 @@ pub(crate) fn differential(project: &Project, options: &Differential) -> Result<
     command.env("SYNCLINE_DIFFERENTIAL_LOGS", options.logs.to_string());
     let repeat = format!("cargo xtask differential --logs {}", options.logs);
     Step::new("both protocols", command, repeat).run()
+}
+
+/// Attacks the real broker.
+pub(crate) fn hostile(project: &Project, options: &Program) -> Result<(), Failure> {
+    run(project, "hostile", Profile::Release, &options.arguments)
+}
+
+/// Keeps the real broker busy for long.
+pub(crate) fn soak(project: &Project, options: &Program) -> Result<(), Failure> {
+    run(project, "soak", Profile::Release, &options.arguments)
 }
 
 /// Fills a small disk under the broker.
