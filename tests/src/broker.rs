@@ -12,7 +12,7 @@ use std::thread;
 use tempfile::TempDir;
 
 use crate::process::Process;
-use crate::{http, ports, wait};
+use crate::{http, ports, wait, wire};
 
 /// How to start a broker.
 #[derive(Debug)]
@@ -275,6 +275,9 @@ impl Broker {
     fn wait_until_ready(&mut self) {
         let (child, setup) = (&mut self.child, &self.setup);
         let address = setup.http.parse().expect("an address");
+        if let Ok(mqtt) = setup.mqtt.parse() {
+            wire::note_websocket(mqtt, address);
+        }
         let ready = wait::poll(wait::PATIENCE, || match child.try_wait() {
             Ok(Some(status)) => Some(Err(status)),
             _ => http::get(address, "/readyz")

@@ -193,12 +193,12 @@ impl Wire {
         self.receive()
     }
 
-    /// Only the TCP connection.
+    /// Only the connection.
     ///
     /// # Errors
     /// When it fails.
     pub fn open(address: SocketAddr, version: Version) -> io::Result<Self> {
-        Ok(Self::on(Socket::tcp(address)?, version))
+        Ok(Self::on(Socket::open(address)?, version))
     }
 
     fn on(socket: Socket, version: Version) -> Self {
@@ -524,6 +524,14 @@ impl Answer {
     pub fn refusal(&self) -> Option<&str> {
         self.properties.reason.as_deref()?.split(':').next()
     }
+}
+
+/// Set in the environment of a test run, it has clients go by WebSocket wherever the broker's HTTP address is known.
+pub const BY_WEBSOCKET: &str = socket::BY_WEBSOCKET;
+
+/// The broker that listens for MQTT here listens for WebSockets there.
+pub(crate) fn note_websocket(mqtt: SocketAddr, http: SocketAddr) {
+    socket::note_websocket(mqtt, http);
 }
 
 /// Whether the other side ended the connection.

@@ -4,6 +4,7 @@
 
 mod answers;
 mod bus;
+mod by_websocket;
 mod copies;
 mod differential;
 mod epochs;
