@@ -137,13 +137,9 @@ impl Held {
     fn desk(&self, options: Options) -> Result<Desk, Box<dyn Error>> {
         let store: Arc<dyn EventStore> = Arc::<RedbStore>::clone(&self.store);
         let schema = Arc::new(history::schema_of(&*store, options.schema)?);
-        let states = States::new(
-            Arc::clone(&store),
-            Arc::clone(&schema),
-            options.states.cache_bytes_max,
-        );
+        let states = States::new(Arc::clone(&store), schema, options.states.cache_bytes_max);
         let deeds = deeds(&self.store);
-        Ok(Desk::new(store, Arc::new(states), schema, deeds))
+        Ok(Desk::new(store, Arc::new(states), deeds))
     }
 }
 

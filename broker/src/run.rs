@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use syncline_protocol::{Schema, SyncId, UnixMillis};
+use syncline_protocol::{SyncId, UnixMillis};
 use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminOptions};
@@ -119,7 +119,6 @@ struct Rooms {
     sequencer: Arc<Sequencer>,
     router: Arc<Router>,
     states: Arc<States>,
-    schema: Arc<Schema>,
     store: Arc<dyn EventStore>,
 }
 
@@ -169,7 +168,6 @@ impl Broker {
             options.schema.hash(),
             options.schema_source
         );
-        let schema_document = options.schema.document();
         let http_options = options.http.clone();
         warn_of_plain_ports(&options);
         let runtime = tokio::runtime::Handle::current();
@@ -185,7 +183,7 @@ impl Broker {
             rooms.edge.clone(),
         ));
         let draining = Arc::new(AtomicBool::new(false));
-        let services = rooms.services(&draining, &schema_document);
+        let services = rooms.services(&draining);
         Ok(Self {
             addresses: listeners.addresses,
             reloads,
@@ -328,7 +326,7 @@ impl Rooms {
         let raises = Arc::clone(&sequencer);
         let compactor = Compactor::new(
             options.compactor,
-            (Arc::clone(&store), Arc::clone(&schema)),
+            Arc::clone(&store),
             Arc::clone(&states),
             written,
             Box::new(move |stream, to, done| raises.raise_horizon(stream, to, done)),
@@ -344,7 +342,6 @@ impl Rooms {
             sequencer,
             router,
             states,
-            schema,
             store,
         })
     }
@@ -368,17 +365,12 @@ impl Rooms {
             reload: Box::new(move || reloads.reload()),
             now: Box::new(wall_clock),
         };
-        Desk::new(
-            Arc::clone(&self.store),
-            Arc::clone(&self.states),
-            Arc::clone(&self.schema),
-            deeds,
-        )
+        Desk::new(Arc::clone(&self.store), Arc::clone(&self.states), deeds)
     }
 
-    fn services(&self, draining: &Arc<AtomicBool>, schema_document: &str) -> HttpServices {
+    fn services(&self, draining: &Arc<AtomicBool>) -> HttpServices {
         let edge = self.edge.clone();
-        let probe = self.router.probe();
+        let (probe, states) = (self.router.probe(), Arc::clone(&self.states));
         let (sequencer, draining) = (Arc::clone(&self.sequencer), Arc::clone(draining));
         HttpServices {
             mqtt: Arc::new(move |socket, caller| {
@@ -390,7 +382,7 @@ impl Rooms {
                 router: probe.stats().healthy,
                 draining: draining.load(Ordering::Acquire),
             }),
-            schema_document: schema_document.into(),
+            schema_document: Arc::new(move || states.schema().document()),
         }
     }
 

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, date_time_ymd,
+    KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 
 /// How long a certificate is valid.
@@ -69,7 +69,17 @@ impl Authority {
     /// # Panics
     /// As [`Authority::write`].
     pub fn client(&self, name: &str, files: &Files) {
+        self.client_at(name, &[], files);
+    }
+
+    /// The same, with these URIs as well.
+    ///
+    /// # Panics
+    /// As [`Authority::write`], or when one is no URI.
+    pub fn client_at(&self, name: &str, uris: &[&str], files: &Files) {
         let mut params = params(name, Validity::Now);
+        let uri = |uri: &&str| SanType::URI((*uri).try_into().expect("a URI"));
+        params.subject_alt_names = uris.iter().map(uri).collect();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(&params, files);
     }

@@ -11,8 +11,8 @@ pub mod http;
 pub mod mosquitto;
 pub mod ports;
 pub mod process;
-
 pub mod star;
 pub mod stock_broker;
+pub mod token;
 pub mod wait;
 pub mod wire;

@@ -42,6 +42,7 @@ pub struct Connect {
     will: Option<Outgoing>,
     clean: bool,
     keep_alive_s: u16,
+    credentials: Option<(String, String)>,
 }
 
 impl Connect {
@@ -55,7 +56,22 @@ impl Connect {
             will: None,
             clean: true,
             keep_alive_s: 0,
+            credentials: None,
         }
+    }
+
+    /// A user name and a password.
+    #[must_use]
+    pub fn credentials(mut self, user: &str, password: &str) -> Self {
+        self.credentials = Some((user.to_owned(), password.to_owned()));
+        self
+    }
+
+    /// A v5 authentication method and its data.
+    #[must_use]
+    pub fn method(mut self, method: &str, data: &str) -> Self {
+        self.properties.extend(method_properties(method, data));
+        self
     }
 
     /// Not a clean start (5), not a clean session (3.1.1).
@@ -131,7 +147,8 @@ impl Connect {
         push_text(&mut body, b"MQTT");
         let will_flags = self.will.as_ref().map_or(0, Outgoing::will_flags);
         let clean = if self.clean { 0b10 } else { 0 };
-        body.extend([if is_v5 { 5 } else { 4 }, clean | will_flags]);
+        let shown = self.credentials.as_ref().map_or(0, |_| 0b1100_0000);
+        body.extend([if is_v5 { 5 } else { 4 }, clean | will_flags | shown]);
         body.extend(self.keep_alive_s.to_be_bytes());
         if is_v5 {
             push_length(&mut body, self.properties.len());
@@ -141,8 +158,23 @@ impl Connect {
         if let Some(will) = &self.will {
             will.push_will(&mut body, self.version);
         }
+        for text in self
+            .credentials
+            .iter()
+            .flat_map(|(user, password)| [user, password])
+        {
+            push_text(&mut body, text.as_bytes());
+        }
         frame(0x10, &body)
     }
+}
+
+fn method_properties(method: &str, data: &str) -> Vec<u8> {
+    let mut properties = vec![0x15];
+    push_text(&mut properties, method.as_bytes());
+    properties.push(0x16);
+    push_text(&mut properties, data.as_bytes());
+    properties
 }
 
 /// A connection.
@@ -228,6 +260,18 @@ impl Wire {
         let bytes = self.encode_publish(0b0010, topic, Some(id), payload.as_ref());
         self.send_bytes(&bytes)?;
         Ok(id)
+    }
+
+    /// AUTH that begins to authenticate anew (5 only), without waiting.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub fn authenticate(&mut self, method: &str, data: &str) -> io::Result<()> {
+        let mut body = vec![0x19];
+        let properties = method_properties(method, data);
+        push_length(&mut body, properties.len());
+        body.extend(properties);
+        self.send_bytes(&frame(0xf0, &body))
     }
 
     /// PUBLISH at QoS 0.

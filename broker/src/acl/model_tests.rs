@@ -69,7 +69,7 @@ fn access(n: u8) -> Access {
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
-    let group = prop::sample::select(vec!["a", "b", "ana", "k1", "*", "%u", "%c"]);
+    let group = prop::sample::select(vec!["a", "b", "ana", "k1", "*", "%u"]);
     let level = prop::sample::select(vec!["a", "b", "ana", "+", "%u", "%c", "$SYS"]);
     let levels = (prop::collection::vec(level, 1..4), any::<bool>());
     prop_oneof![

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use syncline_protocol::SyncId;
+use toml::Spanned;
 
 use super::rights::{Access, Rights, TopicRule};
 
@@ -27,8 +28,10 @@ pub enum PolicyError {
         message: String,
     },
     /// A rule is none.
-    #[error("[{section}] {message}")]
+    #[error("line {line}: [{section}] {message}")]
     Rule {
+        /// Counted from 1.
+        line: usize,
         /// Of whom.
         section: String,
         /// What is wrong.
@@ -53,9 +56,9 @@ struct RawRights {
     #[serde(default)]
     everything: bool,
     #[serde(default)]
-    groups: BTreeMap<String, String>,
+    groups: BTreeMap<Spanned<String>, String>,
     #[serde(default)]
-    topics: Vec<String>,
+    topics: Vec<Spanned<String>>,
     #[serde(default)]
     gateway: bool,
 }
@@ -73,12 +76,12 @@ impl Policy {
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         let raw: RawPolicy = toml::from_str(text).map_err(|error| syntax(text, &error))?;
         let users = raw.users.into_iter().map(|(name, raw)| {
-            let rights = raw.rights(&format!("users.{name}"))?;
+            let rights = raw.rights(text, &format!("users.{name}"))?;
             Ok((name, rights))
         });
         Ok(Self {
-            everyone: raw.everyone.rights("everyone")?,
-            anonymous: raw.anonymous.rights("anonymous")?,
+            everyone: raw.everyone.rights(text, "everyone")?,
+            anonymous: raw.anonymous.rights(text, "anonymous")?,
             users: users.collect::<Result<_, _>>()?,
         })
     }
@@ -94,17 +97,21 @@ impl Policy {
 }
 
 impl RawRights {
-    fn rights(self, section: &str) -> Result<Rights, PolicyError> {
-        let wrong = |message: String| PolicyError::Rule {
+    fn rights(self, file: &str, section: &str) -> Result<Rights, PolicyError> {
+        let wrong = |at: usize, message: String| PolicyError::Rule {
+            line: line(file, at),
             section: section.to_owned(),
             message,
         };
         let groups = self.groups.into_iter().map(|(group, access)| {
-            let access = group_access(&group, &access).map_err(wrong)?;
-            Ok((group, access))
+            let access = group_access(group.get_ref(), &access)
+                .map_err(|message| wrong(group.span().start, message))?;
+            Ok((group.into_inner(), access))
         });
-        let topics = self.topics.iter();
-        let topics = topics.map(|rule| rule.parse::<TopicRule>().map_err(wrong));
+        let topics = self.topics.iter().map(|rule| {
+            let parsed = rule.get_ref().parse::<TopicRule>();
+            parsed.map_err(|message| wrong(rule.span().start, message))
+        });
         Ok(Rights {
             everything: self.everything,
             groups: groups.collect::<Result<_, _>>()?,
@@ -114,11 +121,15 @@ impl RawRights {
     }
 }
 
-fn group_access(group: &str, access: &str) -> Result<Access, String> {
-    let is_placeholder = matches!(group, "*" | "%u" | "%c" | "%d");
-    if !is_placeholder && group.parse::<SyncId>().is_err() {
+pub(super) fn group_access(group: &str, access: &str) -> Result<Access, String> {
+    if matches!(group, "%c" | "%d") {
         return Err(format!(
-            "groups: `{group}` is neither a sync_id nor one of *, %u, %c, %d"
+            "groups: `{group}` is what a client says of itself, so it would open every group; use %u, or name the group"
+        ));
+    }
+    if !matches!(group, "*" | "%u") && group.parse::<SyncId>().is_err() {
+        return Err(format!(
+            "groups: `{group}` is neither a sync_id nor one of *, %u"
         ));
     }
     let access = access.parse().ok().filter(|it| *it != Access::Write);
@@ -127,11 +138,15 @@ fn group_access(group: &str, access: &str) -> Result<Access, String> {
 
 fn syntax(text: &str, error: &toml::de::Error) -> PolicyError {
     let at = error.span().map_or(0, |span| span.start);
-    let before = text.get(..at).unwrap_or(text);
     PolicyError::Syntax {
-        line: 1 + before.matches('\n').count(),
+        line: line(text, at),
         message: error.message().to_owned(),
     }
+}
+
+fn line(text: &str, at: usize) -> usize {
+    let before = text.get(..at).unwrap_or(text);
+    1 + before.matches('\n').count()
 }
 
 #[cfg(test)]
@@ -199,6 +214,15 @@ mod tests {
             ("[users.ana]\ngroup = {}", "line 2"),
             ("[users.ana]\ngroups = { home = \"x\" }", "[users.ana]"),
             ("[everyone]\ngroups = { \"a b\" = \"r\" }", "`a b`"),
+            (
+                "[everyone]\n[users.ana.groups]\nhome = \"r\"\n\"%c\" = \"r\"",
+                "line 4: [users.ana] groups: `%c` is what a client says of itself",
+            ),
+            (
+                "[users.ana]\n\ngroups = { \"%d\" = \"rw\" }",
+                "line 3: [users.ana] groups: `%d`",
+            ),
+            ("[users.ana]\ntopics = [\n\"r a\",\n\"x a\"]", "line 4"),
             ("[everyone]\ntopics = [\"home\"]", "[everyone]"),
             (
                 "[everyone]\ngroups = { home = \"w\" }",

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use syncline_protocol::{DeviceId, Filter, SyncId};
 
 use super::grant::{Grant, Named};
+use super::policy::group_access;
 
 /// What may be done with something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -155,6 +156,23 @@ impl Rights {
         }
     }
 
+    /// The groups that are named, by a `sync_id` or `*` for all, each with `r` or `rw`.
+    pub fn to_named_groups(
+        groups: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, String> {
+        let groups = groups.into_iter().map(|(group, access)| {
+            let access = group_access(&group, &access)?;
+            match Placeholder::of(&group) {
+                None => Ok((group, access)),
+                Some(_) => Err(format!("groups: `{group}` stands for nobody's name here")),
+            }
+        });
+        Ok(Self {
+            groups: groups.collect::<Result<_, String>>()?,
+            ..Self::default()
+        })
+    }
+
     /// What either allows.
     pub fn and(&self, more: &Self) -> Self {
         let mut both = self.clone();
@@ -171,6 +189,12 @@ impl Rights {
     /// Whether events of other devices may be published.
     pub fn is_gateway(&self) -> bool {
         self.gateway
+    }
+
+    /// Whether it depends on the device what ordinary topics are named.
+    pub fn names_devices(&self) -> bool {
+        let mut filters = self.topics.iter().map(|rule| &rule.filter);
+        filters.any(|filter| filter.split('/').any(|level| level == "%d"))
     }
 
     /// What that means for one connection.

@@ -11,8 +11,22 @@ pub struct Credentials {
     pub user: Option<String>,
     /// Its password.
     pub password: Option<Secret>,
+    /// A token that comes by itself: in a CONNECT with the authentication method `token`, or to renew an older one.
+    pub token: Option<Secret>,
     /// What the transport knows.
     pub caller: Caller,
+}
+
+impl Credentials {
+    /// Whether the client says nothing of itself.
+    pub fn shows_nothing(&self) -> bool {
+        self.user.is_none() && !self.shows_secret()
+    }
+
+    /// Whether it shows something that can be wrong.
+    pub fn shows_secret(&self) -> bool {
+        self.password.is_some() || self.token.is_some()
+    }
 }
 
 /// Bytes that no log gets to see.

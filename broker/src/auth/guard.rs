@@ -3,11 +3,13 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use super::origin::Origin;
+use super::waiting::{Limits, Waiting};
 use super::{Admission, Authenticator, Credentials, Denied};
+use crate::acl::Rights;
 
 /// Hears what comes of a question.
 pub type Answered = Box<dyn FnOnce(Result<Admission, Denied>) + Send>;
@@ -19,18 +21,88 @@ pub struct GuardOptions {
     pub threads: usize,
     /// Connections that wait for them at most; more are told to come again.
     pub queue_max: usize,
+    /// Of one address.
+    pub queue_per_address_max: usize,
 }
 
 /// Looks at what connections show.
 pub struct Guard {
     authenticator: Arc<dyn Authenticator>,
     /// None: whoever asks does it.
-    questions: Option<SyncSender<Question>>,
+    counter: Option<Arc<Counter>>,
 }
 
 struct Question {
     credentials: Credentials,
+    /// Who was let in, if this is about a fresh token.
+    renews: Option<Admission>,
     answered: Answered,
+}
+
+impl Question {
+    fn look(&self, authenticator: &dyn Authenticator) -> Result<Admission, Denied> {
+        match &self.renews {
+            None => authenticator.authenticate(&self.credentials),
+            Some(admission) => authenticator.renew(admission, &self.credentials),
+        }
+    }
+}
+
+/// Where questions wait.
+struct Counter {
+    waiting: Mutex<Option<Waiting<Box<Question>>>>,
+    bell: Condvar,
+}
+
+impl Counter {
+    fn new(limits: Limits) -> Self {
+        Self {
+            waiting: Mutex::new(Some(Waiting::new(limits))),
+            bell: Condvar::new(),
+        }
+    }
+
+    /// Gives back what has no room, or comes when nobody answers any more.
+    fn put(&self, question: Box<Question>) -> Result<(), Box<Question>> {
+        let mut waiting = self.open();
+        let Some(waiting) = waiting.as_mut() else {
+            return Err(question);
+        };
+        let address = question.credentials.caller.address;
+        let origin = Origin::of(address.map(|address| address.ip()));
+        waiting.put(origin, question)?;
+        self.bell.notify_one();
+        Ok(())
+    }
+
+    /// The next one; waits for it. None: there will be no more.
+    fn next(&self) -> Option<Box<Question>> {
+        let mut waiting = self.open();
+        loop {
+            if let Some(question) = waiting.as_mut()?.take() {
+                return Some(question);
+            }
+            waiting = self
+                .bell
+                .wait(waiting)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn close(&self) {
+        *self.open() = None;
+        self.bell.notify_all();
+    }
+
+    fn open(&self) -> MutexGuard<'_, Option<Waiting<Box<Question>>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.counter.iter().for_each(|counter| counter.close());
+    }
 }
 
 impl Guard {
@@ -39,24 +111,27 @@ impl Guard {
         authenticator: Arc<dyn Authenticator>,
         options: &GuardOptions,
     ) -> io::Result<Self> {
-        let (questions, waiting) = sync_channel(options.queue_max);
-        let waiting = Arc::new(Mutex::new(waiting));
-        for _ in 0..options.threads {
-            let (authenticator, waiting) = (Arc::clone(&authenticator), Arc::clone(&waiting));
-            let builder = thread::Builder::new().name("auth".to_owned());
-            builder.spawn(move || answer_all(&*authenticator, &waiting))?;
-        }
-        Ok(Self {
+        let counter = Arc::new(Counter::new(Limits {
+            all: options.queue_max,
+            of_one: options.queue_per_address_max,
+        }));
+        let guard = Self {
             authenticator,
-            questions: Some(questions),
-        })
+            counter: Some(Arc::clone(&counter)),
+        };
+        for _ in 0..options.threads {
+            let (authenticator, counter) = (Arc::clone(&guard.authenticator), Arc::clone(&counter));
+            let builder = thread::Builder::new().name("auth".to_owned());
+            builder.spawn(move || answer_all(&*authenticator, &counter))?;
+        }
+        Ok(guard)
     }
 
     /// Without threads: for an authenticator that can tell everything at once.
     pub fn at_once(authenticator: Arc<dyn Authenticator>) -> Self {
         Self {
             authenticator,
-            questions: None,
+            counter: None,
         }
     }
 
@@ -65,16 +140,28 @@ impl Guard {
         if let Some(known) = self.authenticator.at_once(&credentials) {
             return answered(known);
         }
-        let Some(questions) = &self.questions else {
-            return answered(self.authenticator.authenticate(&credentials));
-        };
-        let question = Question {
+        self.put(Question {
             credentials,
+            renews: None,
             answered,
+        });
+    }
+
+    /// Has a fresh token of somebody looked at who was let in. Never waits.
+    pub fn renew(&self, admission: Admission, credentials: Credentials, answered: Answered) {
+        self.put(Question {
+            credentials,
+            renews: Some(admission),
+            answered,
+        });
+    }
+
+    fn put(&self, question: Question) {
+        let Some(counter) = &self.counter else {
+            let known = question.look(&*self.authenticator);
+            return (question.answered)(known);
         };
-        if let Err(error) = questions.try_send(question) {
-            let (std::sync::mpsc::TrySendError::Full(question)
-            | std::sync::mpsc::TrySendError::Disconnected(question)) = error;
+        if let Err(question) = counter.put(Box::new(question)) {
             (question.answered)(Err(Denied::Busy));
         }
     }
@@ -83,34 +170,28 @@ impl Guard {
     pub fn review(&self, admission: &Admission) -> Result<Admission, Denied> {
         self.authenticator.review(admission)
     }
+
+    /// What a user may do who is not here, if that can be told.
+    pub fn rights_of(&self, user: &str) -> Option<Rights> {
+        self.authenticator.rights_of(user)
+    }
 }
 
-fn answer_all(authenticator: &dyn Authenticator, waiting: &Mutex<Receiver<Question>>) {
-    loop {
-        let question = waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .recv();
-        let Ok(Question {
-            credentials,
-            answered,
-        }) = question
-        else {
-            return;
-        };
-        let look = || authenticator.authenticate(&credentials);
+fn answer_all(authenticator: &dyn Authenticator, counter: &Counter) {
+    while let Some(question) = counter.next() {
+        let look = || question.look(authenticator);
         let admission = catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|_| {
             tracing::error!("an authenticator panicked; the connection was refused");
             Err(Denied::NotAuthorised)
         });
-        answered(admission);
+        (question.answered)(admission);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc;
+    use std::sync::mpsc::{self, Receiver};
     use std::time::Duration;
 
     /// Waits for a word before it answers; panics at the name `panic`.
@@ -145,6 +226,7 @@ mod tests {
         let options = GuardOptions {
             threads: 1,
             queue_max: 1,
+            queue_per_address_max: 1,
         };
         let guard = Guard::start(Arc::new(Slow(Mutex::new(gate))), &options).unwrap();
         let (tell, told) = mpsc::channel();

@@ -10,16 +10,26 @@ mod guard;
 mod open_door;
 
 mod accounts;
+mod book;
+mod certificates;
+mod origin;
 mod passwords;
 mod throttle;
+mod tokens;
+mod waiting;
 
-pub use accounts::{Accounts, AccountsOptions, AuthError, AuthFile, Book, Now};
+pub use accounts::{Accounts, AccountsOptions, Now};
 pub use admission::{Admission, Denied, Proof};
+pub use book::{AuthError, AuthFile, Book};
+pub use certificates::CertificateName;
 pub use credentials::{Credentials, Secret};
 pub use guard::{Answered, Guard, GuardOptions};
 pub use open_door::OpenDoor;
 pub use passwords::{Hash, PasswordError, Passwords, SALT_BYTES, edited};
-pub use throttle::{Throttle, ThrottleOptions};
+pub use throttle::ThrottleOptions;
+pub use tokens::{KeyError, KeyId, TokenOptions, TokenProof};
+
+use crate::acl::Rights;
 
 /// Decides who somebody is. The host application may bring its own.
 pub trait Authenticator: Send + Sync {
@@ -31,6 +41,20 @@ pub trait Authenticator: Send + Sync {
 
     /// What is true now of somebody who was let in earlier: the rules may have changed, or the proof be worth nothing.
     fn review(&self, admission: &Admission) -> Result<Admission, Denied>;
+
+    /// What a user may do who has a session and no connection, so that no more waits for them than they may read; `None` where
+    /// that cannot be told: then everything waits, and is looked at once they come.
+    fn rights_of(&self, user: &str) -> Option<Rights> {
+        let _ = user;
+        None
+    }
+
+    /// Somebody who was let in shows a fresh token in [`Credentials::token`], so that the connection can go on. What comes of
+    /// it must be the same user's. May block.
+    fn renew(&self, admission: &Admission, credentials: &Credentials) -> Result<Admission, Denied> {
+        let _ = (admission, credentials);
+        Err(Denied::NotRenewable)
+    }
 }
 
 /// The anonymous one of a broker without authentication, for the tests of other rooms.

@@ -23,6 +23,8 @@ pub const SALT_BYTES: usize = 16;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Passwords {
     users: BTreeMap<String, Hash>,
+    /// The one that takes longest.
+    dearest: Option<Hash>,
 }
 
 /// What argon2id makes of a password. Not printed.
@@ -54,6 +56,7 @@ impl Passwords {
     /// Reads a file.
     pub fn parse(text: &str) -> Result<Self, PasswordError> {
         let mut users = BTreeMap::new();
+        let mut dearest: Option<(u64, Hash)> = None;
         for (at, text) in text.lines().enumerate() {
             if text.trim().is_empty() || text.starts_with('#') {
                 continue;
@@ -65,12 +68,16 @@ impl Passwords {
             let form = "it is not a user name, `:` and a PHC string of argon2id";
             let (name, hash) = text.split_once(':').ok_or(wrong(form))?;
             check_name(name).map_err(|_| wrong(form))?;
-            let hash = Hash::parse(hash).map_err(wrong)?;
+            let (hash, cost) = Hash::parse(hash).map_err(wrong)?;
+            if dearest.as_ref().is_none_or(|(most, _)| cost > *most) {
+                dearest = Some((cost, hash.clone()));
+            }
             if users.insert(name.to_owned(), hash).is_some() {
                 return Err(wrong("the user stands in the file already"));
             }
         }
-        Ok(Self { users })
+        let dearest = dearest.map(|(_, hash)| hash);
+        Ok(Self { users, dearest })
     }
 
     /// How many there are.
@@ -83,9 +90,9 @@ impl Passwords {
         self.users.get(name)
     }
 
-    /// Something to compare a stranger's password with, so that it takes as long as a user's.
-    pub(super) fn any(&self) -> Option<&Hash> {
-        self.users.values().next()
+    /// Something to compare a stranger's password with, so that it takes as long as a user's: as that one's which takes longest.
+    pub(super) fn dearest(&self) -> Option<&Hash> {
+        self.dearest.as_ref()
     }
 }
 
@@ -124,7 +131,8 @@ impl Hash {
         Ok(Self(hash.to_string().into()))
     }
 
-    fn parse(text: &str) -> Result<Self, &'static str> {
+    /// With what it costs, in KiB times rounds.
+    fn parse(text: &str) -> Result<(Self, u64), &'static str> {
         let hash = PasswordHash::new(text).map_err(|_| "it has no PHC string")?;
         if hash.algorithm != Algorithm::Argon2id.ident() || hash.hash.is_none() {
             return Err("its PHC string is not one of argon2id");
@@ -134,7 +142,8 @@ impl Hash {
         if params.m_cost() > MEMORY_KIB_MAX || params.t_cost() > ROUNDS_MAX {
             return Err("its parameters cost more than 256 MiB or 64 rounds");
         }
-        Ok(Self(text.into()))
+        let cost = u64::from(params.m_cost()) * u64::from(params.t_cost());
+        Ok((Self(text.into()), cost))
     }
 
     /// Whether it is this password's. Takes a while, the same for a right and a wrong one.
@@ -207,6 +216,20 @@ mod tests {
         let rest = edited(&text, "bob", None).unwrap().unwrap();
         assert!(Passwords::parse(&rest).unwrap().of("bob").is_none());
         assert_eq!(edited(&text, "a:b", Some(&fresh)), Err(PasswordError::Name));
+    }
+
+    #[test]
+    fn a_stranger_takes_as_long_as_the_user_whose_password_costs_most() {
+        let dear = Hash::of(&Secret::new("dear"), [3; SALT_BYTES]).unwrap();
+        for names in [["a", "b", "c"], ["b", "a", "c"], ["c", "b", "a"]] {
+            let hashes = [&cheap("one"), &dear, &cheap("two")];
+            let lines = names.iter().zip(hashes);
+            let text = lines.fold(String::new(), |text, (name, hash)| {
+                format!("{text}{name}:{}\n", hash.0)
+            });
+            assert_eq!(Passwords::parse(&text).unwrap().dearest(), Some(&dear));
+        }
+        assert_eq!(Passwords::default().dearest(), None);
     }
 
     #[test]

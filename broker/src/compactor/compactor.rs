@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use syncline_protocol::{Schema, Seq, State, StreamId, UnixMillis};
+use syncline_protocol::{Seq, State, StreamId, UnixMillis};
 
 use super::fold::{Folding, ONE, Stepped};
 use super::policy::History;
@@ -52,7 +52,6 @@ pub enum Progress {
 pub struct Compactor {
     options: Options,
     store: Arc<dyn EventStore>,
-    schema: Arc<Schema>,
     states: Arc<States>,
     written: Written,
     raise: Raise,
@@ -100,7 +99,7 @@ impl Compactor {
     /// failed sync is told to `on_fatal`, which should end the process.
     pub fn new(
         options: Options,
-        (store, schema): (Arc<dyn EventStore>, Arc<Schema>),
+        store: Arc<dyn EventStore>,
         states: Arc<States>,
         written: Written,
         raise: Raise,
@@ -109,7 +108,6 @@ impl Compactor {
         Compactor {
             options,
             store,
-            schema,
             states,
             written,
             raise,
@@ -224,9 +222,12 @@ impl Compactor {
         let tombstones_ripen =
             || moves::floor(&base, self.options.tombstone_retention_ms, now).is_some();
         if base.seq < head.horizon || (in_round && tombstones_ripen()) {
+            // Asked for after the head: whatever is folded was accepted under this schema, or does not count for what is new in it.
+            let schema = self.states.schema();
             let known = self.at_base.take(&stream);
+            let known = known.filter(|state| Arc::ptr_eq(state.schema(), &schema));
             let at = (stream, head);
-            self.folding = Some(Folding::begin(&*self.store, &self.schema, at, known)?);
+            self.folding = Some(Folding::begin(&*self.store, &schema, at, known)?);
             return Ok(());
         }
         if in_round {

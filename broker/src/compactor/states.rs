@@ -44,13 +44,13 @@ pub enum StatesError {
 /// The states of all streams, as far as somebody asks for them.
 pub struct States {
     store: Arc<dyn EventStore>,
-    schema: Arc<Schema>,
     bytes_max: usize,
     cache: Mutex<Cache>,
 }
 
-#[derive(Default)]
 struct Cache {
+    /// What the streams are read by.
+    schema: Arc<Schema>,
     streams: HashMap<StreamId, Cached>,
     bytes: usize,
     uses: u64,
@@ -67,10 +67,28 @@ impl States {
     pub fn new(store: Arc<dyn EventStore>, schema: Arc<Schema>, bytes_max: usize) -> Self {
         Self {
             store,
-            schema,
             bytes_max,
-            cache: Mutex::default(),
+            cache: Mutex::new(Cache {
+                schema,
+                streams: HashMap::new(),
+                bytes: 0,
+                uses: 0,
+            }),
         }
+    }
+
+    /// By what the streams are read.
+    pub fn schema(&self) -> Arc<Schema> {
+        Arc::clone(&lock(&self.cache).schema)
+    }
+
+    /// From now on they are read by another schema, which adds to the one before. To be called before the first event that
+    /// counts for what is new.
+    pub fn adopt(&self, schema: Arc<Schema>) {
+        let mut cache = lock(&self.cache);
+        cache.schema = schema;
+        cache.streams.clear();
+        cache.bytes = 0;
     }
 
     /// The state at the store's head; for [`Want::Since`] the cheapest opening, which can be at the seq that is known.
@@ -90,7 +108,7 @@ impl States {
             return Err(not_kept(stream, &head));
         }
         // Of its own, so that whoever looks at the past does not throw the present out.
-        let mut held = Held::new(Arc::clone(&self.schema));
+        let mut held = Held::new(self.schema());
         held.bring_to(&*self.store, stream, &head, seq)?;
         if held.at_seq() != seq {
             // The horizon overtook it meanwhile.
@@ -179,8 +197,11 @@ impl States {
         let mut cache = lock(&self.cache);
         cache.uses += 1;
         let last_use = cache.uses;
-        let cached = cache.streams.entry(stream.clone()).or_insert_with(|| {
-            let held = Held::new(Arc::clone(&self.schema));
+        let Cache {
+            schema, streams, ..
+        } = &mut *cache;
+        let cached = streams.entry(stream.clone()).or_insert_with(|| {
+            let held = Held::new(Arc::clone(schema));
             Cached {
                 held: Arc::new(Mutex::new(held)),
                 bytes: 0,

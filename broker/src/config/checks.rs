@@ -27,7 +27,9 @@ const BOUNDS: &[(&str, i64, i64)] = &[
     ("router.canary_interval_ms", 10, 3_600_000),
     ("auth.threads", 1, 64),
     ("auth.queue_max", 1, 65_536),
+    ("auth.tokens.leeway_s", 0, 3_600),
     ("auth.failures_max", 1, 1_000_000),
+    ("auth.address_failures_max", 1, 1_000_000),
     ("auth.failure_interval_ms", 1, 86_400_000),
 ];
 const INTEGER_MIN: i64 = 1;
@@ -97,6 +99,16 @@ const RELATIONS: &[Relation] = &[
         "sequencer.batch_bytes_max",
         "router.intake_bytes_max",
         "a commit goes to the router at once, and what does not fit is read again from the store",
+    ),
+    at_most(
+        "auth.failures_max",
+        "auth.address_failures_max",
+        "the failures of one user at an address are failures of the address",
+    ),
+    at_most(
+        "auth.queue_per_address_max",
+        "auth.queue_max",
+        "those of one address are some of all",
     ),
     at_most("history.min_age_ms", "history.max_age_ms", WHY_MIN_AGE),
     at_most(

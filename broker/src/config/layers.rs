@@ -264,21 +264,25 @@ fn keys(text: &str, path: &Path) -> Result<Keys, ConfigError> {
     Ok(keys)
 }
 
-/// A key and what is under it; tables stand within a section only where [`channels`] have them.
+/// A key and what is under it; tables stand within a section only where the defaults or [`channels`] have them.
 fn insert(keys: &mut Keys, text: &str, name: String, (at, value): (Range<usize>, &DeValue<'_>)) {
     match value {
-        DeValue::Table(table) if channels::is_table(&name) && !table.is_empty() => {
+        DeValue::Table(table) if is_table(&name) && !table.is_empty() => {
             for (key, value) in table {
                 let name = format!("{name}.{}", key.get_ref());
                 insert(keys, text, name, (key.span(), value.get_ref()));
             }
         }
         // Nothing in it, and nothing wrong with it.
-        DeValue::Table(_) if channels::is_table(&name) => {}
+        DeValue::Table(_) if is_table(&name) => {}
         value => {
             keys.insert(name, (line(text, &at), Kind::of(value)));
         }
     }
+}
+
+fn is_table(name: &str) -> bool {
+    channels::is_table(name) || is_section(name)
 }
 
 fn is_section(name: &str) -> bool {

@@ -105,7 +105,8 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<Options, ConfigE
     let raw = layers.merged()?;
     checks::relations(&layers)?;
     let accounts = auth::accounts(&layers, &raw)?;
-    let resolved = transports::resolve(&layers, &raw, accounts.authenticates())?;
+    let is_closed = accounts.authenticates() && !accounts.anonymous;
+    let resolved = transports::resolve(&layers, &raw, is_closed)?;
     transports::origins(&layers, &raw)?;
     checks::log_level(&layers, &raw.log.level)?;
     let history = channels::history(&layers, &raw)?;

@@ -67,12 +67,28 @@ pub(super) struct Proxy {
 pub(super) struct Auth {
     pub(super) passwords: String,
     pub(super) acl: String,
+    pub(super) tokens: Tokens,
+    pub(super) certificates: String,
     pub(super) anonymous: bool,
     pub(super) failures_max: u64,
+    pub(super) address_failures_max: u64,
     pub(super) failure_interval_ms: u64,
     pub(super) threads: usize,
     pub(super) queue_max: usize,
+    pub(super) queue_per_address_max: usize,
     pub(super) anonymous_on_public_addresses: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tokens {
+    pub(super) secret: String,
+    pub(super) public_keys: Vec<String>,
+    pub(super) jwks: String,
+    pub(super) issuer: String,
+    pub(super) audience: String,
+    pub(super) user_name: String,
+    pub(super) leeway_s: u64,
 }
 
 #[derive(Debug, Deserialize)]

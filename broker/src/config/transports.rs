@@ -17,11 +17,11 @@ pub(super) struct Resolved {
     pub(super) transports: TransportOptions,
 }
 
-/// `authenticates`: whoever connects must say who they are.
+/// `is_closed`: whoever connects must say who they are.
 pub(super) fn resolve(
     layers: &Layers,
     raw: &Raw,
-    authenticates: bool,
+    is_closed: bool,
 ) -> Result<Resolved, ConfigError> {
     let mqtt = checks::address(layers, Port::Mqtt.key(), &raw.mqtt.address)?;
     let http = checks::address(layers, Port::Http.key(), &raw.http.address)?;
@@ -40,7 +40,7 @@ pub(super) fn resolve(
     let plain = [(Port::Mqtt, Some(mqtt)), (Port::Http, Some(http))];
     let encrypted = [(Port::MqttTls, mqtt_tls), (Port::HttpTls, http_tls)];
     checks::distinct(layers, &[plain, encrypted].concat())?;
-    if !raw.auth.anonymous_on_public_addresses && !authenticates {
+    if !raw.auth.anonymous_on_public_addresses && !is_closed {
         private(layers, &plain)?;
         if !tls.as_ref().is_some_and(TlsOptions::knows_every_client) {
             private(layers, &encrypted)?;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use syncline_protocol::DeviceId;
 
 use crate::acl::{Connected, Principal};
-use crate::auth::Admission;
+use crate::auth::{Admission, Guard};
+use crate::store::sessions::SessionKey;
 
 /// What a connection is known by once its CONNECT is accepted.
 #[derive(Debug, Clone)]
@@ -52,6 +53,24 @@ impl Identity {
             ..self.clone()
         }
     }
+}
+
+/// Whoever a session belongs to that has no connection, as far as it can be told what they may read. `None`: let it wait for them.
+pub(crate) fn absent(guard: &Guard, key: &SessionKey) -> Option<Arc<Principal>> {
+    let rights = guard.rights_of(&key.principal)?;
+    let given = key.client_id.parse().ok();
+    if given.is_none() && rights.names_devices() {
+        // Its last connection may have named another device.
+        return None;
+    }
+    let made = || DeviceId::of_client_id(&key.principal, &key.client_id);
+    let grant = rights.grant(Connected {
+        user: &key.principal,
+        client_id: &key.client_id,
+        device: given.unwrap_or_else(made),
+    });
+    let name = key.principal.clone();
+    Some(Arc::new(Principal::new(name, grant, rights.is_gateway())))
 }
 
 fn principal(admission: &Admission, client_id: &str, device: DeviceId) -> Principal {

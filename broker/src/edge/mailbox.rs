@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::ephemeral::Ephemeral;
 use super::fetch::Fetched;
 use super::ordinary::{Letter, Letters};
-use super::session::{Answer, Ticket};
+use super::session::{Answer, RenewedBy, Ticket};
 use crate::auth::{Admission, Denied};
 use crate::store::sessions::QueueLimit;
 
@@ -84,6 +84,8 @@ pub(crate) struct Inbox {
     pub(crate) summons: Option<Summons>,
     /// Who the client is, or that it may not come in.
     pub(crate) authenticated: Option<Result<Admission, Denied>>,
+    /// What came of a fresh token.
+    pub(crate) renewed: Option<(RenewedBy, Result<Admission, Denied>)>,
     /// What it may do may have changed.
     pub(crate) review: bool,
 }
@@ -117,6 +119,7 @@ impl Mailbox {
         let undisturbed = inbox.admitted.is_none()
             && inbox.summons.is_none()
             && inbox.authenticated.is_none()
+            && inbox.renewed.is_none()
             && !inbox.review;
         let unwritten = !inbox.queue_grew && self.letters().len() == 0;
         !(told && answered && undisturbed && unwritten)
@@ -191,6 +194,11 @@ impl Mailbox {
     /// It is known who the client is.
     pub(crate) fn authenticated(&self, admission: Result<Admission, Denied>) {
         self.put(|inbox| inbox.authenticated.replace(admission));
+    }
+
+    /// A fresh token was looked at.
+    pub(crate) fn renewed(&self, by: RenewedBy, admission: Result<Admission, Denied>) {
+        self.put(|inbox| inbox.renewed.replace((by, admission)));
     }
 
     /// The rules have changed.

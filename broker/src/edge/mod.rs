@@ -62,7 +62,7 @@ use crate::auth::{Guard, OpenDoor};
 use crate::compactor::States;
 use crate::router::Consumer;
 use crate::sequencer::Sequencer;
-use crate::store::sessions::{SessionChange, SessionStore};
+use crate::store::sessions::{SessionChange, SessionKey, SessionStore};
 use crate::store::{EventStore, ReadLimit, StoreError, Tell};
 use crate::transport::{Caller, Listener};
 use clients::Clients;
@@ -152,7 +152,7 @@ impl Prepared {
         let counters = Arc::new(Counters::default());
         let topics = self.topics(&counters);
         keeper::take_over(&*self.sessions, now(), |key, ends_at| {
-            topics.find(&*self.sessions, &key)?;
+            topics.find(&*self.sessions, &key, identity::absent(&self.guard, &key))?;
             clients.found(key, ends_at);
             Ok(())
         })?;
@@ -234,9 +234,13 @@ impl Edge {
         tokio::spawn(accept::accept(Arc::clone(&self.shared), listener))
     }
 
-    /// The rules have changed: every connection looks again at what it may do, and whoever may not be here any more ends.
+    /// The rules have changed: every connection looks again at what it may do, and whoever may not be here any more ends. Nothing
+    /// more waits for those who are away than they may read.
     pub fn review(&self) {
         self.shared.hub.review_all();
+        let guard = &self.shared.guard;
+        let who = |key: &SessionKey| identity::absent(guard, key);
+        self.shared.topics.review_absent(who);
     }
 
     /// A group was erased: nothing of its devices is shown or known any more.

@@ -48,6 +48,8 @@ pub(crate) struct Peer {
     delivery: Delivery,
     lane: Lane,
     identity: Option<Arc<Identity>>,
+    /// When to look whether what it came in with has expired.
+    expiry: Option<Instant>,
     keeping: Keeping,
     ordinary: Ordinary,
     visit: Visit,
@@ -74,6 +76,7 @@ impl Peer {
             delivery: Delivery::new(limits, Sight::nothing()),
             lane: Lane::new(),
             identity: None,
+            expiry: None,
             keeping: Keeping::default(),
             ordinary: Ordinary::default(),
             visit: Visit::default(),
@@ -121,6 +124,7 @@ impl Peer {
             .into_iter()
             .chain(delivery)
             .chain(self.keeping.next_timeout())
+            .chain(self.expiry)
             .min()
     }
 
@@ -134,6 +138,7 @@ impl Peer {
     /// Does all there is to do: reads what was received, answers, delivers until the output is full.
     pub(crate) fn work(&mut self, now: Instant, input: &mut BytesMut) {
         self.session.tick(now);
+        self.end_if_expired(now);
         loop {
             let before = input.len();
             self.session.receive(now, input);
@@ -162,11 +167,15 @@ impl Peer {
             admitted,
             summons,
             authenticated,
+            renewed,
             review,
         } = self.mailbox.take();
         if let Some(admission) = authenticated {
             self.session.authenticated(admission);
             self.act(now);
+        }
+        if let Some((by, admission)) = renewed {
+            self.renewed(now, by, admission);
         }
         if review {
             self.review(now);
@@ -203,6 +212,7 @@ impl Peer {
         while let Some(action) = self.session.next_action() {
             match action {
                 Action::Authenticate(credentials) => self.authenticate(*credentials),
+                Action::Renew { token, by } => self.renew(token, by),
                 Action::Open {
                     client_id,
                     identity,

@@ -7,7 +7,7 @@
 //! - [`Session::receive`] after every read, and again whenever [`Session::wants_input`] has become true with bytes left.
 //! - After every call, [`Session::next_action`] until it is empty, each acted on at once and in order, and then
 //!   [`Session::output`] is written. [`Action::Subscribe`] is answered with [`Session::subscribed`] (the session reads no
-//!   further until then), [`Action::Unsubscribe`] with [`Session::unsubscribed`], [`Action::Report`] with
+//!   further until then), [`Action::Renew`] with [`Session::renewed`] (likewise), [`Action::Unsubscribe`] with [`Session::unsubscribed`], [`Action::Report`] with
 //!   [`Session::reported`] after the message was published, [`Action::Submit`] and [`Action::Post`] some time later with
 //!   [`Session::answer`], [`Action::Release`] with [`Session::released`], [`Action::Received`] with [`Session::release`].
 //! - [`Session::tick`] when [`Session::next_timeout`] has come.
@@ -20,6 +20,7 @@ mod end;
 mod exactly_once;
 mod inbound;
 mod packet;
+mod renewal;
 mod timers;
 mod wire;
 
@@ -46,8 +47,8 @@ use timers::{Timer, Timers};
 use wire::{Input, Of, OutPublish, Wire};
 
 pub(crate) use action::{
-    Action, Answer, Cargo, Message, NoSession, Opening, Posting, Request, Retained, Tag, Verdict,
-    Wanted, Will,
+    Action, Answer, Cargo, Message, NoSession, Opening, Posting, RenewedBy, Request, Retained, Tag,
+    Verdict, Wanted, Will,
 };
 pub(crate) use answers::Ticket;
 pub(crate) use end::EndReason;
@@ -99,6 +100,8 @@ struct Live {
     keep_alive: Option<Duration>,
     /// The Keep Alive that it has to keep instead of its own.
     server_keep_alive_s: Option<u16>,
+    /// It named an Authentication Method.
+    by_method: bool,
     will: Option<Will>,
     /// Unacknowledged deliveries: packet id to what it carried.
     inflight: HashMap<u16, Inflight>,
@@ -111,6 +114,8 @@ struct Live {
     resuming: VecDeque<u16>,
     /// A SUBSCRIBE is being worked on.
     subscribing: bool,
+    /// A fresh token is being looked at.
+    renewing: bool,
     /// A report is being published; the acknowledgement of its PUBLISH follows it.
     reporting: Option<Option<Of>>,
     /// Something failed, so nothing later is processed.
@@ -178,7 +183,8 @@ impl Session {
         match &self.phase {
             Phase::Fresh => true,
             Phase::Live(live) => {
-                let busy = live.subscribing || live.failed || live.draining;
+                let asking = live.subscribing || live.renewing;
+                let busy = asking || live.failed || live.draining;
                 !busy && self.answers.len() < usize::from(self.options.receive_maximum)
             }
             Phase::Entering(_) | Phase::Opening(..) | Phase::Ended(_) => false,
@@ -374,6 +380,7 @@ impl Session {
                 with_will,
                 expiry_s,
             } => self.goodbye(with_will, expiry_s),
+            Received::Auth(auth) => self.authenticate_again(auth),
             Received::Connect(_) | Received::OutOfPlace => self.end(EndReason::OutOfPlace),
         }
         self.heard(now);
@@ -418,6 +425,7 @@ impl Session {
             return;
         }
         match is_outside(&publish.topic) {
+            false if publish.topic == renewal::TOPIC => self.renew(of, publish),
             true => self.post(of, publish),
             false => self.submit(of, publish),
         }

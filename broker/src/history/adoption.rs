@@ -142,40 +142,98 @@ pub fn adopt(
     schema: Schema,
     now: UnixMillis,
 ) -> Result<Schema, HistoryError> {
-    let mut record = match Record::read(store)? {
-        Some(record) => record,
-        None => {
-            let first = Record::first(store, &schema, now)?;
-            first.write(store)?;
-            first
-        }
-    };
-    if let Some(migration) = &record.under_way {
-        let name = &migration.name;
-        return Err(HistoryError::Request(format!(
-            "the migration {name:?} has begun and is not finished; run `syncline migrate` with the same --schema and --name again"
-        )));
-    }
-    let before = record.schema()?;
-    let changes = changes(&before, &schema);
-    if let Some((name, change)) = changes.iter().find(|(_, change)| **change != Change::Added) {
-        let what = match change {
-            Change::Dropped => "drops",
-            _ => "redefines",
+    Adoption::plan(store, schema, now)?.make(store, now)
+}
+
+/// A schema that a store may be read by from now on.
+#[derive(Debug)]
+pub struct Adoption {
+    record: Record,
+    schema: Schema,
+    changes: BTreeMap<String, Change>,
+    is_other: bool,
+    /// After everything that is in the store.
+    moment: UnixMillis,
+}
+
+impl Adoption {
+    /// Looks whether a schema only adds to the one that the store is read by. Changes nothing but a store without any.
+    pub fn plan(
+        store: &dyn EventStore,
+        schema: Schema,
+        now: UnixMillis,
+    ) -> Result<Self, HistoryError> {
+        let record = match Record::read(store)? {
+            Some(record) => record,
+            None => {
+                let first = Record::first(store, &schema, now)?;
+                first.write(store)?;
+                first
+            }
         };
-        return Err(HistoryError::Request(format!(
-            "the schema {what} the collection {name:?}; `syncline migrate --schema FILE` says what that would do to the data, \
-             and does it with --name NAME --yes"
-        )));
-    }
-    if before.hash() != schema.hash() {
-        record.extend(&schema, &changes, after_everything(store, now)?);
-        record.write(store)?;
-        for name in changes.keys() {
-            tracing::info!(collection = name, "the schema has a new collection");
+        if let Some(migration) = &record.under_way {
+            let name = &migration.name;
+            return Err(HistoryError::Request(format!(
+                "the migration {name:?} has begun and is not finished; run `syncline migrate` with the same --schema and --name again"
+            )));
         }
+        let before = record.schema()?;
+        let changes = changes(&before, &schema);
+        if let Some((name, change)) = changes.iter().find(|(_, it)| **it != Change::Added) {
+            return Err(needs_migration(name, *change));
+        }
+        let is_other = before.hash() != schema.hash();
+        let moment = match is_other {
+            true => after_everything(store, now)?,
+            false => now,
+        };
+        Ok(Self {
+            record,
+            schema,
+            changes,
+            is_other,
+            moment,
+        })
     }
-    Ok(schema.with_adopted(record.adopted()))
+
+    /// Whether it is another schema than before.
+    pub fn is_other(&self) -> bool {
+        self.is_other
+    }
+
+    /// The names of what is new.
+    pub fn added(&self) -> impl Iterator<Item = &str> {
+        self.changes.keys().map(String::as_str)
+    }
+
+    /// Notes it in the store. No event counts for what is new that was accepted before `after`, the caller's word that none
+    /// later has been accepted since the plan was made.
+    pub fn make(
+        mut self,
+        store: &dyn EventStore,
+        after: UnixMillis,
+    ) -> Result<Schema, HistoryError> {
+        if self.is_other {
+            let moment = self.moment.max(after);
+            self.record.extend(&self.schema, &self.changes, moment);
+            self.record.write(store)?;
+            for name in self.changes.keys() {
+                tracing::info!(collection = name, "the schema has a new collection");
+            }
+        }
+        Ok(self.schema.with_adopted(self.record.adopted()))
+    }
+}
+
+fn needs_migration(name: &str, change: Change) -> HistoryError {
+    let what = match change {
+        Change::Dropped => "drops",
+        _ => "redefines",
+    };
+    HistoryError::Request(format!(
+        "the schema {what} the collection {name:?}; `syncline migrate --schema FILE` says what that would do to the data, \
+         and does it with --name NAME --yes"
+    ))
 }
 
 /// The schema that a store is read by, changing nothing; the one given if no broker has used it yet.

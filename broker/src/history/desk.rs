@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use syncline_protocol::{Schema, SyncId, UnixMillis};
+use syncline_protocol::{SyncId, UnixMillis};
 
 use super::export::ExportRequest;
 use super::state::StateRequest;
@@ -96,24 +96,17 @@ pub struct Deeds {
 pub struct Desk {
     store: Arc<dyn EventStore>,
     states: Arc<States>,
-    schema: Arc<Schema>,
     deeds: Deeds,
     /// Held by a backup, and by an erasing. The store would have the second wait for the first, and writers with it.
     whole: Mutex<()>,
 }
 
 impl Desk {
-    /// At a store whose states are read by `schema`.
-    pub fn new(
-        store: Arc<dyn EventStore>,
-        states: Arc<States>,
-        schema: Arc<Schema>,
-        deeds: Deeds,
-    ) -> Self {
+    /// At a store with its states.
+    pub fn new(store: Arc<dyn EventStore>, states: Arc<States>, deeds: Deeds) -> Self {
         Self {
             store,
             states,
-            schema,
             deeds,
             whole: Mutex::default(),
         }
@@ -132,10 +125,10 @@ impl Desk {
             Request::State(request) => state::state(store, states, request, out),
             Request::Export(request) => {
                 let now = (self.deeds.now)();
-                export::export(store, &self.schema, now, request, stop, out)
+                export::export(store, &states.schema(), now, request, stop, out)
             }
             Request::Verify(request) => {
-                verify::verify(store, states, &self.schema, request, stop, out)
+                verify::verify(store, states, &states.schema(), request, stop, out)
             }
             Request::Backup(request) => self.backup(request, stop, out),
             Request::Erase(request) => self.erase(request, stop, out),
@@ -222,6 +215,8 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
+    use syncline_protocol::Schema;
+
     use super::*;
     use crate::store::memory::MemoryStore;
 
@@ -262,8 +257,8 @@ mod tests {
     fn desk(deeds: Deeds) -> Desk {
         let store: Arc<dyn EventStore> = Arc::new(MemoryStore::new(8));
         let schema = Arc::new(Schema::parse("").unwrap());
-        let states = States::new(Arc::clone(&store), Arc::clone(&schema), 1 << 20);
-        Desk::new(store, Arc::new(states), schema, deeds)
+        let states = States::new(Arc::clone(&store), schema, 1 << 20);
+        Desk::new(store, Arc::new(states), deeds)
     }
 
     fn ask(desk: &Desk, request: &Request) -> bool {

@@ -21,7 +21,7 @@ use std::io;
 
 use syncline_protocol::{Seq, StreamId};
 
-pub use adoption::{adopt, schema_of};
+pub use adoption::{Adoption, adopt, schema_of};
 pub use desk::{BackUp, BackupRequest, Deeds, Desk, Erase, EraseRequest, Reload, Request};
 pub use export::ExportRequest;
 pub use import::{ImportRequest, import};

@@ -21,14 +21,14 @@ const BEGIN: u64 = 1_700_000_000_000;
 pub(crate) fn desk_without_data(backup: BackUp) -> Arc<Desk> {
     let store: Arc<dyn EventStore> = Arc::new(crate::store::memory::MemoryStore::new(8));
     let schema = Arc::new(Schema::parse("").unwrap());
-    let states = States::new(Arc::clone(&store), Arc::clone(&schema), 1 << 20);
+    let states = States::new(Arc::clone(&store), schema, 1 << 20);
     let deeds = Deeds {
         backup,
         erase: Box::new(|_| Ok(crate::store::Erased::default())),
         reload: Box::new(|| Ok("nothing".to_owned())),
         now: Box::new(|| UnixMillis::new(1)),
     };
-    Arc::new(Desk::new(store, Arc::new(states), schema, deeds))
+    Arc::new(Desk::new(store, Arc::new(states), deeds))
 }
 
 pub(super) fn stream(name: &str) -> StreamId {
@@ -163,7 +163,7 @@ impl Fixture {
             reload: Box::new(|| Ok("nothing".to_owned())),
             now: Box::new(|| UnixMillis::new(BEGIN)),
         };
-        Desk::new(self.store(), self.states(&schema), schema, deeds)
+        Desk::new(self.store(), self.states(&schema), deeds)
     }
 
     fn ask(&self, request: &Request) -> Result<String, String> {

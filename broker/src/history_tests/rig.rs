@@ -124,7 +124,7 @@ impl Rig {
         let raises = Arc::clone(&sequencer);
         let compactor = Compactor::new(
             options.clone(),
-            (Arc::clone(&store), Arc::clone(&schema)),
+            Arc::clone(&store),
             Arc::clone(&states),
             written,
             Box::new(move |stream, to, done| raises.raise_horizon(stream, to, done)),

@@ -267,7 +267,7 @@ mod tests {
         let certificate = || {
             Some(ClientCertificate {
                 subject: "CN=kitchen".to_owned(),
-                common_name: None,
+                ..ClientCertificate::default()
             })
         };
         let (plain, secure) = ("http://localhost:8443", "https://localhost:8443");

@@ -93,8 +93,8 @@ pub struct HttpServices {
     pub mqtt: WebSocketHandler,
     /// Asked by `/readyz`; must not block.
     pub readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
-    /// SCHEMA-3, the answer of `/schema`.
-    pub schema_document: Arc<str>,
+    /// SCHEMA-3, the answer of `/schema`; must not block.
+    pub schema_document: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
 impl fmt::Debug for HttpServices {
@@ -170,7 +170,7 @@ async fn readyz(State(port): State<Port>) -> Response {
 }
 
 async fn schema(State(port): State<Port>) -> Response {
-    (JSON, port.services.schema_document.to_string()).into_response()
+    (JSON, (port.services.schema_document)()).into_response()
 }
 
 const JSON: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/json")];

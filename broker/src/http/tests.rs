@@ -62,7 +62,7 @@ async fn serve_with(options: HttpOptions) -> Served {
     let services = HttpServices {
         mqtt: Arc::new(|socket, _| Box::pin(echo(socket))),
         readiness: Arc::new(move || *asked.lock().unwrap()),
-        schema_document: "{\"hash\":\"x\"}".into(),
+        schema_document: Arc::new(|| "{\"hash\":\"x\"}".to_owned()),
     };
     let (stop, stopped) = oneshot::channel();
     let shutdown = async move { drop(stopped.await) };

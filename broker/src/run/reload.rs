@@ -48,7 +48,7 @@ impl Reloads {
             .accounts
             .read_again()
             .map_err(|error| error.to_string())?;
-        let users = book.users();
+        let (users, keys) = (book.users(), book.token_keys());
         let tls = self.tls.as_ref().map(|tls| tls.reload(wall_clock()));
         let facts = tls.transpose().map_err(|error| error.to_string())?;
         self.accounts.take(book);
@@ -57,6 +57,12 @@ impl Reloads {
             Some(facts) => format!("certificate of {}", facts.certificate),
             None => "no certificates".to_owned(),
         };
-        Ok(format!("{certificate}; {users} users with their rules"))
+        let tokens = match keys {
+            0 => String::new(),
+            keys => format!("; {keys} keys of tokens"),
+        };
+        Ok(format!(
+            "{certificate}; {users} users with their rules{tokens}"
+        ))
     }
 }

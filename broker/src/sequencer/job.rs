@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use syncline_protocol::{Epoch, Refused, Seq, StreamId, SyncId, TransientName};
 
-use super::{Lane, Outcome, Reply, Told, ToldErased};
+use super::{Lane, MakeSchema, Outcome, Reply, Told, ToldAdopted, ToldErased};
 use crate::edge::Submission;
 use crate::sequencer::weight::weight;
 use crate::store::{Receipt, StreamHead};
@@ -18,6 +18,8 @@ pub(super) enum Job {
     Ordered(Order),
     /// A group is to be forgotten.
     Erasing(Erasing),
+    /// Another schema counts from now on.
+    Adopting(Adopting),
 }
 
 /// One submission on its way.
@@ -51,6 +53,12 @@ pub(super) enum Wish {
 pub(super) struct Erasing {
     pub(super) sync_id: SyncId,
     pub(super) done: ToldErased,
+}
+
+/// What makes a schema, and who asked.
+pub(super) struct Adopting {
+    pub(super) make: MakeSchema,
+    pub(super) done: ToldAdopted,
 }
 
 /// How a job ended.
@@ -87,7 +95,7 @@ impl Job {
     pub(super) fn weight(&self) -> usize {
         match self {
             Job::Submitted(it) => weight(it.submission.intent()),
-            Job::Ordered(_) | Job::Erasing(_) => 0,
+            Job::Ordered(_) | Job::Erasing(_) | Job::Adopting(_) => 0,
         }
     }
 
@@ -104,6 +112,7 @@ impl Job {
             Job::Submitted(it) => (it.reply)(settled.into_outcome()),
             Job::Ordered(order) => (order.done)(settled.into_head()),
             Job::Erasing(erasing) => (erasing.done)(Err(settled.into_cause())),
+            Job::Adopting(adopting) => (adopting.done)(Err(settled.into_cause())),
         }
     }
 
@@ -117,6 +126,7 @@ impl Job {
             }
             Job::Ordered(order) => (order.done)(Err("shutting down".to_owned())),
             Job::Erasing(erasing) => (erasing.done)(Err("shutting down".to_owned())),
+            Job::Adopting(adopting) => (adopting.done)(Err("shutting down".to_owned())),
         }
     }
 }
@@ -143,7 +153,7 @@ impl Settled {
     fn into_cause(self) -> String {
         match self {
             Settled::Failed(cause) => cause,
-            _ => unreachable!("a group is erased apart from what is settled"),
+            _ => unreachable!("it is done apart from what is settled"),
         }
     }
 }

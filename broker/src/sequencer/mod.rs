@@ -41,7 +41,7 @@ use syncline_protocol::{Epoch, Refused, Schema, Seq, StreamId, SyncId, Transient
 
 use crate::edge::Submission;
 use crate::store::{Committed, Erased, EventStore, Receipt, StoreError, StreamHead};
-use job::{Erasing, Job, Order, Room, Submitted, Wish};
+use job::{Adopting, Erasing, Job, Order, Room, Submitted, Wish};
 pub use stepper::Stepper;
 use worker::Worker;
 
@@ -77,6 +77,13 @@ pub type Told = Box<dyn FnOnce(Result<StreamHead, String>) + Send>;
 
 /// Hears what was erased, or why nothing was. Must not block.
 pub type ToldErased = Box<dyn FnOnce(Result<Erased, String>) + Send>;
+
+/// Makes a schema that adds to the one before, and has everybody read by it. What is new in it counts from the moment given, or
+/// from a later one. Called between two batches, which wait for it.
+pub type MakeSchema = Box<dyn FnOnce(UnixMillis) -> Result<Arc<Schema>, String> + Send>;
+
+/// Hears whether a schema counts now. Must not block.
+pub type ToldAdopted = Box<dyn FnOnce(Result<(), String>) + Send>;
 
 /// Where a counter stands at the store's head, by collection and key; 0 if it was never counted.
 pub type AskCounter = Box<dyn Fn(&StreamId, &str, &str) -> Result<i64, String> + Send>;
@@ -295,6 +302,11 @@ impl Sequencer {
     /// Forgets all streams of a group, in order with their events; the next event of one of them begins it anew.
     pub fn erase(&self, sync_id: SyncId, done: ToldErased) {
         self.ask(Job::Erasing(Erasing { sync_id, done }));
+    }
+
+    /// Has events decided by another schema, in order with them: those after it count for what it adds, those before do not.
+    pub fn adopt(&self, make: MakeSchema, done: ToldAdopted) {
+        self.ask(Job::Adopting(Adopting { make, done }));
     }
 
     fn order(&self, stream: StreamId, wish: Wish, done: Told) {

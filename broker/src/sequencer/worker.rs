@@ -12,7 +12,7 @@ use super::batch::{Batch, Lineup};
 use super::counters::Ask;
 use super::decide::{Circumstances, Rules, Stream};
 use super::doubts::Doubts;
-use super::job::{Erasing, Job, Order, Submitted, Wish};
+use super::job::{Adopting, Erasing, Job, Order, Submitted, Wish};
 use super::streams::Streams;
 use super::unpublished::Unpublished;
 use super::{Hooks, Options};
@@ -32,6 +32,8 @@ pub(crate) struct Worker {
     unpublished: Unpublished,
     doubts: Doubts,
     rules: Rules,
+    /// The latest moment at which a batch was decided.
+    latest: UnixMillis,
     batch_events_max: usize,
     batch_bytes_max: usize,
     hooks: Hooks,
@@ -72,10 +74,8 @@ impl Worker {
         schema: Arc<Schema>,
         hooks: Hooks,
     ) -> Worker {
-        let names = schema.collections().keys();
-        let adopted = names.map(|name| schema.adopted(name)).max();
         let rules = Rules {
-            adopted: adopted.unwrap_or(UnixMillis::new(0)),
+            adopted: adopted(&schema),
             schema,
             max_clock_skew_ms: options.max_clock_skew_ms,
             mark_window: store.mark_window(),
@@ -88,6 +88,7 @@ impl Worker {
             unpublished: Unpublished::default(),
             doubts: Doubts::default(),
             rules,
+            latest: UnixMillis::new(0),
             batch_events_max: options.batch_events_max,
             batch_bytes_max: options.batch_bytes_max,
             hooks,
@@ -144,15 +145,31 @@ impl Worker {
     pub(super) fn settle(&mut self, jobs: Vec<Job>) {
         let mut batch = Vec::with_capacity(jobs.len());
         for job in jobs {
-            if let Job::Erasing(erasing) = job {
-                // What was decided before it is kept before it.
-                self.settle_batch(std::mem::take(&mut batch));
-                self.erase(erasing);
-            } else {
-                batch.push(job);
+            // What was decided before these is kept before them.
+            match job {
+                Job::Erasing(erasing) => {
+                    self.settle_batch(std::mem::take(&mut batch));
+                    self.erase(erasing);
+                }
+                Job::Adopting(adopting) => {
+                    self.settle_batch(std::mem::take(&mut batch));
+                    self.adopt(adopting);
+                }
+                job => batch.push(job),
             }
         }
         self.settle_batch(batch);
+    }
+
+    /// From the next event on another schema counts.
+    fn adopt(&mut self, Adopting { make, done }: Adopting) {
+        // No event of this process was accepted later, unless its stream's clock was ahead when it was opened.
+        let latest = self.latest.max((self.hooks.now)());
+        let made = make(latest.max(self.rules.adopted).plus(1));
+        done(made.map(|schema| {
+            self.rules.adopted = adopted(&schema);
+            self.rules.schema = schema;
+        }));
     }
 
     fn erase(&mut self, Erasing { sync_id, done }: Erasing) {
@@ -169,6 +186,7 @@ impl Worker {
 
     fn settle_batch(&mut self, jobs: Vec<Job>) {
         let mut batch = Batch::new(jobs, (self.hooks.now)());
+        self.latest = self.latest.max(batch.now);
         for _ in 0..ROUNDS_MAX {
             let lineups = self.decide(&mut batch);
             if lineups.is_empty() {
@@ -189,7 +207,7 @@ impl Worker {
             let decided = match &batch.jobs[index] {
                 Job::Submitted(submitted) => self.place(batch, index, submitted, &mut round),
                 Job::Ordered(order) => self.obey(batch, index, order, &mut round),
-                Job::Erasing(_) => Err("a group is erased between batches".to_owned()),
+                Job::Erasing(_) | Job::Adopting(_) => Err("it is done between batches".to_owned()),
             };
             if let Err(cause) = decided {
                 batch.fail(index, &cause);
@@ -328,6 +346,15 @@ impl Worker {
                 .suspect(lineup.stream, lineup.expected_head);
         }
     }
+}
+
+/// Since when the newest of a schema's collections is.
+fn adopted(schema: &Schema) -> UnixMillis {
+    let names = schema.collections().keys();
+    names
+        .map(|name| schema.adopted(name))
+        .max()
+        .unwrap_or_default()
 }
 
 /// Asks what an add needs to know, until it needs nothing more (STATE-10).

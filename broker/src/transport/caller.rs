@@ -13,12 +13,18 @@ pub struct Caller {
 }
 
 /// What a verified certificate says of its owner.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientCertificate {
     /// The whole subject as RFC 4514 writes it, such as `CN=kitchen,O=Home`.
     pub subject: String,
     /// The common name of the subject.
     pub common_name: Option<String>,
+    /// Its DNS names (of the subject alternative names, like the next ones).
+    pub dns_names: Vec<String>,
+    /// Its URIs.
+    pub uris: Vec<String>,
+    /// Its e-mail addresses.
+    pub emails: Vec<String>,
 }
 
 impl From<SocketAddr> for Caller {

@@ -64,11 +64,30 @@ impl fmt::Display for CertificateFacts {
 impl ClientCertificate {
     pub(super) fn of(der: &[u8]) -> Result<Self, Error> {
         let certificate = Certificate::from_der(der)?;
-        let subject = certificate.tbs_certificate().subject();
+        let content = certificate.tbs_certificate();
+        let subject = content.subject();
         let common_name = subject.common_name()?;
+        let alternatives = content.get_extension::<SubjectAltName>()?;
+        let alternatives = alternatives.map(|(_, it)| it.0).unwrap_or_default();
+        let names = |name: fn(&GeneralName) -> Option<String>| {
+            let names = alternatives.iter().filter_map(name);
+            names.collect()
+        };
         Ok(Self {
             subject: subject.to_string(),
             common_name: common_name.map(|name| name.value().into_owned()),
+            dns_names: names(|name| match name {
+                GeneralName::DnsName(name) => Some(name.to_string()),
+                _ => None,
+            }),
+            uris: names(|name| match name {
+                GeneralName::UniformResourceIdentifier(uri) => Some(uri.to_string()),
+                _ => None,
+            }),
+            emails: names(|name| match name {
+                GeneralName::Rfc822Name(address) => Some(address.to_string()),
+                _ => None,
+            }),
         })
     }
 }

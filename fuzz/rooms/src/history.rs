@@ -201,12 +201,12 @@ fn exported(desk: &Desk) -> String {
 fn desk(store: &Arc<dyn EventStore>, schema: &Schema) -> Desk {
     let schema = schema_of(&**store, schema.clone()).expect("its own note");
     let schema = Arc::new(schema);
-    let states = States::new(Arc::clone(store), Arc::clone(&schema), 1 << 20);
+    let states = States::new(Arc::clone(store), schema, 1 << 20);
     let deeds = Deeds {
         backup: Box::new(|_, _| Ok(())),
         erase: Box::new(|_| Ok(Erased::default())),
         reload: Box::new(|| Ok(String::new())),
         now: Box::new(|| NOW),
     };
-    Desk::new(Arc::clone(store), Arc::new(states), schema, deeds)
+    Desk::new(Arc::clone(store), Arc::new(states), deeds)
 }

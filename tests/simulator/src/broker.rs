@@ -87,7 +87,7 @@ impl Broker {
         let fatal = Arc::clone(&dead);
         let compactor = Compactor::new(
             compactor_options(dice),
-            (Arc::clone(&store), Arc::clone(&schema)),
+            Arc::clone(&store),
             Arc::clone(&states),
             written,
             raise(&sequencer, &promised),

@@ -73,6 +73,13 @@ pub enum Packet {
         /// Why, in words.
         properties: Properties,
     },
+    /// A step of an extended authentication (5 only).
+    Auth {
+        /// 0 is success.
+        code: u8,
+        /// With the method.
+        properties: Properties,
+    },
     /// Anything else, by its first byte.
     Other(u8),
 }
@@ -254,6 +261,10 @@ impl<'a> Body<'a> {
             14 => {
                 let (code, properties) = self.reason()?;
                 Ok(Packet::Disconnect { code, properties })
+            }
+            15 => {
+                let (code, properties) = self.reason()?;
+                Ok(Packet::Auth { code, properties })
             }
             _ => Ok(Packet::Other(first)),
         }

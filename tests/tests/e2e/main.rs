@@ -27,6 +27,7 @@ mod state;
 mod stock;
 mod strange;
 mod tls;
+mod tokens;
 mod transports;
 mod users;
 mod views;

@@ -224,6 +224,56 @@ fn a_client_certificate_is_required_where_a_ca_is_named() {
 }
 
 #[test]
+fn wall_9_g9_who_has_a_certificate_is_the_user_that_it_names() {
+    let scene = Scene::new();
+    let clients = Authority::new("clients");
+    clients.write(&scene.path("clients.pem"));
+    let files = |name: &str| Files::new(scene.folder.path(), name);
+    let phone = "urn:device:phone";
+    clients.client_at("kitchen", &[phone], &files("kitchen"));
+    clients.client_at(
+        "garage",
+        &["urn:device:a", "urn:device:b"],
+        &files("garage"),
+    );
+    let rules = |user: &str| format!("[users.\"{user}\"]\ngroups = {{ home = \"rw\" }}");
+    let as_client = |name: &str, user: &[&str]| {
+        let (trusting, Files { certificate, key }) = (scene.trusting("ca.pem"), files(name));
+        let (certificate, key) = (text(&certificate), text(&key));
+        let [cafile, ca] = trusting.each_ref().map(String::as_str);
+        let shown = [cafile, ca, "--cert", &certificate, "--key", &key];
+        let star = Star::album("blue").json();
+        let what = ["-q", "1", "-t", "sync/home/events", "-m", &star];
+        let arguments = [&shown, &what[..], user].concat();
+        let output = mosquitto::publish_with(scene.mqtts, Version::V5, &arguments);
+        // It warns of a refusal by the rules, which comes in the PUBACK, and fails at one of its CONNECT.
+        output.status.success() && output.stderr.is_empty()
+    };
+    let acl = scene.path("acl.toml");
+    for (kind, name) in [("cn", "kitchen"), ("san-uri", phone)] {
+        fs::write(&acl, rules(name)).unwrap();
+        let broker = scene.setup().variable("SYNCLINE__AUTH__CERTIFICATES", kind);
+        let broker = broker.variable("SYNCLINE__TLS__CLIENT_CA", text(&scene.path("clients.pem")));
+        let broker = broker.variable("SYNCLINE__AUTH__ACL", text(&acl)).start();
+        assert!(as_client("kitchen", &[]) && as_client("kitchen", &["-u", name]));
+        assert!(!as_client("kitchen", &["-u", "garage"]), "another's name");
+        assert!(
+            !as_client("kitchen", &["-u", name, "-P", "x"]),
+            "nobody looks at passwords"
+        );
+        assert!(!as_client("garage", &[]), "no rights, or no single name");
+        let nobody = mosquitto::publish(broker.mqtt(), Version::V5, "sync/home/events", "{}");
+        assert!(
+            !nobody.status.success(),
+            "without TLS nobody has a certificate"
+        );
+        fs::write(&acl, rules("somebody else")).unwrap();
+        assert!(broker.ask(&["reload"]).status.success());
+        assert!(!as_client("kitchen", &[]));
+    }
+}
+
+#[test]
 fn https_and_secure_websocket_are_served_and_each_port_speaks_its_own() {
     let scene = Scene::new();
     let broker = scene.setup().start();

@@ -11,7 +11,7 @@ use syncline_tests::broker::{self, Broker, Setup};
 use syncline_tests::mosquitto::{self, Subscriber};
 use syncline_tests::star::Star;
 use syncline_tests::wait::PATIENCE;
-use syncline_tests::wire::Version;
+use syncline_tests::wire::{Connect, Version, Wire};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -64,6 +64,7 @@ impl Files {
             .variable("SYNCLINE__AUTH__PASSWORDS", text("passwords"))
             .variable("SYNCLINE__AUTH__ACL", text("acl.toml"))
             .variable("SYNCLINE__AUTH__FAILURES_MAX", "1000")
+            .variable("SYNCLINE__AUTH__ADDRESS_FAILURES_MAX", "1000")
     }
 }
 
@@ -320,6 +321,83 @@ fn event_11_g12_a_device_stays_its_owners_after_a_kill() {
     broker.start_again();
     assert!(said(&tries(&broker, &BOB)).contains("another user"));
     assert!(tries(&broker, &ANA).status.success());
+}
+
+#[test]
+fn wall_3_g9_nothing_more_waits_for_who_is_away_than_it_may_read() {
+    const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
+    let files = Files::new();
+    let bob = "\n[users.bob]\ntopics = [\"rw rooms/#\"]\n";
+    let rules = "[users.ana]\ntopics = [\"r rooms/%u/#\"]\n";
+    fs::write(files.path("acl.toml"), [rules, bob].concat()).unwrap();
+    let mut broker = files.setup().start();
+    let kept = Connect::new(Version::V311, "kept").credentials("ana", "a-right");
+    let mut ana = Wire::connect(broker.mqtt(), &kept.back()).unwrap();
+    assert_eq!(ana.subscribe_all(&[("#", 1)]).unwrap(), [1]);
+    ana.disconnect().unwrap();
+    let told = |broker: &Broker, topic: &str| {
+        let bob = Connect::new(Version::V5, "").credentials("bob", "b-right");
+        let mut bob = Wire::connect(broker.mqtt(), &bob).unwrap();
+        bob.publish(topic, "on").unwrap().code
+    };
+    assert_eq!(told(&broker, "rooms/ana/lamp"), 0);
+    assert_eq!(told(&broker, "rooms/bob/lamp"), NO_MATCHING_SUBSCRIBERS);
+    // After a crash nobody has come yet who could say whose the session is.
+    broker.kill().unwrap();
+    broker.start_again();
+    assert_eq!(told(&broker, "rooms/ana/lamp"), 0);
+    assert_eq!(told(&broker, "rooms/bob/lamp"), NO_MATCHING_SUBSCRIBERS);
+    fs::write(files.path("acl.toml"), bob).unwrap();
+    assert!(broker.ask(&["reload"]).status.success());
+    assert_eq!(told(&broker, "rooms/ana/lamp"), NO_MATCHING_SUBSCRIBERS);
+}
+
+#[test]
+fn wall_1_g10_who_guesses_at_ana_does_not_lock_out_bob() {
+    let files = Files::new();
+    let setup = files.setup().variable("SYNCLINE__AUTH__FAILURES_MAX", "2");
+    let setup = setup.variable("SYNCLINE__AUTH__FAILURE_INTERVAL_MS", "600000");
+    let socket = files.path("mqtt.sock");
+    let setup = setup.variable("SYNCLINE__MQTT__UNIX_SOCKET", socket.display().to_string());
+    let broker = setup.start();
+    let tries = |user: &str, password: &str| {
+        let user = ["-u", user, "-P", password];
+        tries_at(&broker, &user)
+    };
+    for guess in ["one", "two"] {
+        assert!(tries("ana", guess).contains("bad user"));
+    }
+    assert!(tries("ana", "a-right").contains("rate exceeded"));
+    assert_eq!(tries("bob", "b-right"), "");
+    let local = |user: &str, password: &str| {
+        let shown = [
+            "-u",
+            user,
+            "-P",
+            password,
+            "--unix",
+            &socket.display().to_string(),
+        ]
+        .map(str::to_owned);
+        let shown: Vec<_> = shown.iter().map(String::as_str).collect();
+        tries_at(&broker, &shown)
+    };
+    for guess in ["one", "two"] {
+        assert!(local("bob", guess).contains("bad user"));
+    }
+    assert!(local("bob", "b-right").contains("rate exceeded"));
+    assert!(!local("ana", "a-right").contains("rate exceeded"));
+}
+
+fn tries_at(at: &Broker, shown: &[&str]) -> String {
+    said(&publish(
+        at,
+        Version::V5,
+        shown,
+        "sync/office/events",
+        &event("x"),
+    ))
+    .to_lowercase()
 }
 
 #[test]

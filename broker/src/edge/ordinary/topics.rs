@@ -153,16 +153,18 @@ impl Topics {
         }
     }
 
-    /// A session that the store has kept from an earlier run. Blocks.
+    /// A session that the store has kept from an earlier run, and whose it is, as far as that is known. Blocks.
     pub(crate) fn find(
         &self,
         store: &dyn SessionStore,
         key: &SessionKey,
+        who: Option<Arc<Principal>>,
     ) -> Result<(), StoreError> {
         let Some(loaded) = store.load(key)? else {
             return Ok(());
         };
         let id = self.lock().begin(key.clone(), true, None);
+        who.into_iter().for_each(|who| self.review(id, who));
         for subscription in &loaded.subscriptions {
             self.follow(id, &subscription.filter, Terms::of(subscription));
         }
@@ -214,6 +216,17 @@ impl Topics {
     pub(crate) fn review(&self, id: SubscriberId, who: Arc<Principal>) {
         if let Some(subscriber) = self.lock().subscribers.get_mut(&id) {
             subscriber.who = Some(who);
+        }
+    }
+
+    /// The rules have changed: what sessions without a connection may read, as far as that is known. Those with one are told.
+    pub(crate) fn review_absent(&self, who: impl Fn(&SessionKey) -> Option<Arc<Principal>>) {
+        let mut state = self.lock();
+        let absent = state.subscribers.values_mut();
+        for subscriber in absent.filter(|it| it.mailbox.is_none()) {
+            if let Some(who) = who(&subscriber.key) {
+                subscriber.who = Some(who);
+            }
         }
     }
 

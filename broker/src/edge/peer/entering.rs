@@ -1,19 +1,23 @@
-//! Who the client is: asked off the connection's task, and again when the rules have changed.
+//! Who the client is: asked off the connection's task, and again when the rules have changed, when it shows a fresh token,
+//! and when its time is over.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use syncline_protocol::{RefusalName, Refused};
 
 use super::Peer;
 use super::ordinary::not_kept;
-use crate::auth::Credentials;
+use crate::auth::{Admission, Credentials, Denied, Secret};
 use crate::edge::devices::Claim;
 use crate::edge::identity::Identity;
-use crate::edge::session::{Answer, EndReason, Ticket};
+use crate::edge::session::{Answer, EndReason, RenewedBy, Ticket};
 use crate::edge::sight::Sight;
 use crate::edge::submission::Submission;
 use crate::sequencer::Outcome;
+
+/// The wall clock, by which tokens expire, may be set meanwhile: it is looked at this often at least.
+const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Peer {
     pub(super) fn authenticate(&mut self, credentials: Credentials) {
@@ -32,6 +36,65 @@ impl Peer {
         let sight = Sight::new(who, Arc::clone(&self.shared.devices));
         self.delivery.see(now, sight);
         self.identity = Some(identity);
+        self.end_if_expired(now);
+    }
+
+    /// Ends the session if what the client came in with is worth nothing any more, or says when to look again.
+    pub(super) fn end_if_expired(&mut self, now: Instant) {
+        if self.expiry.is_some_and(|at| at > now) {
+            return;
+        }
+        let ends_at = self
+            .identity
+            .as_ref()
+            .and_then(|it| it.admission.expires_at);
+        self.expiry = ends_at.and_then(|ends_at| {
+            let left_ms = ends_at.get().saturating_sub((self.shared.now)().get());
+            let left = Duration::from_millis(left_ms).min(LOOK_INTERVAL);
+            (left_ms > 0).then(|| now + left)
+        });
+        if ends_at.is_some() && self.expiry.is_none() {
+            self.session.end(EndReason::Expired);
+        }
+    }
+
+    pub(super) fn renew(&mut self, token: Secret, by: RenewedBy) {
+        let Some(identity) = &self.identity else {
+            return;
+        };
+        let credentials = Credentials {
+            token: Some(token),
+            caller: self.caller.clone(),
+            ..Credentials::default()
+        };
+        let mailbox = self.mailbox();
+        let answered = Box::new(move |admission| mailbox.renewed(by, admission));
+        let admission = identity.admission.clone();
+        self.shared.guard.renew(admission, credentials, answered);
+    }
+
+    /// A fresh token was looked at; what it says counts before the client hears of it.
+    pub(super) fn renewed(
+        &mut self,
+        now: Instant,
+        by: RenewedBy,
+        renewed: Result<Admission, Denied>,
+    ) {
+        let Some(identity) = self.identity.clone() else {
+            return;
+        };
+        let renewed =
+            renewed.and_then(
+                |admission| match admission.user == identity.admission.user {
+                    true => Ok(admission),
+                    false => Err(Denied::OtherUser),
+                },
+            );
+        let told = renewed.map(|admission| self.adopt(now, &identity, admission));
+        // The rules may have changed since it was asked.
+        self.review(now);
+        self.session.renewed(by, told);
+        self.act(now);
     }
 
     /// The rules have changed.
@@ -41,21 +104,28 @@ impl Peer {
         };
         match self.shared.guard.review(&identity.admission) {
             Ok(admission) if admission == identity.admission => {}
-            Ok(admission) => {
-                let identity = Arc::new(identity.reviewed(admission));
-                self.session.reviewed(&identity);
-                if let Some(id) = self.ordinary.id {
-                    let who = Arc::clone(&identity.principal);
-                    self.shared.topics.review(id, who);
-                }
-                self.introduce(now, identity);
-                self.leave_hidden_groups();
-            }
+            Ok(admission) => self.adopt(now, &identity, admission),
             Err(denied) => {
                 tracing::info!(caller = %self.caller, %denied, "a user may not be here any more");
-                self.session.end(EndReason::Revoked);
+                self.session.end(match denied {
+                    Denied::Expired => EndReason::Expired,
+                    _ => EndReason::Revoked,
+                });
             }
         }
+    }
+
+    /// The same user over the same connection, with other rights or for another time.
+    fn adopt(&mut self, now: Instant, before: &Identity, admission: Admission) {
+        let identity = Arc::new(before.reviewed(admission));
+        self.session.reviewed(&identity);
+        if let Some(id) = self.ordinary.id {
+            let who = Arc::clone(&identity.principal);
+            self.shared.topics.review(id, who);
+        }
+        self.expiry = None;
+        self.introduce(now, identity);
+        self.leave_hidden_groups();
     }
 
     /// Nobody is present where it may not look (PRESENCE-2).

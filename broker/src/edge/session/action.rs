@@ -11,7 +11,7 @@ use super::super::submission::Submission;
 use super::answers::Ticket;
 use super::packet::Entry;
 use crate::acl::Grant;
-use crate::auth::Credentials;
+use crate::auth::{Credentials, Secret};
 use crate::edge::ordinary::Slip;
 use crate::edge::ordinary::follow::{Follow, is_share, is_too_deep};
 use crate::sequencer::Outcome;
@@ -22,6 +22,8 @@ use crate::store::sessions::Message as Ordinary;
 pub(crate) enum Action {
     /// Somebody wants to come in with these: [`Session::authenticated`].
     Authenticate(Box<Credentials>),
+    /// A client shows a fresh token: [`Session::renewed`].
+    Renew { token: Secret, by: RenewedBy },
     /// The CONNECT is in order. The client id may belong to an older connection, and its session may be kept: once both are
     /// settled, [`Session::opened`] or [`Session::refused`].
     Open {
@@ -67,6 +69,15 @@ pub(crate) enum Action {
     Completed(u16),
     /// The connection ended without a goodbye: submit or pass on its will.
     Will(Will),
+}
+
+/// How a client shows a fresh token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RenewedBy {
+    /// By this PUBLISH.
+    Publish(Ticket),
+    /// By AUTH.
+    Auth,
 }
 
 /// An ordinary message of a client. When it expires is counted from when it is passed on.

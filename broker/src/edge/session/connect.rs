@@ -11,10 +11,11 @@ use super::super::identity::Identity;
 use super::answers::About;
 use super::end::EndReason;
 use super::packet::{Connect, Publish};
+use super::renewal::METHOD;
 use super::timers::Timer;
 use super::wire::{Agreement, Connack};
 use super::{Action, Live, NoSession, Opening, Phase, Session, Will, inbound};
-use crate::auth::{Admission, Credentials, Denied};
+use crate::auth::{Admission, Credentials, Denied, Secret};
 use crate::edge::ordinary::follow::is_outside;
 
 /// A refused CONNECT: the codes of both versions and a sentence.
@@ -43,16 +44,17 @@ impl Session {
             topic_alias_max: connect.topic_alias_max,
             problem_information: connect.problem_information,
         });
-        if connect.extended_authentication {
-            return self.refuse_connect(Refusal::new(
-                ConnectReasonCode::BadAuthenticationMethod,
-                ConnectReturnCode::NotAuthorized,
-                "extended authentication is not served",
-            ));
+        if connect.method.as_deref().is_some_and(|it| it != METHOD) {
+            return self.refuse_connect(denial(Denied::Method));
         }
         let credentials = Credentials {
             user: connect.user.take(),
             password: connect.password.take(),
+            // With the method and without a token, it is one that is none.
+            token: connect.method.is_some().then(|| {
+                let token = connect.token.take();
+                token.unwrap_or_else(|| Secret::new([]))
+            }),
             ..Credentials::default()
         };
         self.actions
@@ -117,6 +119,7 @@ impl Session {
             topic_alias_max: self.options.topic_alias_max,
             keep_alive_s: live.server_keep_alive_s,
             assigned: assigned.as_deref(),
+            method: live.by_method.then_some(METHOD),
         });
         if let Err(error) = connack {
             let reason = format!("its CONNACK cannot be sent: {error}");
@@ -188,6 +191,7 @@ impl Session {
             identity: Arc::new(identity),
             keep_alive: (keep_alive > 0).then(|| Duration::from_millis(keep_alive)),
             server_keep_alive_s,
+            by_method: connect.method.is_some(),
             will,
             inflight: HashMap::new(),
             inflight_max: usize::from(inflight_max),
@@ -195,6 +199,7 @@ impl Session {
             releasing: HashSet::new(),
             resuming: VecDeque::new(),
             subscribing: false,
+            renewing: false,
             reporting: None,
             failed: false,
             draining: false,
@@ -255,7 +260,10 @@ fn denial(denied: Denied) -> Refusal {
     use ConnectReturnCode as V3;
     let (v5, v3) = match denied {
         Denied::BadCredentials => (V5::BadUserNameOrPassword, V3::BadUserNameOrPassword),
-        Denied::NotAuthorised => (V5::NotAuthorized, V3::NotAuthorized),
+        Denied::NotAuthorised | Denied::Expired | Denied::OtherUser | Denied::NotRenewable => {
+            (V5::NotAuthorized, V3::NotAuthorized)
+        }
+        Denied::Method => (V5::BadAuthenticationMethod, V3::NotAuthorized),
         Denied::Throttled => (V5::ConnectionRateExceeded, V3::ServerUnavailable),
         Denied::Busy => (V5::ServerBusy, V3::ServerUnavailable),
     };

@@ -3,6 +3,8 @@
 use mqtt_protocol_core::mqtt::result_code::{DisconnectReasonCode, MqttError};
 use syncline_protocol::TransientName;
 
+use crate::auth::Denied;
+
 /// Why a session ended, for the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EndReason {
@@ -32,6 +34,10 @@ pub(crate) enum EndReason {
     TakenOver,
     #[error("its user may not be here any more")]
     Revoked,
+    #[error("the token has expired")]
+    Expired,
+    #[error("its fresh token was refused: {0}")]
+    NotRenewed(Denied),
     #[error("the broker shuts down")]
     Draining,
 }
@@ -40,7 +46,8 @@ impl EndReason {
     /// Whether the will is sent. After [`EndReason::Refused`] and [`EndReason::NoConnect`] there is none, and who may not
     /// be here any more has no say.
     pub(super) fn wants_will(&self) -> bool {
-        !matches!(self, Self::Goodbye | Self::Revoked)
+        let has_no_say = matches!(self, Self::Revoked | Self::Expired | Self::NotRenewed(_));
+        !has_no_say && *self != Self::Goodbye
     }
 
     /// What a v5 client is told, with the sentence for its reason string.
@@ -55,14 +62,15 @@ impl EndReason {
             Self::TopicName => Code::TopicNameInvalid,
             Self::StateTooLarge { .. } => Code::PacketTooLarge,
             Self::TakenOver => Code::SessionTakenOver,
-            Self::Revoked => Code::NotAuthorized,
+            Self::Revoked | Self::Expired | Self::NotRenewed(_) => Code::NotAuthorized,
             Self::Draining => Code::ServerShuttingDown,
             Self::Transient { name, .. } => {
                 Code::try_from(name.reason_code()).unwrap_or(Code::UnspecifiedError)
             }
         };
+        let is_of_its_token = matches!(self, Self::Expired | Self::NotRenewed(_));
         let explains = matches!(self, Self::Transient { .. } | Self::StateTooLarge { .. });
-        let reason = explains.then(|| self.to_string());
+        let reason = (explains || is_of_its_token).then(|| self.to_string());
         Some((code, reason))
     }
 }

@@ -5,6 +5,7 @@ use mqtt_protocol_core::mqtt::packet::{
     MqttString, Packet, Property, Qos, RetainHandling, SubEntry,
 };
 use mqtt_protocol_core::mqtt::packet::{v3_1_1, v5_0};
+use mqtt_protocol_core::mqtt::result_code::AuthReasonCode;
 use mqtt_protocol_core::mqtt::{ArcPayload, IntoPayload, Version};
 
 use crate::auth::Secret;
@@ -36,7 +37,9 @@ pub(super) enum Received {
         /// The v5 Session Expiry Interval, if it changes.
         expiry_s: Option<u32>,
     },
-    /// A packet that has no place in a conversation without extended authentication, or a CONNECT whose flags do not fit.
+    /// An AUTH that begins to authenticate anew.
+    Auth(Auth),
+    /// A packet that has no place in the conversation, or a CONNECT whose flags do not fit.
     OutOfPlace,
 }
 
@@ -60,9 +63,18 @@ pub(super) struct Connect {
     /// How many topic aliases the client understands.
     pub(super) topic_alias_max: u16,
     pub(super) problem_information: bool,
-    pub(super) extended_authentication: bool,
+    /// The v5 Authentication Method and Authentication Data.
+    pub(super) method: Option<String>,
+    pub(super) token: Option<Secret>,
     pub(super) user: Option<String>,
     pub(super) password: Option<Secret>,
+}
+
+/// An AUTH with the reason code 0x19.
+#[derive(Debug)]
+pub(super) struct Auth {
+    pub(super) method: String,
+    pub(super) token: Option<Secret>,
 }
 
 /// A PUBLISH, or the will of a CONNECT.
@@ -144,9 +156,24 @@ impl From<Packet> for Received {
                 with_will: it.reason_code().is_some_and(|code| code as u8 != 0),
                 expiry_s: it.props().as_ref().and_then(|props| expiry(props)),
             },
+            Packet::V5_0Auth(it) => auth(&it).map_or(Self::OutOfPlace, Self::Auth),
             other => acknowledgement(&other).unwrap_or(Self::OutOfPlace),
         }
     }
+}
+
+fn auth(packet: &v5_0::Auth) -> Option<Auth> {
+    let again = packet.reason_code() == Some(AuthReasonCode::ReAuthenticate);
+    let properties = packet.props().as_deref().filter(|_| again)?;
+    let method = properties.iter().find_map(|it| match it {
+        Property::AuthenticationMethod(it) => Some(it.val().to_owned()),
+        _ => None,
+    });
+    let token = properties.iter().find_map(|it| match it {
+        Property::AuthenticationData(it) => Some(Secret::new(it.val())),
+        _ => None,
+    });
+    method.map(|method| Auth { method, token })
 }
 
 /// Whether the flags of a CONNECT go together, which the library does not look at: the reserved one is 0, a will that is not
@@ -207,7 +234,8 @@ impl Connect {
             packet_bytes_max: None,
             topic_alias_max: 0,
             problem_information: true,
-            extended_authentication: false,
+            method: None,
+            token: None,
             user: None,
             password: None,
         }
@@ -265,7 +293,8 @@ impl Connect {
             Property::MaximumPacketSize(it) => self.packet_bytes_max = Some(it.val()),
             Property::TopicAliasMaximum(it) => self.topic_alias_max = it.val(),
             Property::RequestProblemInformation(it) => self.problem_information = it.val() != 0,
-            Property::AuthenticationMethod(_) => self.extended_authentication = true,
+            Property::AuthenticationMethod(it) => self.method = Some(it.val().to_owned()),
+            Property::AuthenticationData(it) => self.token = Some(Secret::new(it.val())),
             Property::UserProperty(it) if it.key() == "device" => {
                 self.device = Some(it.val().to_owned());
             }

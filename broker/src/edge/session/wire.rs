@@ -11,15 +11,16 @@ use bytes::BytesMut;
 use mqtt_protocol_core::mqtt::common::Cursor;
 use mqtt_protocol_core::mqtt::connection::{ConnectionOptions, Event};
 use mqtt_protocol_core::mqtt::packet::{
-    AssignedClientIdentifier, MessageExpiryInterval, Packet, Property, Qos, ReasonString,
-    ReceiveMaximum, ServerKeepAlive, SessionExpiryInterval, SubscriptionIdentifier, TopicAlias,
-    TopicAliasMaximum, UserProperty,
+    AssignedClientIdentifier, AuthenticationMethod, MessageExpiryInterval, Packet, Property, Qos,
+    ReasonString, ReceiveMaximum, ServerKeepAlive, SessionExpiryInterval, SubscriptionIdentifier,
+    TopicAlias, TopicAliasMaximum, UserProperty,
 };
 use mqtt_protocol_core::mqtt::packet::{v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::prelude::GenericPacketTrait;
 use mqtt_protocol_core::mqtt::result_code::{
-    ConnectReasonCode, ConnectReturnCode, DisconnectReasonCode, MqttError, PubackReasonCode,
-    PubcompReasonCode, PubrecReasonCode, SubackReasonCode, SubackReturnCode, UnsubackReasonCode,
+    AuthReasonCode, ConnectReasonCode, ConnectReturnCode, DisconnectReasonCode, MqttError,
+    PubackReasonCode, PubcompReasonCode, PubrecReasonCode, SubackReasonCode, SubackReturnCode,
+    UnsubackReasonCode,
 };
 use mqtt_protocol_core::mqtt::{Connection, Version, role};
 
@@ -101,6 +102,8 @@ pub(super) struct Connack<'a> {
     pub(super) keep_alive_s: Option<u16>,
     /// The client id for a client that brought none.
     pub(super) assigned: Option<&'a str>,
+    /// The Authentication Method that the client named.
+    pub(super) method: Option<&'a str>,
 }
 
 /// An outgoing PUBLISH.
@@ -242,6 +245,14 @@ impl Wire {
                 .map(Packet::from)
         };
         packet.and_then(|packet| self.send(packet))
+    }
+
+    /// The client has authenticated anew.
+    pub(super) fn authenticated(&mut self, method: &str) {
+        let builder = v5_0::Auth::builder().reason_code(AuthReasonCode::Success);
+        let method = AuthenticationMethod::new(method).map(Property::AuthenticationMethod);
+        let props = method.into_iter().collect::<Vec<_>>();
+        self.send_built(builder.props(props).build().map(Packet::from));
     }
 
     /// Refuses the connection.
@@ -582,8 +593,12 @@ fn accepted_properties(it: &Connack<'_>) -> Vec<Property> {
     let assigned = it
         .assigned
         .map(|id| AssignedClientIdentifier::new(id).map(Property::AssignedClientIdentifier));
+    let method = it
+        .method
+        .map(|method| AuthenticationMethod::new(method).map(Property::AuthenticationMethod));
     fixed
         .into_iter()
+        .chain(method)
         .chain(aliases)
         .chain(keep_alive)
         .chain(assigned)

@@ -101,11 +101,11 @@ impl Churn {
         let schema = Arc::new(Schema::parse(SCHEMA).map_err(|error| error.to_string())?);
         let written = Written::default();
         let per_stream = options.events() / 2 / options.streams;
-        let states = States::new(Arc::clone(&store), Arc::clone(&schema), 64 << 20);
+        let states = States::new(Arc::clone(&store), schema, 64 << 20);
         let raises = Arc::clone(&store);
         let compactor = Compactor::new(
             keeping(per_stream),
-            (Arc::clone(&store), schema),
+            Arc::clone(&store),
             Arc::new(states),
             written.clone(),
             Box::new(move |stream, to, done| done(raise(&*raises, &stream, to))),
