@@ -11,7 +11,7 @@ use syncline_tests::star::Star;
 use syncline_tests::wait;
 use syncline_tests::wire::{Connect, Packet, Publish, Version, Wire};
 
-use crate::life::{Life, Next, Trouble, wrong};
+use crate::life::{Life, Next, Trouble, unless_done, wrong};
 
 pub(crate) const STREAM: &str = "sync/soak";
 const WINDOW: usize = 8;
@@ -135,7 +135,11 @@ impl Follower {
             if self.last >= target.load(Ordering::SeqCst) {
                 return Ok(Next::Done);
             }
-            let message = wire.message()?;
+            let heard = wire.message().map_err(Trouble::from);
+            let is_done = self.last >= target.load(Ordering::SeqCst);
+            let Some(message) = unless_done(is_done, heard)? else {
+                return Ok(Next::Done);
+            };
             let event = message.json();
             let seq = number(&event, "seq")?;
             if seq != self.last + 1 {
@@ -201,7 +205,12 @@ impl Kept {
             if self.last.unwrap_or(0) >= target.load(Ordering::SeqCst) {
                 return Ok(Next::Done);
             }
-            self.take(&wire.message()?)?;
+            let heard = wire.message().map_err(Trouble::from);
+            let is_done = self.last.unwrap_or(0) >= target.load(Ordering::SeqCst);
+            let Some(message) = unless_done(is_done, heard)? else {
+                return Ok(Next::Done);
+            };
+            self.take(&message)?;
         }
         // Every other time it is cut, without a DISCONNECT.
         if self.turns.is_multiple_of(2) {

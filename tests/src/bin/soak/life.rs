@@ -28,6 +28,17 @@ pub(crate) fn wrong<T>(what: String) -> Result<T, Trouble> {
     Err(Trouble::Wrong(what))
 }
 
+/// Who has everything that there will ever be need not hear more: nothing comes any longer.
+pub(crate) fn unless_done<T>(
+    is_done: bool,
+    heard: Result<T, Trouble>,
+) -> Result<Option<T>, Trouble> {
+    match heard {
+        Err(Trouble::Connection(_)) if is_done => Ok(None),
+        heard => heard.map(Some),
+    }
+}
+
 /// After a turn.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {

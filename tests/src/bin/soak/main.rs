@@ -44,9 +44,10 @@ struct Options {
 
 /// Histories that are short for what comes, and caches that are full soon, so that growth is not one of them being filled.
 const SETTINGS: &str = "\
-[store]\ntable_cache_bytes = 16777216\n\
+[store]\ntable_cache_bytes = 4194304\n\
 [history]\nmax_events = 8000\nmin_age_ms = 1000\n\
-[limits]\ntail_events_max = 4096\ntail_bytes_max = 4194304\n";
+[router]\noutstanding_max = 1024\noutstanding_bytes_max = 1048576\n\
+[limits]\ntail_events_max = 1024\ntail_bytes_max = 1048576\n";
 const DEVICES: usize = 4;
 const QOS: [u8; 2] = [1, 2];
 /// Of a process that runs through.

@@ -10,7 +10,7 @@ use syncline_tests::wait;
 use syncline_tests::wire::{Connect, Outgoing, Packet, Publish, Version, Wire};
 
 use crate::events::come_back;
-use crate::life::{Life, Next, Trouble, wrong};
+use crate::life::{Life, Next, Trouble, unless_done, wrong};
 
 const PACE: Duration = Duration::from_millis(20);
 const STAY: Duration = Duration::from_secs(4);
@@ -149,7 +149,9 @@ impl Subscriber {
             if self.last >= target.load(Ordering::SeqCst) {
                 return Ok(Next::Done);
             }
-            self.take(&mut wire)?;
+            let taken = self.take(&mut wire);
+            let is_done = self.last >= target.load(Ordering::SeqCst);
+            unless_done(is_done, taken)?;
         }
         if self.turns.is_multiple_of(2) {
             wire.disconnect()?;
