@@ -11,7 +11,8 @@ use std::thread;
 
 use tempfile::TempDir;
 
-use crate::{http, ports, wait};
+use crate::process::Process;
+use crate::{http, ports, wait, wire};
 
 /// How to start a broker.
 #[derive(Debug)]
@@ -194,11 +195,14 @@ impl Broker {
     /// Where there is no `/proc`.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.expect("Linux tells of its processes");
-        let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|it| it.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        kib.expect("a size in kB") * 1_024
+        let bytes = self.process().resident_bytes();
+        bytes.expect("Linux tells of its processes")
+    }
+
+    /// Its process, another one after each start.
+    #[must_use]
+    pub fn process(&self) -> Process {
+        Process::new(self.child.id())
     }
 
     /// Everything it said since its first start.
@@ -271,6 +275,9 @@ impl Broker {
     fn wait_until_ready(&mut self) {
         let (child, setup) = (&mut self.child, &self.setup);
         let address = setup.http.parse().expect("an address");
+        if let Ok(mqtt) = setup.mqtt.parse() {
+            wire::note_websocket(mqtt, address);
+        }
         let ready = wait::poll(wait::PATIENCE, || match child.try_wait() {
             Ok(Some(status)) => Some(Err(status)),
             _ => http::get(address, "/readyz")

@@ -6,10 +6,13 @@
 pub mod authority;
 pub mod broker;
 pub mod dice;
+pub mod hostile;
 pub mod http;
 pub mod mosquitto;
 pub mod ports;
+pub mod process;
 pub mod star;
+pub mod stock_broker;
 pub mod token;
 pub mod wait;
 pub mod wire;

@@ -10,6 +10,7 @@ use std::thread;
 
 use tempfile::TempDir;
 
+use crate::process::Process;
 use crate::wire::Version;
 use crate::{ports, wait};
 
@@ -162,7 +163,7 @@ impl Drop for Subscriber {
     }
 }
 
-/// A Mosquitto broker without persistence.
+/// A Mosquitto broker without persistence and without limits of its queues.
 #[derive(Debug)]
 pub struct Mosquitto {
     child: Child,
@@ -180,7 +181,8 @@ impl Mosquitto {
         let address = ports::free();
         let config = folder.path().join("mosquitto.conf");
         let text = format!(
-            "listener {} {}\nallow_anonymous true\npersistence false\nset_tcp_nodelay true\n",
+            "listener {} {}\nallow_anonymous true\npersistence false\nset_tcp_nodelay true\n\
+             max_queued_messages 0\nmax_connections -1\n",
             address.port(),
             address.ip()
         );
@@ -204,6 +206,12 @@ impl Mosquitto {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn process(&self) -> Process {
+        Process::new(self.child.id())
     }
 }
 

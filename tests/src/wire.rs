@@ -225,12 +225,12 @@ impl Wire {
         self.receive()
     }
 
-    /// Only the TCP connection.
+    /// Only the connection.
     ///
     /// # Errors
     /// When it fails.
     pub fn open(address: SocketAddr, version: Version) -> io::Result<Self> {
-        Ok(Self::on(Socket::tcp(address)?, version))
+        Ok(Self::on(Socket::open(address)?, version))
     }
 
     fn on(socket: Socket, version: Version) -> Self {
@@ -570,6 +570,14 @@ impl Answer {
     }
 }
 
+/// Set in the environment of a test run, it has clients go by WebSocket wherever the broker's HTTP address is known.
+pub const BY_WEBSOCKET: &str = socket::BY_WEBSOCKET;
+
+/// The broker that listens for MQTT here listens for WebSockets there.
+pub(crate) fn note_websocket(mqtt: SocketAddr, http: SocketAddr) {
+    socket::note_websocket(mqtt, http);
+}
+
 /// Whether the other side ended the connection.
 #[must_use]
 pub fn is_closed(error: &io::Error) -> bool {
@@ -584,19 +592,19 @@ fn invalid(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-fn frame(first: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(first: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
     push_length(&mut bytes, body.len());
     bytes.extend(body);
     bytes
 }
 
-fn push_text(bytes: &mut Vec<u8>, text: &[u8]) {
+pub(crate) fn push_text(bytes: &mut Vec<u8>, text: &[u8]) {
     bytes.extend((text.len() as u16).to_be_bytes());
     bytes.extend(text);
 }
 
-fn push_length(bytes: &mut Vec<u8>, mut length: usize) {
+pub(crate) fn push_length(bytes: &mut Vec<u8>, mut length: usize) {
     loop {
         let low = (length % 128) as u8;
         length /= 128;

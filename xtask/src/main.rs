@@ -4,6 +4,7 @@ mod check_all;
 mod demo;
 mod failure;
 mod fuzz;
+mod peers;
 mod project;
 mod proofs;
 mod simulate;
@@ -39,6 +40,10 @@ enum Chore {
     Kill9(proofs::Kill9),
     /// Fill a small disk under the real broker: refusals, reading, nothing lost, recovery
     Enospc,
+    /// Attack the real broker, and measure what it costs others: latency, memory, threads (release build)
+    Hostile(proofs::Program),
+    /// Keep the real broker busy for a quarter of an hour, with restarts, and count (release build)
+    Soak(proofs::Program),
     /// Run broker, clients and network in virtual time, under faults that a seed repeats
     Simulate(simulate::Simulate),
     /// Hand every decoder bytes that nobody meant (nightly compiler, cargo-fuzz)
@@ -68,6 +73,8 @@ fn run(chore: Chore) -> Result<(), Failure> {
         Chore::Tidy => tidy::run(&project),
         Chore::Kill9(options) => proofs::kill9(&project, &options),
         Chore::Enospc => proofs::enospc(&project),
+        Chore::Hostile(options) => proofs::hostile(&project, &options),
+        Chore::Soak(options) => proofs::soak(&project, &options),
         Chore::Simulate(options) => simulate::run(&project, &options),
         Chore::Fuzz(options) => fuzz::run(&project, &options),
         Chore::Differential(options) => proofs::differential(&project, &options),

@@ -1,9 +1,12 @@
 //! Chores whose work is done by a program of `syncline-tests`, which speaks MQTT; this one only
 //! builds and starts them, so that `cargo demo` need not wait for an MQTT client to compile.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use crate::failure::Failure;
+use crate::peers;
 use crate::project::{Profile, Project};
 use crate::step::Step;
 use crate::tools;
@@ -20,6 +23,13 @@ pub(crate) struct Kill9 {
     /// Repeats the run that printed this seed
     #[arg(long)]
     seed: Option<u64>,
+}
+
+#[derive(Args)]
+pub(crate) struct Program {
+    /// Options of the program (`--help` lists them)
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
 }
 
 #[derive(Args)]
@@ -44,6 +54,12 @@ pub(crate) enum Bench {
     /// `steady`: the files' length while far more goes through them than they keep
     Compaction {
         /// One of both, and options of the program (`--help` lists them)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Connections, subscriptions, messages and events a second, and bytes of an idle connection, beside Mosquitto and rumqttd
+    Edge {
+        /// Options of the program (`--help` lists them)
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -72,18 +88,37 @@ pub(crate) fn bench(project: &Project, bench: &Bench) -> Result<(), Failure> {
         Bench::Compaction { arguments } => {
             run(project, "bench-compaction", Profile::Release, arguments)
         }
+        Bench::Edge { arguments } => bench_edge(project, arguments),
         Bench::Log { arguments } => run(project, "bench-log", Profile::Release, arguments),
     }
 }
 
-fn bench_latency(project: &Project, rounds: u32, events: u32) -> Result<(), Failure> {
-    if tools::find_program("mosquitto").is_none() {
-        let remedy = "sudo apt-get install -y mosquitto";
-        return Err(Failure::with_remedy(
+fn require_mosquitto() -> Result<(), Failure> {
+    let remedy = "sudo apt-get install -y mosquitto";
+    match tools::find_program("mosquitto") {
+        Some(_) => Ok(()),
+        None => Err(Failure::with_remedy(
             "mosquitto, to compare with, is not installed",
             remedy,
-        ));
+        )),
     }
+}
+
+fn bench_edge(project: &Project, arguments: &[String]) -> Result<(), Failure> {
+    require_mosquitto()?;
+    let stock = peers::stock_broker(project)?;
+    let environment = [("RUMQTTD_BIN", stock)];
+    run_with(
+        project,
+        "bench-edge",
+        Profile::Release,
+        arguments,
+        &environment,
+    )
+}
+
+fn bench_latency(project: &Project, rounds: u32, events: u32) -> Result<(), Failure> {
+    require_mosquitto()?;
     let arguments = [
         "--rounds",
         &rounds.to_string(),
@@ -115,6 +150,16 @@ pub(crate) fn differential(project: &Project, options: &Differential) -> Result<
     Step::new("both protocols", command, repeat).run()
 }
 
+/// Attacks the real broker.
+pub(crate) fn hostile(project: &Project, options: &Program) -> Result<(), Failure> {
+    run(project, "hostile", Profile::Release, &options.arguments)
+}
+
+/// Keeps the real broker busy for long.
+pub(crate) fn soak(project: &Project, options: &Program) -> Result<(), Failure> {
+    run(project, "soak", Profile::Release, &options.arguments)
+}
+
 /// Fills a small disk under the broker.
 pub(crate) fn enospc(project: &Project) -> Result<(), Failure> {
     run(project, "enospc", Profile::Debug, &[])
@@ -137,6 +182,16 @@ fn run(
     profile: Profile,
     arguments: &[String],
 ) -> Result<(), Failure> {
+    run_with(project, program, profile, arguments, &[])
+}
+
+fn run_with(
+    project: &Project,
+    program: &'static str,
+    profile: Profile,
+    arguments: &[String],
+    environment: &[(&str, PathBuf)],
+) -> Result<(), Failure> {
     let mut build = vec![
         "build",
         "--quiet",
@@ -154,14 +209,15 @@ fn run(
     let mut command = project.command(project.binary(program, profile));
     command
         .args(arguments)
-        .env("SYNCLINE_BIN", project.binary("syncline", profile));
+        .env("SYNCLINE_BIN", project.binary("syncline", profile))
+        .envs(environment.iter().map(|(name, value)| (name, value)));
     Step::new(program, command, repeat_line(program, arguments)).run()
 }
 
 fn repeat_line(program: &str, arguments: &[String]) -> String {
     match program {
         "demo-check" => "cargo demo --check".to_owned(),
-        "bench-latency" | "bench-log" | "bench-compaction" => {
+        "bench-latency" | "bench-log" | "bench-compaction" | "bench-edge" => {
             let what = program.trim_start_matches("bench-");
             format!("cargo xtask bench {what} {}", arguments.join(" "))
         }

@@ -135,6 +135,35 @@ impl Wire {
         self.send_bytes(&bytes)
     }
 
+    /// PUBLISHes of the same message, as many as that, in one write; nothing is waited for.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub fn send_many(&mut self, message: &Outgoing, count: usize) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for _ in 0..count {
+            let id = self.new_id();
+            bytes.extend(message.encode(id, self.version));
+        }
+        self.send_bytes(&bytes)
+    }
+
+    /// SUBSCRIBEs at QoS 0, one per filter, in one write; nothing is waited for.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub fn send_subscribes(&mut self, filters: &[String]) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for filter in filters {
+            let id = self.new_id();
+            let mut body = self.head(id);
+            push_text(&mut body, filter.as_bytes());
+            body.push(0);
+            bytes.extend(frame(0x82, &body));
+        }
+        self.send_bytes(&bytes)
+    }
+
     /// Waits for a PUBACK.
     ///
     /// # Errors

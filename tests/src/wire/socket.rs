@@ -1,7 +1,10 @@
 //! The bytes of a connection, over TCP or in the binary messages of a WebSocket.
 
+use std::collections::HashMap;
+use std::env;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::invalid;
@@ -12,6 +15,23 @@ const CLOSE: u8 = 0x88;
 /// Masks are there against proxies, of which there is none here, so one is as good as any other.
 const MASK: [u8; 4] = [0x5a, 0x17, 0xc3, 0x2e];
 
+/// By its MQTT address, the HTTP address of the same broker.
+static WEBSOCKETS: Mutex<Option<HashMap<SocketAddr, SocketAddr>>> = Mutex::new(None);
+
+/// With this in the environment, whatever connects to the MQTT address of a broker in [`WEBSOCKETS`] goes by its WebSocket.
+pub(super) const BY_WEBSOCKET: &str = "SYNCLINE_TESTS_BY_WEBSOCKET";
+
+pub(super) fn note_websocket(mqtt: SocketAddr, http: SocketAddr) {
+    let mut known = WEBSOCKETS.lock().unwrap_or_else(PoisonError::into_inner);
+    known.get_or_insert_default().insert(mqtt, http);
+}
+
+fn websocket_of(mqtt: SocketAddr) -> Option<SocketAddr> {
+    env::var_os(BY_WEBSOCKET)?;
+    let known = WEBSOCKETS.lock().unwrap_or_else(PoisonError::into_inner);
+    known.as_ref()?.get(&mqtt).copied()
+}
+
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -21,7 +41,15 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn tcp(address: SocketAddr) -> io::Result<Self> {
+    /// To a broker's MQTT address: over TCP, unless the whole run goes by WebSocket.
+    pub(super) fn open(address: SocketAddr) -> io::Result<Self> {
+        match websocket_of(address) {
+            Some(http) => Self::websocket(http),
+            None => Self::tcp(address),
+        }
+    }
+
+    fn tcp(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
         stream.set_nodelay(true)?;
         Ok(Self {

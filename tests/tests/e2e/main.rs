@@ -4,6 +4,7 @@
 
 mod answers;
 mod bus;
+mod by_websocket;
 mod copies;
 mod differential;
 mod epochs;
@@ -13,6 +14,7 @@ mod history;
 mod hook;
 mod horizon;
 mod host;
+mod hostile;
 mod inside;
 mod instruments;
 mod limits;

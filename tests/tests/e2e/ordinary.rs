@@ -1,6 +1,7 @@
 //! Ordinary topics end to end: at both versions, with stock clients, and over `kill -9`.
 
 mod agreeing;
+mod details;
 mod exactly_once;
 mod malformed;
 mod retained;

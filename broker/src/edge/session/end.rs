@@ -69,7 +69,9 @@ impl EndReason {
             Self::Transient { .. } => Count::EndTransient,
             Self::StateTooLarge { .. } => Count::EndStateTooLarge,
             Self::TakenOver => Count::EndTakenOver,
-            Self::Revoked | Self::Expired | Self::NotRenewed(_) => Count::EndRevoked,
+            Self::Revoked | Self::Expired | Self::TimeOver | Self::NotRenewed(_) => {
+                Count::EndRevoked
+            }
         })
     }
 
