@@ -19,7 +19,11 @@ export interface SynclineOptions {
   readonly name?: string;
   /** Who the user is, for a broker that asks. What is stored here is kept apart by user. */
   readonly username?: string;
-  readonly password?: string;
+  /**
+   * What the user shows: a password, or a token of the user's. A function is asked at every connection; when a token expires, the
+   * broker ends the connection and the next one shows what the function gives then.
+   */
+  readonly password?: string | (() => string);
   /** Where outbox and replica live. Default: `indexeddb` where there is one, else `memory`. */
   readonly storage?: 'indexeddb' | 'memory';
   /** One device per browser tab. The only scope so far. */

@@ -27,7 +27,10 @@ export type { Value, ValueMap } from './protocol/value.js';
 export async function openSyncline(options: SynclineOptions): Promise<Syncline> {
   const stream = streamId(options.syncId, options.channel ?? null);
   const { username, password = '' } = options;
-  const credentials = username === undefined ? {} : { username, password };
+  const credentials = () =>
+    username === undefined
+      ? {}
+      : { username, password: typeof password === 'function' ? password() : password };
   const transport = new MqttTransport(options.url, options.name ?? null, credentials);
   // Another broker's data is another's, also where the group has the same name, and so is another user's.
   const user = username === undefined ? '' : ` as ${username}`;

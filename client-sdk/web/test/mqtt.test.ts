@@ -55,8 +55,11 @@ describe('MqttTransport', () => {
   let listener: { [K in keyof LinkListener]: ReturnType<typeof vi.fn<LinkListener[K]>> };
   let server: ScriptedServer;
   let link: Link | undefined;
+  let transport: MqttTransport;
+  let tokens: number;
 
   beforeEach(() => {
+    tokens = 0;
     listener = { connected: vi.fn(), message: vi.fn(), disconnected: vi.fn() };
   });
   afterEach(() => {
@@ -66,8 +69,9 @@ describe('MqttTransport', () => {
 
   async function connect(answer: (packet: Packet) => readonly Packet[]): Promise<Link> {
     server = new ScriptedServer((packet) => (packet.cmd === 'connect' ? [CONNACK] : answer(packet)));
-    const ana = { username: 'ana', password: 'a-right' };
-    link = new MqttTransport(await server.listen(), 'Kitchen', ana).connect(DEVICE, listener);
+    const ana = () => ({ username: 'ana', password: `token-${(tokens += 1)}` });
+    transport = new MqttTransport(await server.listen(), 'Kitchen', ana);
+    link = transport.connect(DEVICE, listener);
     await vi.waitFor(() => expect(listener.connected).toHaveBeenCalled());
     return link;
   }
@@ -79,10 +83,20 @@ describe('MqttTransport', () => {
       clean: true,
       clientId: DEVICE,
       username: 'ana',
-      password: Buffer.from('a-right'),
+      password: Buffer.from('token-1'),
       properties: { userProperties: { device: DEVICE, name: 'Kitchen' } },
     });
     expect(listener.connected).toHaveBeenCalledWith({ receiveMaximum: 7, maximumPacketSize: 1000 });
+  });
+
+  it('shows at every connection what is given then', async () => {
+    const first = await connect(() => []);
+    first.close();
+    link = transport.connect(DEVICE, listener);
+    await vi.waitFor(() =>
+      expect(server.received.filter((packet) => packet.cmd === 'connect')).toHaveLength(2),
+    );
+    expect(server.received.at(-1)).toMatchObject({ password: Buffer.from('token-2') });
   });
 
   it('answer_1_answer_3 gives each publish the answer to its own packet', async () => {

@@ -26,7 +26,8 @@ export class MqttTransport implements Transport {
     private readonly url: string,
     /** For people; null: none. */
     private readonly name: string | null,
-    private readonly credentials: Pick<IClientOptions, 'username' | 'password'> = {},
+    /** Asked at every connection, because a token is fresh for a while only. */
+    private readonly credentials: () => Pick<IClientOptions, 'username' | 'password'> = () => ({}),
   ) {
     if (!/^(?:wss?|mqtts?|tcp):\/\/./.test(url))
       throw new RangeError(`${url} is not the address of a broker`);
@@ -38,7 +39,7 @@ export class MqttTransport implements Transport {
 
   #options(deviceUuid: string): IClientOptions {
     return {
-      ...this.credentials,
+      ...this.credentials(),
       protocolVersion: 5,
       clientId: deviceUuid,
       clean: true,
