@@ -1,5 +1,8 @@
 //! The bus between the store and the subscribers may stop, die and lose things; nobody misses anything (G3).
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use syncline_tests::wait;
 use syncline_tests::wire::Wire;
 
@@ -41,6 +44,37 @@ fn g3_a_bus_that_dies_is_rebuilt_and_nothing_is_missing() {
     });
     publish(&mut author, 5);
     assert_eq!(seqs(&mut watcher, 5), (41..=45).collect::<Vec<_>>());
+}
+
+#[test]
+fn g3_g10_a_bus_that_dies_again_and_again_under_load_is_survived() {
+    let inside = Inside::start(&[]);
+    let mut watcher = watcher(inside.mqtt(), "$json/sync/home/events");
+    let (router, address) = (inside.router(), inside.mqtt());
+    let is_over = AtomicBool::new(false);
+    let published = thread::scope(|scope| {
+        let author = scope.spawn(|| {
+            let mut author = guest(address);
+            let mut published = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                publish(&mut author, 1);
+                published += 1;
+            }
+            published
+        });
+        for deaths in 1..=5 {
+            router.kill();
+            wait::until("a rebuilt bus", || {
+                (router.stats().rebuilds >= deaths).then_some(())
+            });
+            // Whoever follows is served again, before the next death.
+            watcher.message().unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        author.join().unwrap()
+    });
+    let rest = usize::try_from(published).unwrap() - 5;
+    assert_eq!(seqs(&mut watcher, rest), (6..=published).collect::<Vec<_>>());
 }
 
 #[test]
