@@ -74,7 +74,10 @@ fn g3_g10_a_bus_that_dies_again_and_again_under_load_is_survived() {
         author.join().unwrap()
     });
     let rest = usize::try_from(published).unwrap() - 5;
-    assert_eq!(seqs(&mut watcher, rest), (6..=published).collect::<Vec<_>>());
+    assert_eq!(
+        seqs(&mut watcher, rest),
+        (6..=published).collect::<Vec<_>>()
+    );
 }
 
 #[test]
