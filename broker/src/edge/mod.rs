@@ -228,6 +228,9 @@ impl Edge {
 
     /// Waits until the sessions of those who have left are on disk. Blocks.
     pub fn close(&self) {
+        // What was on its way when they left, and then the rest.
+        self.shared.keeper.flush();
+        self.shared.save_devices();
         self.shared.keeper.flush();
     }
 
@@ -350,6 +353,7 @@ async fn tick(shared: Arc<Shared>) {
     loop {
         let now = interval.tick().await.into_std();
         shared.attend(presence::Attendance::tick);
+        shared.save_devices();
         end_expired(&shared);
         figures.tell_if_due(&shared, now).await;
         let hub = Arc::clone(&shared.hub);

@@ -295,6 +295,14 @@ impl Session {
         self.answers.clear();
     }
 
+    /// What is to be published for a client whose session never ended.
+    pub(crate) fn take_will(&mut self) -> Option<Will> {
+        match &mut self.phase {
+            Phase::Live(live) => live.will.take(),
+            _ => None,
+        }
+    }
+
     /// Ends the session once every open PUBLISH is answered; nothing more is read.
     pub(crate) fn drain(&mut self) {
         if let Phase::Live(live) = &mut self.phase {

@@ -9,13 +9,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::clients::Clients;
 use super::counters::Counters;
-use super::devices::{Claim, Devices};
+use super::devices::{Claim, Devices, Receipt};
+use super::ephemeral::Ephemeral;
 use super::fetch::Reader;
 use super::hub::Hub;
-use super::keeper::Keeper;
+use super::keeper::{Keeper, Written};
 use super::limits::{Crowd, CrowdOptions, PublishOptions, UserRates};
 use super::ordinary::{OrdinaryOptions, Topics};
-use super::presence::{Attendance, AttendanceOptions, Told};
+use super::presence::{Attendance, AttendanceOptions};
 use super::session::SessionOptions;
 use super::sys::Figures;
 use super::wills::Wills;
@@ -23,7 +24,7 @@ use crate::acl::Principal;
 use crate::auth::Guard;
 use crate::compactor::States;
 use crate::sequencer::Sequencer;
-use crate::store::sessions::{QueueLimit, SessionChange, SessionStore};
+use crate::store::sessions::{DeviceKey, QueueLimit, SessionChange, SessionStore};
 use crate::store::{EventStore, StoreError};
 
 /// Devices in one page of the store's lists.
@@ -113,7 +114,9 @@ pub(crate) struct Shared {
     pub(crate) before_waiting: BeforeWaiting,
     pub(crate) crowd: Arc<Crowd>,
     pub(crate) user_rates: UserRates,
-    attendance: Mutex<Attendance>,
+    attendance: Arc<Mutex<Attendance>>,
+    /// What is known of devices is on its way to the disk.
+    saving: Arc<AtomicBool>,
     places: Arc<Semaphore>,
     draining: AtomicBool,
 }
@@ -173,7 +176,8 @@ impl Shared {
             before_waiting,
             crowd: Arc::new(Crowd::new(options.crowd)),
             user_rates: UserRates::default(),
-            attendance: Mutex::new(Attendance::new(attendance_options(&options))),
+            attendance: Arc::new(Mutex::new(Attendance::new(attendance_options(&options)))),
+            saving: Arc::default(),
             places: Arc::new(Semaphore::new(options.connections_max)),
             draining: AtomicBool::new(false),
             options,
@@ -227,27 +231,65 @@ impl Shared {
         self.hub.summon_all();
     }
 
-    /// Changes who is here, publishes what that makes, and has it written.
-    pub(crate) fn attend<I: IntoIterator<Item = Told>>(
+    /// Changes who is here, and publishes what that makes.
+    pub(crate) fn attend<I: IntoIterator<Item = Ephemeral>>(
         &self,
         change: impl FnOnce(&mut Attendance, UnixMillis) -> I,
     ) {
         let now = (self.now)();
         // Kept while publishing, so that what is retained is the latest.
-        let mut attendance = self.attendance();
-        let mut kept = Vec::new();
-        for told in change(&mut attendance, now) {
-            self.hub.retain(told.message);
-            kept.extend(told.kept);
+        let mut attendance = lock(&self.attendance);
+        for message in change(&mut attendance, now) {
+            self.hub.retain(message);
         }
-        self.write(kept);
+    }
+
+    /// Has written what has changed of devices, unless the last such write is still under way: so a thousand who come and go
+    /// wait in no queue.
+    pub(crate) fn save_devices(&self) {
+        if self.saving.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let presence = lock(&self.attendance).take_unwritten();
+        let (saving, attendance) = (Arc::clone(&self.saving), Arc::clone(&self.attendance));
+        self.devices.save(|mut changes, receipts| {
+            if changes.is_empty() && presence.is_empty() {
+                return saving.store(false, Ordering::Release);
+            }
+            changes.extend(presence.iter().cloned());
+            let tell = move |written: Result<_, _>| {
+                match written {
+                    Ok(_) => receipts.iter().for_each(Receipt::written),
+                    Err(_) => lock(&attendance).not_written(&presence),
+                }
+                saving.store(false, Ordering::Release);
+            };
+            self.keeper.write(changes, Some(Box::new(tell)));
+        });
+    }
+
+    /// Writes whose a device is, if that is not on disk, and `changes` with it.
+    pub(crate) fn save_owner(
+        &self,
+        device: &DeviceKey,
+        mut changes: Vec<SessionChange>,
+        tell: Written,
+    ) {
+        self.devices.save_one(device, |own, receipts| {
+            changes.extend(own);
+            let tell = move |written: Result<_, _>| {
+                if written.is_ok() {
+                    receipts.iter().for_each(Receipt::written);
+                }
+                tell(written);
+            };
+            self.keeper.write(changes, Some(Box::new(tell)));
+        });
     }
 
     /// A principal uses a device in a group (EVENT-11).
     pub(crate) fn claim(&self, who: &Principal, group: &SyncId, device: DeviceId) -> Claim {
-        let now = (self.now)();
-        let write = |changes| self.write(changes);
-        self.devices.claim(who, group, device, now, write)
+        self.devices.claim(who, group, device, (self.now)())
     }
 
     /// Takes over what an earlier run knew of devices. Blocks.
@@ -269,7 +311,7 @@ impl Shared {
             };
             after = Some(last.key());
             self.attend(|attendance, now| {
-                let found = page.into_iter().map(|it| attendance.found(it, now));
+                let found = page.into_iter().flat_map(|it| attendance.found(it, now));
                 found.collect::<Vec<_>>()
             });
         }
@@ -277,28 +319,18 @@ impl Shared {
 
     /// Forgets whose the devices are that nobody uses.
     pub(crate) fn forget_old_devices(&self) {
-        let write = |changes| self.write(changes);
-        self.devices.forget_old((self.now)(), write);
+        self.devices.forget_old((self.now)());
     }
 
     /// Forgets the devices of a group, as the store did.
     pub(crate) fn forget_group(&self, group: &SyncId) {
-        let write = |changes| self.write(changes);
-        self.devices.forget_group(group, write);
+        self.devices.forget_group(group);
         self.attend(|attendance, _| attendance.forget_group(group));
     }
+}
 
-    fn write(&self, changes: Vec<SessionChange>) {
-        if !changes.is_empty() {
-            self.keeper.write(changes, None);
-        }
-    }
-
-    fn attendance(&self) -> MutexGuard<'_, Attendance> {
-        self.attendance
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(attendance: &Mutex<Attendance>) -> MutexGuard<'_, Attendance> {
+    attendance.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn attendance_options(options: &EdgeOptions) -> AttendanceOptions {
