@@ -117,30 +117,32 @@ impl Devices {
         }
     }
 
-    /// What is to be written since this was asked last. `write` is called in the order of what it writes, must not block, and
-    /// makes the receipts true once it is done.
-    pub(crate) fn save(&self, write: impl FnOnce(Vec<SessionChange>, Vec<Receipt>)) {
+    /// Whether there is something for [`Devices::take_unwritten`].
+    pub(crate) fn owe(&self) -> bool {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        !state.unwritten.is_empty()
+    }
+
+    /// What is to be written since this was asked last, with the receipts to be made true once it is. To be written in the
+    /// order in which it was taken.
+    pub(crate) fn take_unwritten(&self) -> (Vec<SessionChange>, Vec<Receipt>) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let unwritten = std::mem::take(&mut state.unwritten);
         let receipts = unwritten.iter().filter_map(|key| state.owner_of(key));
         let receipts = receipts.map(|it| it.receipt.clone()).collect();
         let changes = unwritten.into_iter().map(|key| state.change(key));
-        write(changes.collect(), receipts);
+        (changes.collect(), receipts)
     }
 
-    /// As [`Devices::save`], for one device with an owner of whom the disk may know nothing.
-    pub(crate) fn save_one(
-        &self,
-        key: &DeviceKey,
-        write: impl FnOnce(Vec<SessionChange>, Vec<Receipt>),
-    ) {
+    /// The same of one device, if the disk may not know whose it is.
+    pub(crate) fn take_one(&self, key: &DeviceKey) -> Option<(SessionChange, Receipt)> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let owner = state.owner_of(key).cloned();
-        let Some(owner) = owner.filter(|owner| !owner.receipt.is_written()) else {
-            return write(Vec::new(), Vec::new());
-        };
+        let receipt = state.owner_of(key)?.receipt.clone();
+        if receipt.is_written() {
+            return None;
+        }
         state.unwritten.remove(key);
-        write(vec![state.change(key.clone())], vec![owner.receipt]);
+        Some((state.change(key.clone()), receipt))
     }
 
     /// Whether what concerns a device is for this principal.
@@ -288,10 +290,9 @@ mod tests {
         }
 
         fn save(&self) {
-            self.devices.save(|changes, receipts| {
-                self.disk.write(&changes).unwrap();
-                receipts.iter().for_each(Receipt::written);
-            });
+            let (changes, receipts) = self.devices.take_unwritten();
+            self.disk.write(&changes).unwrap();
+            receipts.iter().for_each(Receipt::written);
         }
 
         fn claim(&self, name: &str, group: &str, device: usize, day: u64) -> Claim {
@@ -352,17 +353,17 @@ mod tests {
         let claim = || rig.devices.claim(&who("ana"), &group, device, at);
         assert_eq!((claim(), claim()), (Claim::New, Claim::New));
         // The disk fails.
-        rig.devices.save(|changes, _| assert_eq!(changes.len(), 1));
+        assert_eq!(rig.devices.take_unwritten().0.len(), 1);
         assert_eq!(claim(), Claim::New);
-        rig.devices.save_one(&key("home", 1), |changes, receipts| {
-            rig.disk.write(&changes).unwrap();
-            receipts.iter().for_each(Receipt::written);
-        });
+        let (own, receipt) = rig.devices.take_one(&key("home", 1)).unwrap();
+        rig.disk.write(&[own]).unwrap();
+        assert_eq!(claim(), Claim::New, "nobody told");
+        receipt.written();
         assert_eq!(claim(), Claim::Held);
         assert_eq!(rig.disk.owners(None, 9).unwrap().len(), 1);
-        rig.devices
-            .save_one(&key("home", 1), |changes, _| assert_eq!(changes, []));
-        rig.devices.save(|changes, _| assert_eq!(changes, []));
+        assert!(rig.devices.take_one(&key("home", 1)).is_none());
+        rig.save();
+        assert!(!rig.devices.owe());
     }
 
     #[test]

@@ -228,8 +228,6 @@ impl Edge {
 
     /// Waits until the sessions of those who have left are on disk. Blocks.
     pub fn close(&self) {
-        // What was on its way when they left, and then the rest.
-        self.shared.keeper.flush();
         self.shared.save_devices();
         self.shared.keeper.flush();
     }

@@ -220,6 +220,11 @@ impl Attendance {
         gone.into_iter().map(|key| self.cleared(key)).collect()
     }
 
+    /// Whether there is something for [`Attendance::take_unwritten`].
+    pub(crate) fn owes(&self) -> bool {
+        !self.unwritten.is_empty()
+    }
+
     /// What is to be written since this was asked last: of each device how it is now, however often it came and went.
     pub(crate) fn take_unwritten(&mut self) -> Vec<SessionChange> {
         let unwritten = std::mem::take(&mut self.unwritten);

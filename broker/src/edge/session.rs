@@ -121,7 +121,7 @@ struct Live {
     releasing: HashSet<u16>,
     /// Exchanges of an earlier connection that wait until there is room: the client has the message, its PUBCOMP is awaited.
     resuming: VecDeque<u16>,
-    /// A SUBSCRIBE is being worked on.
+    /// A SUBSCRIBE or an UNSUBSCRIBE is being worked on.
     subscribing: bool,
     /// A fresh token is being looked at.
     renewing: bool,
@@ -372,7 +372,8 @@ impl Session {
 
     /// Answers an UNSUBSCRIBE: which of the subscriptions existed.
     pub(crate) fn unsubscribed(&mut self, packet_id: u16, existed: &[bool]) {
-        if let Phase::Live(_) = &self.phase {
+        if let Phase::Live(live) = &mut self.phase {
+            live.subscribing = false;
             self.wire.unsuback(packet_id, existed);
         }
     }
@@ -666,6 +667,9 @@ impl Session {
     fn unsubscribe(&mut self, packet_id: u16, filters: &[String]) {
         if packet_id == 0 || filters.is_empty() {
             return self.end(EndReason::OutOfPlace);
+        }
+        if let Phase::Live(live) = &mut self.phase {
+            live.subscribing = true;
         }
         let filter = |text: &String| Some(base(text).ok()?.filter);
         let filters = filters.iter().map(filter).collect();

@@ -115,7 +115,7 @@ pub(crate) struct Shared {
     pub(crate) crowd: Arc<Crowd>,
     pub(crate) user_rates: UserRates,
     attendance: Arc<Mutex<Attendance>>,
-    /// What is known of devices is on its way to the disk.
+    /// It was asked for that what is known of devices is written.
     saving: Arc<AtomicBool>,
     places: Arc<Semaphore>,
     draining: AtomicBool,
@@ -231,7 +231,7 @@ impl Shared {
         self.hub.summon_all();
     }
 
-    /// Changes who is here, and publishes what that makes.
+    /// Changes who is here, publishes what that makes, and has it written.
     pub(crate) fn attend<I: IntoIterator<Item = Ephemeral>>(
         &self,
         change: impl FnOnce(&mut Attendance, UnixMillis) -> I,
@@ -242,54 +242,63 @@ impl Shared {
         for message in change(&mut attendance, now) {
             self.hub.retain(message);
         }
+        drop(attendance);
+        self.save_devices();
     }
 
-    /// Has written what has changed of devices, unless the last such write is still under way: so a thousand who come and go
+    /// Has written what has changed of devices, unless that was asked for and has not begun: so a thousand who come and go
     /// wait in no queue.
     pub(crate) fn save_devices(&self) {
-        if self.saving.swap(true, Ordering::AcqRel) {
+        let owes = self.devices.owe() || lock(&self.attendance).owes();
+        if !owes || self.saving.swap(true, Ordering::AcqRel) {
             return;
         }
-        let presence = lock(&self.attendance).take_unwritten();
-        let (saving, attendance) = (Arc::clone(&self.saving), Arc::clone(&self.attendance));
-        self.devices.save(|mut changes, receipts| {
-            if changes.is_empty() && presence.is_empty() {
-                return saving.store(false, Ordering::Release);
-            }
+        let (attendance, devices) = (Arc::clone(&self.attendance), Arc::clone(&self.devices));
+        let saving = Arc::clone(&self.saving);
+        self.keeper.gather(Box::new(move || {
+            saving.store(false, Ordering::Release);
+            let presence = lock(&attendance).take_unwritten();
+            let (mut changes, receipts) = devices.take_unwritten();
             changes.extend(presence.iter().cloned());
-            let tell = move |written: Result<_, _>| {
-                match written {
-                    Ok(_) => receipts.iter().for_each(Receipt::written),
-                    Err(_) => lock(&attendance).not_written(&presence),
-                }
-                saving.store(false, Ordering::Release);
+            let tell = move |written: Result<Vec<usize>, _>| match written {
+                Ok(_) => receipts.iter().for_each(Receipt::written),
+                Err(_) => lock(&attendance).not_written(&presence),
             };
-            self.keeper.write(changes, Some(Box::new(tell)));
-        });
+            (changes, Some(Box::new(tell) as Written))
+        }));
     }
 
     /// Writes whose a device is, if that is not on disk, and `changes` with it.
     pub(crate) fn save_owner(
         &self,
-        device: &DeviceKey,
+        device: DeviceKey,
         mut changes: Vec<SessionChange>,
         tell: Written,
     ) {
-        self.devices.save_one(device, |own, receipts| {
-            changes.extend(own);
-            let tell = move |written: Result<_, _>| {
-                if written.is_ok() {
-                    receipts.iter().for_each(Receipt::written);
+        let devices = Arc::clone(&self.devices);
+        self.keeper.gather(Box::new(move || {
+            let owner = devices.take_one(&device);
+            let receipt = owner.map(|(own, receipt)| {
+                changes.push(own);
+                receipt
+            });
+            let tell = move |written: Result<Vec<usize>, _>| {
+                if let (Ok(_), Some(receipt)) = (&written, receipt) {
+                    receipt.written();
                 }
                 tell(written);
             };
-            self.keeper.write(changes, Some(Box::new(tell)));
-        });
+            (changes, Some(Box::new(tell) as Written))
+        }));
     }
 
     /// A principal uses a device in a group (EVENT-11).
     pub(crate) fn claim(&self, who: &Principal, group: &SyncId, device: DeviceId) -> Claim {
-        self.devices.claim(who, group, device, (self.now)())
+        let claim = self.devices.claim(who, group, device, (self.now)());
+        if claim == Claim::New {
+            self.save_devices();
+        }
+        claim
     }
 
     /// Takes over what an earlier run knew of devices. Blocks.

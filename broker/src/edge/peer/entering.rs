@@ -186,7 +186,7 @@ impl Peer {
                 );
                 mailbox.answer(ticket, answer);
             };
-            shared.save_owner(&device, Vec::new(), Box::new(tell));
+            shared.save_owner(device, Vec::new(), Box::new(tell));
         })
     }
 }

@@ -143,7 +143,7 @@ impl Peer {
                 );
                 mailbox.answer(ticket, answer);
             };
-            shared.save_owner(&device, vec![open], Box::new(tell));
+            shared.save_owner(device, vec![open], Box::new(tell));
             drop(stay);
         })
     }
