@@ -3,6 +3,7 @@
 mod connecting;
 mod delivering;
 mod exactly_once;
+mod fitting;
 mod keeping;
 mod ordinary;
 mod publishing;

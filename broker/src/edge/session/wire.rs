@@ -269,13 +269,15 @@ impl Wire {
         reason: &str,
     ) {
         let packet = if self.is_v5() {
-            let builder = v5_0::Connack::builder()
-                .session_present(false)
-                .reason_code(v5);
-            builder
-                .props(reason_string(reason))
-                .build()
-                .map(Packet::from)
+            let bare = || {
+                let builder = v5_0::Connack::builder().session_present(false);
+                builder.reason_code(v5)
+            };
+            let full = bare().props(reason_string(reason)).build();
+            match full.map(Packet::from) {
+                Ok(packet) if packet.size() <= self.packet_bytes_max => Ok(packet),
+                _ => bare().build().map(Packet::from),
+            }
         } else {
             let builder = v3_1_1::Connack::builder().session_present(false);
             builder.return_code(v3).build().map(Packet::from)
