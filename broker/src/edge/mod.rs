@@ -33,6 +33,7 @@ mod hub;
 
 mod delivery;
 mod fetch;
+mod redelivery;
 mod resume;
 mod rollback;
 
@@ -289,7 +290,10 @@ fn end_expired(shared: &Shared) {
     let now = (shared.now)();
     shared.clients.expired(now, |expired| {
         tracing::debug!(sessions = expired.len(), "ended after their time");
-        expired.iter().for_each(|key| shared.topics.forget(key));
+        for key in expired {
+            shared.topics.forget(key);
+            shared.redeliveries.take(key);
+        }
         let changes = expired.iter().cloned().map(SessionChange::End).collect();
         shared.keeper.write(changes, None);
     });

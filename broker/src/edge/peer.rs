@@ -483,11 +483,13 @@ impl Peer {
     fn send(&mut self, message: &Outgoing) {
         let tag = message.tag.as_ref();
         let payload = message.payload();
+        let before = tag.filter(|_| message.again && message.at_least_once);
+        let before = before.and_then(|tag| self.keeping.redelivery.id_of(tag));
         let sent = self.session.publish(Message {
             topic: &message.topic,
             payload: &payload,
             qos: u8::from(message.at_least_once),
-            packet_id: None,
+            packet_id: before,
             retain: message.retain,
             again: message.again,
             identifiers: &message.identifiers(),
@@ -496,8 +498,13 @@ impl Peer {
             cargo: tag.cloned().map(Cargo::Event),
         });
         match (sent, tag) {
-            (Ok(()), Some(tag)) if message.at_least_once => self.visit.delivered(tag),
-            (Ok(()), _) => {}
+            (Ok(Some(id)), Some(tag)) => {
+                self.visit.delivered(tag);
+                if self.keeping.keeps().is_some() {
+                    self.keeping.redelivery.sent(tag, id);
+                }
+            }
+            (Ok(_), _) => {}
             (Err(NotSent::TooLarge), _) if message.is_state => {
                 let bytes = payload.len();
                 tracing::warn!(
@@ -540,6 +547,7 @@ impl Peer {
 
     fn acked(&mut self, now: Instant, tag: &Tag) {
         self.delivery.acked(tag);
+        self.keeping.redelivery.acked(tag);
         self.moved(now);
         let seq = self.visit.acked(tag);
         if let (Some(identity), Some(seq)) = (&self.identity, seq) {

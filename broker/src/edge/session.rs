@@ -384,10 +384,16 @@ impl Session {
             if live.inflight.len() < live.inflight_max && live.resuming.is_empty())
     }
 
-    /// Sends a message. With QoS 1 and 2 the caller has asked [`Session::has_room`] first.
-    pub(crate) fn publish(&mut self, message: Message<'_>) -> Result<(), NotSent> {
+    /// Packet ids of what will be sent again: nothing else gets them.
+    pub(crate) fn reserve(&mut self, ids: impl Iterator<Item = u16>) {
+        self.wire.reserve(ids);
+    }
+
+    /// Sends a message, at QoS 1 and 2 with a packet id, which is returned. For those the caller has asked
+    /// [`Session::has_room`] first.
+    pub(crate) fn publish(&mut self, message: Message<'_>) -> Result<Option<u16>, NotSent> {
         let Phase::Live(live) = &mut self.phase else {
-            return Ok(());
+            return Ok(None);
         };
         let id = self.wire.publish(OutPublish {
             topic: message.topic,
@@ -407,7 +413,7 @@ impl Session {
             };
             live.inflight.insert(id, delivery);
         }
-        Ok(())
+        Ok(id)
     }
 
     fn handle(&mut self, now: Instant, packet: Received) {

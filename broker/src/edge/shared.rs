@@ -17,6 +17,7 @@ use super::keeper::{Keeper, Written};
 use super::limits::{Crowd, CrowdOptions, PublishOptions, UserRates};
 use super::ordinary::{OrdinaryOptions, Topics};
 use super::presence::{Attendance, AttendanceOptions};
+use super::redelivery::Redeliveries;
 use super::session::SessionOptions;
 use super::sys::Figures;
 use super::wills::Wills;
@@ -107,6 +108,7 @@ pub(crate) struct Shared {
     pub(crate) sessions: Arc<dyn SessionStore>,
     pub(crate) topics: Topics,
     pub(crate) wills: Wills,
+    pub(crate) redeliveries: Redeliveries,
     pub(crate) counters: Arc<Counters>,
     pub(crate) now: WallClock,
     pub(crate) reader: Reader,
@@ -170,6 +172,7 @@ impl Shared {
             sessions,
             topics,
             wills: Wills::default(),
+            redeliveries: Redeliveries::default(),
             counters,
             now,
             reader,

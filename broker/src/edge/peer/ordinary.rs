@@ -247,7 +247,7 @@ impl Peer {
             cargo: mail.slip.map(Cargo::Ordinary),
         });
         match sent {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(NotSent::TooLarge) => {
                 self.shared.counters.count(Count::TooLargeForClient);
                 tracing::debug!(peer = self.id.0, topic, "larger than the client takes");
