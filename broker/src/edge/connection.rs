@@ -2,14 +2,16 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep_until, timeout};
 use uuid::Uuid;
 
@@ -26,8 +28,11 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long a client may take to close once we have.
 const LINGER: Duration = Duration::from_millis(500);
 
+/// Whoever makes work for longer lets others go first.
+const TURN: Duration = Duration::from_micros(200);
+
 /// Room for one read.
-const READ_BYTES: usize = 8 << 10;
+const READ_BYTES: usize = 16 << 10;
 
 /// A sleep that only needs to be right about the nearest timeout.
 const FAR: Duration = Duration::from_secs(3_600);
@@ -73,20 +78,16 @@ async fn unwound(served: impl Future<Output = ()>) -> Result<(), Unwound> {
     poll_fn(poll).await
 }
 
-/// Until it ends. One that is `crowded` out only gets to know that.
+/// Until it ends. One that is `crowded` out only gets to know that. What a connection knows lies apart from its task, which
+/// would hold it once for each place that it passes.
 async fn talk<S>(shared: Arc<Shared>, io: S, caller: Caller, crowded: Option<Crowded>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let fresh_client_id = format!("auto-{}", Uuid::new_v4().simple());
-    let now = Instant::now();
-    let mut peer = Peer::new(shared, caller, fresh_client_id, now);
-    if let Some(crowded) = crowded {
-        peer.refuse_with(crowded, now);
-    }
-    let mut connection = Connection::new(peer, io);
+    let mut connection = Connection::begin(shared, io, caller, crowded);
     connection.run().await;
-    connection.close().await;
+    let (last_words, io) = connection.end();
+    close(last_words, io).await;
 }
 
 struct Connection<S> {
@@ -99,25 +100,36 @@ struct Connection<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    fn new(peer: Peer, io: S) -> Self {
-        let alarm = Box::pin(sleep_until((Instant::now() + FAR).into()));
-        Self {
+    fn begin(shared: Arc<Shared>, io: S, caller: Caller, crowded: Option<Crowded>) -> Box<Self> {
+        let fresh_client_id = format!("auto-{}", Uuid::new_v4().simple());
+        let now = Instant::now();
+        let mut peer = Peer::new(shared, caller, fresh_client_id, now);
+        if let Some(crowded) = crowded {
+            peer.refuse_with(crowded, now);
+        }
+        let alarm = Box::pin(sleep_until((now + FAR).into()));
+        Box::new(Self {
             peer,
             io,
             input: BytesMut::new(),
             unflushed: false,
             alarm,
-        }
+        })
     }
 
     async fn run(&mut self) {
         let mailbox = self.peer.mailbox();
         self.peer.mail(Instant::now());
         loop {
-            self.peer.work(Instant::now(), &mut self.input);
+            let began = Instant::now();
+            self.peer.work(began, &mut self.input);
+            if began.elapsed() > TURN {
+                yield_now().await;
+            }
             if self.peer.ended().is_some() {
                 return;
             }
+            self.release();
             self.set_alarm();
             let Self {
                 peer,
@@ -140,6 +152,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// What was read or written and is empty now holds no memory.
+    fn release(&mut self) {
+        for bytes in [&mut self.input, self.peer.output()] {
+            if bytes.is_empty() {
+                *bytes = BytesMut::new();
+            }
+        }
+    }
+
     /// An alarm that rings too early does no harm, so it is only ever moved forward.
     fn set_alarm(&mut self) {
         if let Some(at) = self.peer.next_timeout()
@@ -149,25 +170,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// The client hears the last words even if it was still talking: an unread byte would turn the end into a reset.
-    async fn close(self) {
-        let Self {
-            mut peer, mut io, ..
-        } = self;
-        if let Some(reason) = peer.ended() {
-            tracing::debug!(caller = %peer.caller(), %reason, "disconnected");
+    /// What there is still to say. Nothing else stays of it while the client takes its time.
+    fn end(mut self: Box<Self>) -> (BytesMut, S) {
+        if let Some(reason) = self.peer.ended() {
+            tracing::debug!(caller = %self.peer.caller(), %reason, "disconnected");
         }
-        let last_words = peer.output().split();
-        // Nothing of it stays while the client takes its time.
-        drop(peer);
-        let said = timeout(LAST_WORDS, async {
-            io.write_all(&last_words).await?;
-            io.shutdown().await
-        });
-        match said.await {
-            Ok(Ok(())) => drop(timeout(LINGER, until_closed(&mut io)).await),
-            _ => tracing::trace!("the last bytes were not taken"),
-        }
+        (self.peer.output().split(), self.io)
+    }
+}
+
+/// The client hears the last words even if it was still talking: an unread byte would turn the end into a reset.
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(last_words: BytesMut, mut io: S) {
+    let said = timeout(LAST_WORDS, async {
+        io.write_all(&last_words).await?;
+        io.shutdown().await
+    });
+    match said.await {
+        Ok(Ok(())) => drop(timeout(LINGER, until_closed(&mut io)).await),
+        _ => tracing::trace!("the last bytes were not taken"),
     }
 }
 
@@ -187,17 +207,30 @@ fn transfer<S: AsyncRead + AsyncWrite + Unpin>(
     reads: bool,
 ) -> Poll<io::Result<Moved>> {
     let wrote = write(cx, io, output, unflushed)?;
-    if reads {
-        input.reserve(READ_BYTES);
-        if let Poll::Ready(read) = pin!(io.read_buf(input)).poll(cx) {
-            return Poll::Ready(read.map(|n| if n == 0 { Moved::Closed } else { Moved::Bytes }));
-        }
+    if reads && let Poll::Ready(read) = read(cx, io, input) {
+        return Poll::Ready(read);
     }
     if wrote {
         Poll::Ready(Ok(Moved::Bytes))
     } else {
         Poll::Pending
     }
+}
+
+/// Reads by way of the stack: a connection that says nothing holds no memory to be spoken into.
+fn read<S: AsyncRead + Unpin>(
+    cx: &mut Context<'_>,
+    io: &mut S,
+    input: &mut BytesMut,
+) -> Poll<io::Result<Moved>> {
+    let mut space = [MaybeUninit::uninit(); READ_BYTES];
+    let mut bytes = ReadBuf::uninit(&mut space);
+    ready!(Pin::new(io).poll_read(cx, &mut bytes))?;
+    if bytes.filled().is_empty() {
+        return Poll::Ready(Ok(Moved::Closed));
+    }
+    input.extend_from_slice(bytes.filled());
+    Poll::Ready(Ok(Moved::Bytes))
 }
 
 /// Whether something was written.

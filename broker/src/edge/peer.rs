@@ -36,7 +36,7 @@ use keeping::Keeping;
 use ordinary::Ordinary;
 
 /// Bytes that wait to be written before no more is delivered.
-const OUTPUT_FULL: usize = 64 << 10;
+const OUTPUT_FULL: usize = 16 << 10;
 
 /// Bytes that wait to be written before nothing more is read: answers wait, too.
 const OUTPUT_OVERFULL: usize = 256 << 10;

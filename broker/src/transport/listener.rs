@@ -2,9 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::timeout;
 
@@ -13,6 +15,10 @@ use super::{Caller, ClientCertificate, Protocol, Stream, Tls};
 
 /// For listeners that were given none.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the system may hold for a client that does not read; Linux doubles it for its own use. At 100 ms to the client and back
+/// it still lets more than a megabyte a second pass.
+const SEND_BYTES: usize = 128 << 10;
 
 /// A socket that connections come to, and what stands before their first byte.
 #[derive(Debug)]
@@ -155,8 +161,12 @@ impl Arriving {
     pub async fn arrive(self) -> Result<(Stream, Caller), NotArrived> {
         let Self { raw, caller, rules } = self;
         match raw {
-            Raw::Unix(socket) => Ok((Stream::Unix(socket), caller)),
+            Raw::Unix(socket) => {
+                bound_sending(&socket, &caller);
+                Ok((Stream::Unix(socket), caller))
+            }
             Raw::Tcp(socket, address) => {
+                bound_sending(&socket, &caller);
                 if let Err(error) = socket.set_nodelay(true) {
                     tracing::debug!(%address, %error, "TCP_NODELAY was not set");
                 }
@@ -164,6 +174,14 @@ impl Arriving {
                 arrived.await.map_err(|_| NotArrived::Late)?
             }
         }
+    }
+}
+
+/// What a client does not read waits here, not in the system: that would take megabytes for each, and once it has no more, every
+/// connection of the host stands still.
+fn bound_sending(socket: impl AsFd, caller: &Caller) {
+    if let Err(error) = sockopt::set_socket_send_buffer_size(socket, SEND_BYTES) {
+        tracing::debug!(%caller, %error, "SO_SNDBUF was not set");
     }
 }
 
