@@ -264,6 +264,8 @@ impl Raw {
                 bytes_per_s: limits.publish_bytes_per_s,
                 user_messages_per_s: limits.user_publish_messages_per_s,
                 user_bytes_per_s: limits.user_publish_bytes_per_s,
+                address_messages_per_s: limits.address_publish_messages_per_s,
+                address_bytes_per_s: limits.address_publish_bytes_per_s,
             },
         }
     }

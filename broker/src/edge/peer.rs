@@ -73,9 +73,13 @@ impl Peer {
             state_bytes_per_s: shared.options.state_bytes_per_s,
             state_part_bytes: shared.options.state_part_bytes,
         };
+        let mut session = Session::new(options, fresh_client_id, now);
+        if let Some(rate) = shared.rate_of_address(&caller, now) {
+            session.share_rate(rate);
+        }
         let peer = Self {
             id: shared.hub.join(Arc::clone(&mailbox)),
-            session: Session::new(options, fresh_client_id, now),
+            session,
             delivery: Delivery::new(limits, Sight::nothing()),
             lane: Lane::new(),
             identity: None,

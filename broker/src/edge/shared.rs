@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use syncline_protocol::{DeviceId, SyncId, UnixMillis};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -13,18 +13,19 @@ use super::devices::{Claim, Devices};
 use super::fetch::Reader;
 use super::hub::Hub;
 use super::keeper::Keeper;
-use super::limits::{Crowd, CrowdOptions, PublishOptions, UserRates};
+use super::limits::{Crowd, CrowdOptions, PublishOptions, Rate, Rates, SharedRate};
 use super::ordinary::{OrdinaryOptions, Topics};
 use super::presence::{Attendance, AttendanceOptions, Told};
 use super::session::SessionOptions;
 use super::sys::Figures;
 use super::wills::Wills;
 use crate::acl::Principal;
-use crate::auth::Guard;
+use crate::auth::{Guard, Origin};
 use crate::compactor::States;
 use crate::sequencer::Sequencer;
 use crate::store::sessions::{QueueLimit, SessionChange, SessionStore};
 use crate::store::{EventStore, StoreError};
+use crate::transport::Caller;
 
 /// Devices in one page of the store's lists.
 const PAGE: usize = 1_024;
@@ -112,7 +113,8 @@ pub(crate) struct Shared {
     /// Called before a thread waits for the sequencer.
     pub(crate) before_waiting: BeforeWaiting,
     pub(crate) crowd: Arc<Crowd>,
-    pub(crate) user_rates: UserRates,
+    user_rates: Rates<String>,
+    address_rates: Rates<Origin>,
     attendance: Mutex<Attendance>,
     places: Arc<Semaphore>,
     draining: AtomicBool,
@@ -172,11 +174,35 @@ impl Shared {
             reader,
             before_waiting,
             crowd: Arc::new(Crowd::new(options.crowd)),
-            user_rates: UserRates::default(),
+            user_rates: Rates::default(),
+            address_rates: Rates::default(),
             attendance: Mutex::new(Attendance::new(attendance_options(&options))),
             places: Arc::new(Semaphore::new(options.connections_max)),
             draining: AtomicBool::new(false),
             options,
+        }
+    }
+
+    /// What all connections of a user share, if it is anybody in particular.
+    pub(crate) fn rate_of_user(&self, user: &str, now: Instant) -> Option<SharedRate> {
+        let publish = &self.options.publish;
+        let rate = Rate::new(publish.user_messages_per_s, publish.user_bytes_per_s, now);
+        match user {
+            "" => None,
+            user => self.user_rates.of(user.to_owned(), rate, now),
+        }
+    }
+
+    /// What all connections of an address share. Those of a Unix socket have none.
+    pub(crate) fn rate_of_address(&self, caller: &Caller, now: Instant) -> Option<SharedRate> {
+        let origin = Origin::of(caller.address.map(|address| address.ip()));
+        let publish = &self.options.publish;
+        let (messages, bytes) = (publish.address_messages_per_s, publish.address_bytes_per_s);
+        match origin {
+            Origin::Local => None,
+            origin => self
+                .address_rates
+                .of(origin, Rate::new(messages, bytes, now), now),
         }
     }
 

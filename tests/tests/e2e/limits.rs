@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use syncline_tests::broker::{Broker, Setup};
 use syncline_tests::mosquitto;
+use syncline_tests::star::Star;
 use syncline_tests::wait::until;
 use syncline_tests::wire::{Connect, Version, Wire};
 
@@ -63,4 +64,21 @@ fn g10_a_flood_is_slowed_down_loses_nothing_and_others_do_not_wait() {
     assert!(took.as_millis() >= 1_900, "150 at 50 per second: {took:?}");
     star(&mut other, "sync/home", "a");
     counted(&broker, "publish/held", 1);
+}
+
+#[test]
+fn g10_an_address_publishes_at_a_rate_over_all_its_connections_and_gains_nothing_by_coming_again() {
+    for version in [Version::V5, Version::V311] {
+        let broker = limited("ADDRESS_PUBLISH_MESSAGES_PER_S", "50");
+        let begin = Instant::now();
+        for round in 0..15 {
+            let mut wire = Wire::connect(broker.mqtt(), &Connect::new(version, "")).unwrap();
+            for n in 0..10 {
+                let album = Star::album(&format!("album-{round}-{n}")).json();
+                wire.publish("sync/flood/events", album).unwrap();
+            }
+        }
+        let took = begin.elapsed();
+        assert!(took.as_millis() >= 1_900, "150 at 50 per second: {took:?}");
+    }
 }
