@@ -279,6 +279,12 @@ impl Session {
         if self.ended().is_some() {
             return;
         }
+        let reason = match (self.crowded, reason) {
+            (_, refused @ EndReason::Refused(..)) => refused,
+            // It is gone because of that, whatever it did before it could be told.
+            (Some(crowded), _) => EndReason::Crowded(crowded),
+            (None, reason) => reason,
+        };
         if let Some((code, text)) = reason.disconnect()
             && matches!(self.phase, Phase::Live(_))
         {

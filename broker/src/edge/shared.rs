@@ -1,15 +1,16 @@
 //! What all connections share.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use syncline_protocol::{DeviceId, SyncId, UnixMillis};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::clients::Clients;
-use super::counters::Counters;
+use super::counters::{BUS, Counters};
 use super::devices::{Claim, Devices};
+use super::entrance::Entrance;
 use super::fetch::Reader;
 use super::hub::Hub;
 use super::keeper::Keeper;
@@ -22,6 +23,7 @@ use super::wills::Wills;
 use crate::acl::Principal;
 use crate::auth::{Guard, Origin};
 use crate::compactor::States;
+use crate::router::RouterProbe;
 use crate::sequencer::Sequencer;
 use crate::store::sessions::{QueueLimit, SessionChange, SessionStore};
 use crate::store::{EventStore, StoreError};
@@ -115,6 +117,8 @@ pub(crate) struct Shared {
     pub(crate) crowd: Arc<Crowd>,
     user_rates: Rates<String>,
     address_rates: Rates<Origin>,
+    /// How the bus fares, once that is known.
+    pub(crate) bus: OnceLock<RouterProbe>,
     attendance: Mutex<Attendance>,
     places: Arc<Semaphore>,
     draining: AtomicBool,
@@ -176,6 +180,7 @@ impl Shared {
             crowd: Arc::new(Crowd::new(options.crowd)),
             user_rates: Rates::default(),
             address_rates: Rates::default(),
+            bus: OnceLock::new(),
             attendance: Mutex::new(Attendance::new(attendance_options(&options))),
             places: Arc::new(Semaphore::new(options.connections_max)),
             draining: AtomicBool::new(false),
@@ -195,7 +200,7 @@ impl Shared {
 
     /// What all connections of an address share. Those of a Unix socket have none.
     pub(crate) fn rate_of_address(&self, caller: &Caller, now: Instant) -> Option<SharedRate> {
-        let origin = Origin::of(caller.address.map(|address| address.ip()));
+        let origin = origin(caller);
         let publish = &self.options.publish;
         let (messages, bytes) = (publish.address_messages_per_s, publish.address_bytes_per_s);
         match origin {
@@ -204,6 +209,19 @@ impl Shared {
                 .address_rates
                 .of(origin, Rate::new(messages, bytes, now), now),
         }
+    }
+
+    /// A connection comes. One that is too many may wait to be told so, as long as there are places to say it in.
+    pub(crate) fn admit(&self, caller: &Caller, may_wait: bool, now: Instant) -> Option<Entrance> {
+        let entrance = Entrance::new(self.crowd.enter(origin(caller), now));
+        if let Some(crowded) = entrance.crowded()
+            && (!may_wait || self.is_nearly_full())
+        {
+            self.counters.count(crowded.count());
+            tracing::debug!(%caller, %crowded, "closed");
+            return None;
+        }
+        Some(entrance)
     }
 
     /// A place for a connection, if there is one.
@@ -239,8 +257,20 @@ impl Shared {
             disconnected,
             subscriptions,
             retained,
+            bus: self.bus_figures(),
             ..Figures::default()
         }
+    }
+
+    /// In the order of [`BUS`](super::counters::BUS).
+    fn bus_figures(&self) -> [u64; BUS.len()] {
+        let stats = self.bus.get().map(RouterProbe::stats).unwrap_or_default();
+        [
+            stats.jumps,
+            stats.overflows,
+            stats.rebuilds,
+            self.hub.losses(),
+        ]
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -325,6 +355,10 @@ impl Shared {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn origin(caller: &Caller) -> Origin {
+    Origin::of(caller.address.map(|address| address.ip()))
 }
 
 fn attendance_options(options: &EdgeOptions) -> AttendanceOptions {

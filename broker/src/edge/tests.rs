@@ -160,7 +160,7 @@ impl Broker {
         let place = self.edge.shared.place().expect("a place");
         let shared = Arc::clone(&self.edge.shared);
         tokio::spawn(async move {
-            connection::serve(shared, theirs, Caller::default()).await;
+            connection::serve(shared, theirs, Caller::default(), None).await;
             drop(place);
         });
         let mqtt = Connection::new(version);

@@ -6,7 +6,7 @@ mod pace;
 mod rates;
 
 pub(crate) use bucket::Bucket;
-pub(crate) use crowd::{Crowd, Crowded, UserSeat};
+pub(crate) use crowd::{Crowd, Crowded, OriginSeat, UserSeat};
 pub(crate) use pace::{Pace, Rate, SharedRate};
 pub(crate) use rates::Rates;
 

@@ -173,7 +173,7 @@ mod tests {
             if ms >= due && !pace.is_unread() {
                 due += every_ms;
                 pace.take(1, UNREAD_MAX, now);
-                if due / every_ms % acked == 0 {
+                if (due / every_ms).is_multiple_of(acked) {
                     waiting.push(now);
                 }
             }
