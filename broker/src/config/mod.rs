@@ -201,6 +201,10 @@ impl Raw {
             max_clock_skew_ms: self.sequencer.max_clock_skew_ms,
             active_streams_max: self.sequencer.active_streams_max,
             device_retention_ms: self.history.device_retention_ms,
+            founding: sequencer::FoundingOptions {
+                streams_max: self.limits.streams_max,
+                per_user_per_h: self.limits.streams_per_user_per_h,
+            },
         }
     }
 

@@ -67,6 +67,8 @@ pub(crate) enum Count {
     EndPanicked,
     /// A PUBLISH under `sync/`, or of an ordinary message, that was refused by name.
     RequestRefused,
+    /// An event that would have begun a stream too many.
+    StreamRefused,
     /// A will that its owner may not publish, or that was refused by name.
     WillRefused,
     /// A will that the disk or a queue failed.
@@ -95,7 +97,7 @@ pub(crate) enum Count {
 const KINDS: usize = Count::RateUnread as usize + 1;
 
 /// What is told below `$SYS/broker/syncline/`, by its name.
-pub(crate) const TOLD: [(Count, &str); 31] = [
+pub(crate) const TOLD: [(Count, &str); 32] = [
     (Count::ConnectNoPlace, "connections/refused/no place"),
     (Count::ConnectHandshake, "connections/refused/handshake"),
     (
@@ -124,6 +126,7 @@ pub(crate) const TOLD: [(Count, &str); 31] = [
     (Count::RateHeld, "publish/held"),
     (Count::RateUnread, "publish/unread"),
     (Count::NotGranted, "publish/not granted"),
+    (Count::StreamRefused, "publish/streams refused"),
     (Count::WillRefused, "wills/refused"),
     (Count::WillLost, "wills/lost"),
     (Count::EventsRead, "events/read from store"),

@@ -595,7 +595,7 @@ impl Session {
 
     /// ANSWER-3: v5 reads the refusal in its PUBACK or PUBREC; others, and everybody at QoS 0, on the errors topic.
     fn refuse(&mut self, open: Open<Answer>, refused: Refused) {
-        self.wire.note_refusal();
+        self.wire.note_refusal(refused.name);
         match open.packet {
             Some(of) if self.wire.is_v5() => {
                 let code = refused.name.reason_code();

@@ -11,7 +11,7 @@ use syncline_tests::star::Star;
 use syncline_tests::wait::{PATIENCE, until};
 use syncline_tests::wire::{Connect, Version, Wire};
 
-use crate::scene::{guest, star, watcher};
+use crate::scene::{PHONE, device, guest, star, watcher};
 
 fn limited(key: &str, value: &str) -> Broker {
     Setup::new()
@@ -139,4 +139,36 @@ fn wall_3_a_will_that_is_refused_is_counted() {
         drop(Wire::connect(broker.mqtt(), &connect).unwrap());
     }
     counted(&broker, "wills/refused", 2);
+}
+
+#[test]
+fn g10_no_more_streams_begin_than_may_and_those_that_are_there_go_on() {
+    for key in ["STREAMS_MAX", "STREAMS_PER_USER_PER_H"] {
+        let mut broker = limited(key, "2");
+        for again in [false, true] {
+            if again && key == "STREAMS_MAX" {
+                broker.kill().unwrap();
+                broker.start_again();
+            }
+            let mut wire = guest(&broker);
+            star(&mut wire, "sync/one", "a");
+            star(&mut wire, "sync/one/rooms", "a");
+            let third = wire.publish("sync/two/events", Star::album("a").json());
+            let third = third.unwrap();
+            assert_eq!(
+                (third.code, third.refusal()),
+                (0x97, Some("quota_exceeded"))
+            );
+            star(&mut wire, "sync/one", "b");
+            let mut old = device(&broker, Version::V311, PHONE);
+            let errors = format!("sync/two/errors/{PHONE}");
+            assert_eq!(old.subscribe(&errors).unwrap(), 1);
+            old.send("sync/two/events", Star::album("a").json())
+                .unwrap();
+            let told = old.message_on(&errors).unwrap().payload;
+            let name = b"quota_exceeded";
+            assert!(told.windows(name.len()).any(|it| it == name), "{told:?}");
+        }
+        counted(&broker, "publish/streams refused", 2);
+    }
 }
