@@ -390,8 +390,7 @@ impl Rooms {
             let done = move |erased| drop(tell.send(erased));
             sequencer.erase(sync_id.clone(), Box::new(done));
             let erased = told.recv().map_err(|_| "the broker is shutting down")?;
-            edge.forget_group(sync_id);
-            erased
+            erased.inspect(|_| edge.forget_group(sync_id))
         };
         let deeds = Deeds {
             backup: Box::new(move |file, stop| {

@@ -60,6 +60,11 @@ impl Held {
         }
     }
 
+    /// By what it is read.
+    pub(super) fn schema(&self) -> &Arc<Schema> {
+        self.state.schema()
+    }
+
     /// Up to where it is.
     pub(super) fn at_seq(&self) -> Seq {
         self.state.seq()

@@ -165,14 +165,20 @@ impl States {
         stream: &StreamId,
         ask: impl FnOnce(&mut Held, &StreamHead) -> T,
     ) -> Result<T, StatesError> {
-        let held = self.held(stream);
-        let (answer, bytes) = {
-            let mut held = lock(&held);
-            let head = self.bring_to_head(stream, &mut held);
-            (head.map(|head| ask(&mut held, &head)), held.bytes())
-        };
-        self.weigh(stream, bytes);
-        answer
+        loop {
+            let held = self.held(stream);
+            let (answer, bytes) = {
+                let mut held = lock(&held);
+                let head = self.bring_to_head(stream, &mut held);
+                if !Arc::ptr_eq(held.schema(), &self.schema()) {
+                    // Another schema was adopted meanwhile, and the head may be one that counts by it.
+                    continue;
+                }
+                (head.map(|head| ask(&mut held, &head)), held.bytes())
+            };
+            self.weigh(stream, bytes);
+            return answer;
+        }
     }
 
     /// The head that it was brought to. A base that moves on meanwhile can begin it anew above the head that was read.
@@ -266,4 +272,46 @@ fn not_kept(stream: &StreamId, head: &StreamHead) -> StatesError {
 /// A panic while a lock was held leaves a cache that is at worst behind: the next pull brings it up.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::MemoryStore;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    fn schema(toml: &str) -> Arc<Schema> {
+        Arc::new(Schema::parse(toml).unwrap())
+    }
+
+    #[test]
+    fn schema_5_who_waited_while_a_schema_was_adopted_is_answered_by_it() {
+        let music = schema(include_str!("../../../config/schemas/music.toml"));
+        let states = Arc::new(States::new(
+            Arc::new(MemoryStore::new(8)),
+            schema(""),
+            1 << 20,
+        ));
+        let stream: StreamId = StreamId {
+            sync_id: "home".parse().unwrap(),
+            channel: None,
+        };
+        let held = states.held(&stream);
+        let others = lock(&held);
+        let asker = thread::spawn({
+            let (states, stream) = (Arc::clone(&states), stream.clone());
+            move || states.snapshot(&stream, Want::Full).unwrap()
+        });
+        let deadline = Instant::now() + Duration::from_secs(20);
+        // Ours, the cache's, and the asker's.
+        while Arc::strong_count(&held) < 3 {
+            assert!(Instant::now() < deadline, "nobody asks");
+            thread::yield_now();
+        }
+        states.adopt(Arc::clone(&music));
+        drop(others);
+        let answer = asker.join().unwrap();
+        assert_eq!(answer.snapshot().schema, music.hash());
+    }
 }

@@ -2,6 +2,7 @@
 //! so that a restart does not forget it.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub(crate) enum Claim {
     Refused,
     /// It may be used.
     Held,
-    /// It may be used, and from now on by nobody else; that is on its way to the disk.
+    /// It may be used, and from now on by nobody else; that is not on disk yet.
     New,
 }
 
@@ -40,12 +41,30 @@ struct State {
     owners: HashMap<SyncId, HashMap<DeviceId, Owner>>,
     /// By when they were used.
     of: HashMap<Arc<str>, BTreeSet<(UnixMillis, DeviceKey)>>,
+    /// Those of which the disk knows something else.
+    unwritten: BTreeSet<DeviceKey>,
 }
 
 #[derive(Debug, Clone)]
 struct Owner {
     name: Arc<str>,
     used_at: UnixMillis,
+    receipt: Receipt,
+}
+
+/// Whether it is on disk whose a device is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Receipt(Arc<AtomicBool>);
+
+impl Receipt {
+    /// It is from now on.
+    pub(crate) fn written(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_written(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 impl Devices {
@@ -60,24 +79,26 @@ impl Devices {
     /// What an earlier run knew.
     pub(crate) fn found(&self, it: StoredOwner) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.put(it.key, &it.owner, it.used_at);
+        let receipt = Receipt::default();
+        receipt.written();
+        state.put(it.key, &it.owner, it.used_at, receipt);
     }
 
     /// A principal uses a device in a group. From the first time on nobody else may, if it may write there: whoever only
-    /// reads has no changes of its own to guard, and could take the device of one who has. `write` is called in the order
-    /// of what it writes, and must not block.
+    /// reads has no changes of its own to guard, and could take the device of one who has.
     pub(crate) fn claim(
         &self,
         who: &Principal,
         group: &SyncId,
         device: DeviceId,
         now: UnixMillis,
-        write: impl FnOnce(Vec<SessionChange>),
     ) -> Claim {
         let owner = self.owner(group, device);
         match &owner {
             Some(owner) if *owner.name != *who.name() => return Claim::Refused,
-            Some(owner) if now < owner.used_at.plus(DAY_MS) => return Claim::Held,
+            Some(owner) if owner.receipt.is_written() && now < owner.used_at.plus(DAY_MS) => {
+                return Claim::Held;
+            }
             Some(_) => {}
             None if who.is_authenticated() && may_write(who, group) => {}
             None => return Claim::Held,
@@ -90,11 +111,38 @@ impl Devices {
         }
         let group = group.clone();
         let key = DeviceKey { group, device };
-        write(state.bind(key, who.name(), now));
-        match owner {
-            Some(_) => Claim::Held,
-            None => Claim::New,
+        match state.bind(key, who.name(), now).is_written() {
+            true => Claim::Held,
+            false => Claim::New,
         }
+    }
+
+    /// Whether there is something for [`Devices::take_unwritten`].
+    pub(crate) fn owe(&self) -> bool {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        !state.unwritten.is_empty()
+    }
+
+    /// What is to be written since this was asked last, with the receipts to be made true once it is. To be written in the
+    /// order in which it was taken.
+    pub(crate) fn take_unwritten(&self) -> (Vec<SessionChange>, Vec<Receipt>) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let unwritten = std::mem::take(&mut state.unwritten);
+        let receipts = unwritten.iter().filter_map(|key| state.owner_of(key));
+        let receipts = receipts.map(|it| it.receipt.clone()).collect();
+        let changes = unwritten.into_iter().map(|key| state.change(key));
+        (changes.collect(), receipts)
+    }
+
+    /// The same of one device, if the disk may not know whose it is.
+    pub(crate) fn take_one(&self, key: &DeviceKey) -> Option<(SessionChange, Receipt)> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let receipt = state.owner_of(key)?.receipt.clone();
+        if receipt.is_written() {
+            return None;
+        }
+        state.unwritten.remove(key);
+        Some((state.change(key.clone()), receipt))
     }
 
     /// Whether what concerns a device is for this principal.
@@ -103,8 +151,8 @@ impl Devices {
         owner.is_none_or(|owner| *owner.name == *who.name())
     }
 
-    /// Forgets whose the devices are that nobody has used for long. `write` as for [`Devices::claim`].
-    pub(crate) fn forget_old(&self, now: UnixMillis, write: impl FnOnce(Vec<SessionChange>)) {
+    /// Forgets whose the devices are that nobody has used for long.
+    pub(crate) fn forget_old(&self, now: UnixMillis) {
         let is_old = |used_at: UnixMillis| used_at.plus(self.retention_ms) <= now;
         let any = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let mut oldest = any.of.values().filter_map(BTreeSet::first);
@@ -116,19 +164,19 @@ impl Devices {
         let all = state.of.values().flatten();
         let old: Vec<_> = all.filter(|(used_at, _)| is_old(*used_at)).collect();
         let old: Vec<_> = old.into_iter().map(|(_, key)| key.clone()).collect();
-        write(state.forget_all(old));
+        old.iter().for_each(|key| state.forget(key));
     }
 
-    /// Forgets whose the devices of a group are. `write` as for [`Devices::claim`].
-    pub(crate) fn forget_group(&self, group: &SyncId, write: impl FnOnce(Vec<SessionChange>)) {
+    /// Forgets whose the devices of a group are.
+    pub(crate) fn forget_group(&self, group: &SyncId) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let devices = state.owners.get(group).into_iter().flatten();
         let keys = devices.map(|(device, _)| DeviceKey {
             group: group.clone(),
             device: *device,
         });
-        let keys = keys.collect();
-        write(state.forget_all(keys));
+        let keys: Vec<_> = keys.collect();
+        keys.iter().for_each(|key| state.forget(key));
     }
 
     fn owner(&self, group: &SyncId, device: DeviceId) -> Option<Owner> {
@@ -150,38 +198,56 @@ impl State {
         self.owners.get(group)?.get(&device)
     }
 
-    /// A device is somebody's, or was used again by whose it is; what that changes on disk.
-    fn bind(&mut self, key: DeviceKey, name: &str, now: UnixMillis) -> Vec<SessionChange> {
-        let own = SessionChange::Own(StoredOwner {
-            key: key.clone(),
-            owner: name.to_owned(),
-            used_at: now,
-        });
-        self.put(key, name, now);
+    fn owner_of(&self, key: &DeviceKey) -> Option<&Owner> {
+        self.owner(&key.group, key.device)
+    }
+
+    /// What tells the disk whose a device is now.
+    fn change(&self, key: DeviceKey) -> SessionChange {
+        match self.owner_of(&key) {
+            Some(owner) => SessionChange::Own(StoredOwner {
+                owner: owner.name.to_string(),
+                used_at: owner.used_at,
+                key,
+            }),
+            None => SessionChange::Disown(key),
+        }
+    }
+
+    /// A device is somebody's, or was used again by whose it is.
+    fn bind(&mut self, key: DeviceKey, name: &str, now: UnixMillis) -> Receipt {
+        let known = self.owner_of(&key).map(|owner| owner.receipt.clone());
+        let receipt = known.unwrap_or_default();
+        self.unwritten.insert(key.clone());
+        self.put(key, name, now, receipt.clone());
         let its = &self.of[name];
         let surplus = its.len().saturating_sub(OF_ONE_MAX);
         let surplus: Vec<_> = its.iter().take(surplus).map(|(_, it)| it.clone()).collect();
-        let mut changes = self.forget_all(surplus);
-        changes.push(own);
-        changes
+        surplus.iter().for_each(|key| self.forget(key));
+        receipt
     }
 
-    fn put(&mut self, key: DeviceKey, name: &str, used_at: UnixMillis) {
-        self.forget(&key);
+    fn put(&mut self, key: DeviceKey, name: &str, used_at: UnixMillis, receipt: Receipt) {
+        self.remove(&key);
         let known = self.of.get_key_value(name);
         let name = known.map_or_else(|| name.into(), |(name, _)| Arc::clone(name));
         let its = self.of.entry(Arc::clone(&name)).or_default();
         its.insert((used_at, key.clone()));
         let devices = self.owners.entry(key.group).or_default();
-        devices.insert(key.device, Owner { name, used_at });
-    }
-
-    fn forget_all(&mut self, keys: Vec<DeviceKey>) -> Vec<SessionChange> {
-        keys.iter().for_each(|key| self.forget(key));
-        keys.into_iter().map(SessionChange::Disown).collect()
+        let owner = Owner {
+            name,
+            used_at,
+            receipt,
+        };
+        devices.insert(key.device, owner);
     }
 
     fn forget(&mut self, key: &DeviceKey) {
+        self.unwritten.insert(key.clone());
+        self.remove(key);
+    }
+
+    fn remove(&mut self, key: &DeviceKey) {
         let Some(devices) = self.owners.get_mut(&key.group) else {
             return;
         };
@@ -189,7 +255,7 @@ impl State {
         if devices.is_empty() {
             self.owners.remove(&key.group);
         }
-        let Some(Owner { name, used_at }) = owner else {
+        let Some(Owner { name, used_at, .. }) = owner else {
             return;
         };
         if let Some(its) = self.of.get_mut(&name) {
@@ -223,15 +289,18 @@ mod tests {
             Rig { devices, disk }
         }
 
-        fn write(&self) -> impl FnOnce(Vec<SessionChange>) {
-            |changes| drop(self.disk.write(&changes).unwrap())
+        fn save(&self) {
+            let (changes, receipts) = self.devices.take_unwritten();
+            self.disk.write(&changes).unwrap();
+            receipts.iter().for_each(Receipt::written);
         }
 
         fn claim(&self, name: &str, group: &str, device: usize, day: u64) -> Claim {
             let at = UnixMillis::new(day * DAY_MS);
             let DeviceKey { group, device } = key(group, device);
-            self.devices
-                .claim(&who(name), &group, device, at, self.write())
+            let claim = self.devices.claim(&who(name), &group, device, at);
+            self.save();
+            claim
         }
 
         /// What a restart leaves.
@@ -277,6 +346,27 @@ mod tests {
     }
 
     #[test]
+    fn g12_until_it_is_on_disk_whose_a_device_is_every_use_is_the_first_one() {
+        let rig = Rig::new();
+        let DeviceKey { group, device } = key("home", 1);
+        let at = UnixMillis::new(5);
+        let claim = || rig.devices.claim(&who("ana"), &group, device, at);
+        assert_eq!((claim(), claim()), (Claim::New, Claim::New));
+        // The disk fails.
+        assert_eq!(rig.devices.take_unwritten().0.len(), 1);
+        assert_eq!(claim(), Claim::New);
+        let (own, receipt) = rig.devices.take_one(&key("home", 1)).unwrap();
+        rig.disk.write(&[own]).unwrap();
+        assert_eq!(claim(), Claim::New, "nobody told");
+        receipt.written();
+        assert_eq!(claim(), Claim::Held);
+        assert_eq!(rig.disk.owners(None, 9).unwrap().len(), 1);
+        assert!(rig.devices.take_one(&key("home", 1)).is_none());
+        rig.save();
+        assert!(!rig.devices.owe());
+    }
+
+    #[test]
     fn g10_one_principal_binds_a_bounded_number_and_what_it_uses_stays() {
         let rig = Rig::new();
         assert_eq!(rig.claim("bob", "home", 0, 0), Claim::New);
@@ -300,11 +390,12 @@ mod tests {
         rig.claim("ana", "home", 2, 5);
         rig.claim("ana", "office", 3, 5);
         let at = |day: u64| UnixMillis::new(day * DAY_MS);
-        rig.devices.forget_old(at(9), rig.write());
+        rig.devices.forget_old(at(9));
+        rig.save();
         assert_eq!(rig.disk.owners(None, 9).unwrap().len(), 3);
-        rig.devices.forget_old(at(10), rig.write());
-        rig.devices
-            .forget_group(&key("office", 3).group, rig.write());
+        rig.devices.forget_old(at(10));
+        rig.devices.forget_group(&key("office", 3).group);
+        rig.save();
         let left: Vec<_> = rig.disk.owners(None, 9).unwrap();
         assert_eq!(
             left.iter().map(|it| &it.key).collect::<Vec<_>>(),

@@ -31,8 +31,12 @@ pub(crate) type Written = Box<dyn FnOnce(Result<Vec<usize>, StoreError>) + Send>
 /// Hears what there is of a session.
 pub(crate) type Opened = Box<dyn FnOnce(Result<Option<LoadedSession>, StoreError>) + Send>;
 
+/// What is to be written as of the moment at which that begins, and who hears of it.
+pub(crate) type Gather = Box<dyn FnOnce() -> (Vec<SessionChange>, Option<Written>) + Send>;
+
 enum Job {
     Write(Vec<SessionChange>, Option<Written>),
+    Gather(Gather),
     Open(SessionKey, Opening, UnixMillis, Opened),
     Flush(Sender<()>),
 }
@@ -95,6 +99,11 @@ impl Keeper {
     /// Writes, and tells who asked.
     pub(crate) fn write(&self, changes: Vec<SessionChange>, written: Option<Written>) {
         self.ask(Job::Write(changes, written));
+    }
+
+    /// Writes what there is to write when its turn comes. So whoever asks once for much that changes waits in no longer queue.
+    pub(crate) fn gather(&self, gather: Gather) {
+        self.ask(Job::Gather(gather));
     }
 
     /// Begins a session, with what was kept of it, unless the opening is clean or its time is over.
@@ -196,11 +205,10 @@ struct Commit {
 impl Commit {
     fn take(&mut self, shelf: &Shelf, job: Job) {
         match job {
-            Job::Write(changes, written) => {
-                let first = self.changes.len();
-                self.changes.extend(changes);
-                let of = first..self.changes.len();
-                self.askers.extend(written.map(|asker| (of, asker)));
+            Job::Write(changes, written) => self.add(changes, written),
+            Job::Gather(gather) => {
+                let (changes, written) = gather();
+                self.add(changes, written);
             }
             Job::Open(key, opening, now, opened) => {
                 self.make(shelf);
@@ -211,6 +219,13 @@ impl Commit {
                 drop(done);
             }
         }
+    }
+
+    fn add(&mut self, changes: Vec<SessionChange>, written: Option<Written>) {
+        let first = self.changes.len();
+        self.changes.extend(changes);
+        let of = first..self.changes.len();
+        self.askers.extend(written.map(|asker| (of, asker)));
     }
 
     fn make(&mut self, shelf: &Shelf) {

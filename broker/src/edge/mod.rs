@@ -33,6 +33,7 @@ mod hub;
 
 mod delivery;
 mod fetch;
+mod redelivery;
 mod resume;
 mod rollback;
 
@@ -231,6 +232,7 @@ impl Edge {
 
     /// Waits until the sessions of those who have left are on disk. Blocks.
     pub fn close(&self) {
+        self.shared.save_devices();
         self.shared.keeper.flush();
     }
 
@@ -309,7 +311,10 @@ fn end_expired(shared: &Shared) {
     let now = (shared.now)();
     shared.clients.expired(now, |expired| {
         tracing::debug!(sessions = expired.len(), "ended after their time");
-        expired.iter().for_each(|key| shared.topics.forget(key));
+        for key in expired {
+            shared.topics.forget(key);
+            shared.redeliveries.take(key);
+        }
         let changes = expired.iter().cloned().map(SessionChange::End).collect();
         shared.keeper.write(changes, None);
     });
@@ -371,6 +376,7 @@ async fn tick(shared: Arc<Shared>) {
     loop {
         let now = interval.tick().await.into_std();
         shared.attend(presence::Attendance::tick);
+        shared.save_devices();
         end_expired(&shared);
         figures.tell_if_due(&shared, now).await;
         let hub = Arc::clone(&shared.hub);

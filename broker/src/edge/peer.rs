@@ -6,6 +6,7 @@ mod keeping;
 mod ordinary;
 mod subscribing;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -30,6 +31,7 @@ use super::shared::Shared;
 use super::sight::Sight;
 use super::submission::Submission;
 use crate::sequencer::{Lane, Outcome};
+use crate::store::sessions::DeviceKey;
 use crate::transport::Caller;
 use keeping::Keeping;
 use ordinary::Ordinary;
@@ -275,13 +277,17 @@ impl Peer {
                 return self.session.answer(ticket, refused);
             }
         };
-        self.visit(&submission.stream().sync_id.clone());
+        let device = DeviceKey {
+            group: submission.stream().sync_id.clone(),
+            device: submission.author(),
+        };
+        self.visit(&device.group);
         let mailbox = self.mailbox();
         let reply = match exactly_once {
             Some(packet_id) if self.keeping.keeps().is_some() => {
-                self.reply_exactly_once(ticket, packet_id)
+                self.reply_exactly_once(ticket, packet_id, device)
             }
-            _ if is_new => self.reply_once_owned(ticket),
+            _ if is_new => self.reply_once_owned(ticket, device),
             _ => Box::new(move |outcome| mailbox.answer(ticket, Answer::Event(outcome))),
         };
         if self
@@ -490,11 +496,13 @@ impl Peer {
     fn send(&mut self, message: &Outgoing) {
         let tag = message.tag.as_ref();
         let payload = message.payload();
+        let before = tag.filter(|_| message.again && message.at_least_once);
+        let before = before.and_then(|tag| self.keeping.redelivery.id_of(tag));
         let sent = self.session.publish(Message {
             topic: &message.topic,
             payload: &payload,
             qos: u8::from(message.at_least_once),
-            packet_id: None,
+            packet_id: before,
             retain: message.retain,
             again: message.again,
             identifiers: &message.identifiers(),
@@ -503,8 +511,13 @@ impl Peer {
             cargo: tag.cloned().map(Cargo::Event),
         });
         match (sent, tag) {
-            (Ok(()), Some(tag)) if message.at_least_once => self.visit.delivered(tag),
-            (Ok(()), _) => {}
+            (Ok(Some(id)), Some(tag)) => {
+                self.visit.delivered(tag);
+                if self.keeping.keeps().is_some() {
+                    self.keeping.redelivery.sent(tag, id);
+                }
+            }
+            (Ok(_), _) => {}
             (Err(NotSent::TooLarge), _) if message.is_state => {
                 let bytes = payload.len();
                 tracing::warn!(
@@ -532,15 +545,22 @@ impl Peer {
             return;
         }
         let claim = self.shared.claim(who, group, identity.device);
-        if claim != Claim::Refused && self.visit.enters(group) {
+        if claim != Claim::Refused && self.visit.may_enter(group) {
             let (device, name) = (identity.device, identity.name.as_deref());
-            self.shared
-                .attend(|attendance, now| attendance.join(group, device, name, now));
+            let visit = &mut self.visit;
+            self.shared.attend(|attendance, now| {
+                let (place, told) = attendance.join(group, device, name, now);
+                place
+                    .into_iter()
+                    .for_each(|place| visit.enter(group.clone(), place));
+                told
+            });
         }
     }
 
     fn acked(&mut self, now: Instant, tag: &Tag) {
         self.delivery.acked(tag);
+        self.keeping.redelivery.acked(tag);
         self.moved(now);
         let seq = self.visit.acked(tag);
         if let (Some(identity), Some(seq)) = (&self.identity, seq) {
@@ -554,14 +574,19 @@ impl Peer {
 }
 
 impl Drop for Peer {
-    /// However a connection ends, nothing of it stays.
+    /// However a connection ends, nothing of it stays. After a panic its client is lost, whose will is due.
     fn drop(&mut self) {
+        if let Some(will) = self.session.take_will()
+            && catch_unwind(AssertUnwindSafe(|| self.will(will))).is_err()
+        {
+            tracing::error!(peer = self.id.0, "its will panicked, too");
+        }
         self.shared.hub.leave(self.id, self.delivery.filters());
         self.leave(None);
         if let Some(device) = self.identity.as_ref().map(|identity| identity.device) {
-            for group in self.visit.groups() {
+            for (group, place) in self.visit.part(|_| true) {
                 self.shared
-                    .attend(|attendance, now| attendance.leave(group, device, now));
+                    .attend(|attendance, now| attendance.leave(&group, device, place, now));
             }
         }
     }

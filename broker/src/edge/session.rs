@@ -121,7 +121,7 @@ struct Live {
     releasing: HashSet<u16>,
     /// Exchanges of an earlier connection that wait until there is room: the client has the message, its PUBCOMP is awaited.
     resuming: VecDeque<u16>,
-    /// A SUBSCRIBE is being worked on.
+    /// A SUBSCRIBE or an UNSUBSCRIBE is being worked on.
     subscribing: bool,
     /// A fresh token is being looked at.
     renewing: bool,
@@ -301,6 +301,14 @@ impl Session {
         self.answers.clear();
     }
 
+    /// What is to be published for a client whose session never ended.
+    pub(crate) fn take_will(&mut self) -> Option<Will> {
+        match &mut self.phase {
+            Phase::Live(live) => live.will.take(),
+            _ => None,
+        }
+    }
+
     /// Ends the session once every open PUBLISH is answered; nothing more is read.
     pub(crate) fn drain(&mut self) {
         if let Phase::Live(live) = &mut self.phase {
@@ -370,7 +378,8 @@ impl Session {
 
     /// Answers an UNSUBSCRIBE: which of the subscriptions existed.
     pub(crate) fn unsubscribed(&mut self, packet_id: u16, existed: &[bool]) {
-        if let Phase::Live(_) = &self.phase {
+        if let Phase::Live(live) = &mut self.phase {
+            live.subscribing = false;
             self.wire.unsuback(packet_id, existed);
         }
     }
@@ -381,10 +390,16 @@ impl Session {
             if live.inflight.len() < live.inflight_max && live.resuming.is_empty())
     }
 
-    /// Sends a message. With QoS 1 and 2 the caller has asked [`Session::has_room`] first.
-    pub(crate) fn publish(&mut self, message: Message<'_>) -> Result<(), NotSent> {
+    /// Packet ids of what will be sent again: nothing else gets them.
+    pub(crate) fn reserve(&mut self, ids: impl Iterator<Item = u16>) {
+        self.wire.reserve(ids);
+    }
+
+    /// Sends a message, at QoS 1 and 2 with a packet id, which is returned. For those the caller has asked
+    /// [`Session::has_room`] first.
+    pub(crate) fn publish(&mut self, message: Message<'_>) -> Result<Option<u16>, NotSent> {
         let Phase::Live(live) = &mut self.phase else {
-            return Ok(());
+            return Ok(None);
         };
         let id = self.wire.publish(OutPublish {
             topic: message.topic,
@@ -404,7 +419,7 @@ impl Session {
             };
             live.inflight.insert(id, delivery);
         }
-        Ok(())
+        Ok(id)
     }
 
     fn handle(&mut self, now: Instant, packet: Received) {
@@ -664,6 +679,9 @@ impl Session {
     fn unsubscribe(&mut self, packet_id: u16, filters: &[String]) {
         if packet_id == 0 || filters.is_empty() {
             return self.end(EndReason::OutOfPlace);
+        }
+        if let Phase::Live(live) = &mut self.phase {
+            live.subscribing = true;
         }
         let filter = |text: &String| Some(base(text).ok()?.filter);
         let filters = filters.iter().map(filter).collect();

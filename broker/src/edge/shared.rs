@@ -9,14 +9,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::clients::Clients;
 use super::counters::{BUS, Counters};
-use super::devices::{Claim, Devices};
+use super::devices::{Claim, Devices, Receipt};
 use super::entrance::Entrance;
+use super::ephemeral::Ephemeral;
 use super::fetch::Reader;
 use super::hub::Hub;
-use super::keeper::Keeper;
+use super::keeper::{Keeper, Written};
 use super::limits::{Crowd, CrowdOptions, PublishOptions, Rate, Rates, SharedRate};
 use super::ordinary::{OrdinaryOptions, Topics};
-use super::presence::{Attendance, AttendanceOptions, Told};
+use super::presence::{Attendance, AttendanceOptions};
+use super::redelivery::Redeliveries;
 use super::session::SessionOptions;
 use super::sys::Figures;
 use super::wills::Wills;
@@ -25,7 +27,7 @@ use crate::auth::{Guard, Origin};
 use crate::compactor::States;
 use crate::router::RouterProbe;
 use crate::sequencer::Sequencer;
-use crate::store::sessions::{QueueLimit, SessionChange, SessionStore};
+use crate::store::sessions::{DeviceKey, QueueLimit, SessionChange, SessionStore};
 use crate::store::{EventStore, StoreError};
 use crate::transport::Caller;
 
@@ -109,6 +111,7 @@ pub(crate) struct Shared {
     pub(crate) sessions: Arc<dyn SessionStore>,
     pub(crate) topics: Topics,
     pub(crate) wills: Wills,
+    pub(crate) redeliveries: Redeliveries,
     pub(crate) counters: Arc<Counters>,
     pub(crate) now: WallClock,
     pub(crate) reader: Reader,
@@ -119,7 +122,9 @@ pub(crate) struct Shared {
     address_rates: Rates<Origin>,
     /// How the bus fares, once that is known.
     pub(crate) bus: OnceLock<RouterProbe>,
-    attendance: Mutex<Attendance>,
+    attendance: Arc<Mutex<Attendance>>,
+    /// It was asked for that what is known of devices is written.
+    saving: Arc<AtomicBool>,
     places: Arc<Semaphore>,
     draining: AtomicBool,
 }
@@ -173,6 +178,7 @@ impl Shared {
             sessions,
             topics,
             wills: Wills::default(),
+            redeliveries: Redeliveries::default(),
             counters,
             now,
             reader,
@@ -181,7 +187,8 @@ impl Shared {
             user_rates: Rates::default(),
             address_rates: Rates::default(),
             bus: OnceLock::new(),
-            attendance: Mutex::new(Attendance::new(attendance_options(&options))),
+            attendance: Arc::new(Mutex::new(Attendance::new(attendance_options(&options)))),
+            saving: Arc::default(),
             places: Arc::new(Semaphore::new(options.connections_max)),
             draining: AtomicBool::new(false),
             options,
@@ -284,26 +291,73 @@ impl Shared {
     }
 
     /// Changes who is here, publishes what that makes, and has it written.
-    pub(crate) fn attend<I: IntoIterator<Item = Told>>(
+    pub(crate) fn attend<I: IntoIterator<Item = Ephemeral>>(
         &self,
         change: impl FnOnce(&mut Attendance, UnixMillis) -> I,
     ) {
         let now = (self.now)();
         // Kept while publishing, so that what is retained is the latest.
-        let mut attendance = self.attendance();
-        let mut kept = Vec::new();
-        for told in change(&mut attendance, now) {
-            self.hub.retain(told.message);
-            kept.extend(told.kept);
+        let mut attendance = lock(&self.attendance);
+        for message in change(&mut attendance, now) {
+            self.hub.retain(message);
         }
-        self.write(kept);
+        drop(attendance);
+        self.save_devices();
+    }
+
+    /// Has written what has changed of devices, unless that was asked for and has not begun: so a thousand who come and go
+    /// wait in no queue.
+    pub(crate) fn save_devices(&self) {
+        let owes = self.devices.owe() || lock(&self.attendance).owes();
+        if !owes || self.saving.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (attendance, devices) = (Arc::clone(&self.attendance), Arc::clone(&self.devices));
+        let saving = Arc::clone(&self.saving);
+        self.keeper.gather(Box::new(move || {
+            saving.store(false, Ordering::Release);
+            let presence = lock(&attendance).take_unwritten();
+            let (mut changes, receipts) = devices.take_unwritten();
+            changes.extend(presence.iter().cloned());
+            let tell = move |written: Result<Vec<usize>, _>| match written {
+                Ok(_) => receipts.iter().for_each(Receipt::written),
+                Err(_) => lock(&attendance).not_written(&presence),
+            };
+            (changes, Some(Box::new(tell) as Written))
+        }));
+    }
+
+    /// Writes whose a device is, if that is not on disk, and `changes` with it.
+    pub(crate) fn save_owner(
+        &self,
+        device: DeviceKey,
+        mut changes: Vec<SessionChange>,
+        tell: Written,
+    ) {
+        let devices = Arc::clone(&self.devices);
+        self.keeper.gather(Box::new(move || {
+            let owner = devices.take_one(&device);
+            let receipt = owner.map(|(own, receipt)| {
+                changes.push(own);
+                receipt
+            });
+            let tell = move |written: Result<Vec<usize>, _>| {
+                if let (Ok(_), Some(receipt)) = (&written, receipt) {
+                    receipt.written();
+                }
+                tell(written);
+            };
+            (changes, Some(Box::new(tell) as Written))
+        }));
     }
 
     /// A principal uses a device in a group (EVENT-11).
     pub(crate) fn claim(&self, who: &Principal, group: &SyncId, device: DeviceId) -> Claim {
-        let now = (self.now)();
-        let write = |changes| self.write(changes);
-        self.devices.claim(who, group, device, now, write)
+        let claim = self.devices.claim(who, group, device, (self.now)());
+        if claim == Claim::New {
+            self.save_devices();
+        }
+        claim
     }
 
     /// Takes over what an earlier run knew of devices. Blocks.
@@ -325,7 +379,7 @@ impl Shared {
             };
             after = Some(last.key());
             self.attend(|attendance, now| {
-                let found = page.into_iter().map(|it| attendance.found(it, now));
+                let found = page.into_iter().flat_map(|it| attendance.found(it, now));
                 found.collect::<Vec<_>>()
             });
         }
@@ -333,28 +387,18 @@ impl Shared {
 
     /// Forgets whose the devices are that nobody uses.
     pub(crate) fn forget_old_devices(&self) {
-        let write = |changes| self.write(changes);
-        self.devices.forget_old((self.now)(), write);
+        self.devices.forget_old((self.now)());
     }
 
     /// Forgets the devices of a group, as the store did.
     pub(crate) fn forget_group(&self, group: &SyncId) {
-        let write = |changes| self.write(changes);
-        self.devices.forget_group(group, write);
+        self.devices.forget_group(group);
         self.attend(|attendance, _| attendance.forget_group(group));
     }
+}
 
-    fn write(&self, changes: Vec<SessionChange>) {
-        if !changes.is_empty() {
-            self.keeper.write(changes, None);
-        }
-    }
-
-    fn attendance(&self) -> MutexGuard<'_, Attendance> {
-        self.attendance
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(attendance: &Mutex<Attendance>) -> MutexGuard<'_, Attendance> {
+    attendance.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn origin(caller: &Caller) -> Origin {

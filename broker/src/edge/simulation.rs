@@ -86,6 +86,7 @@ impl SimulatedEdge {
     /// the bus lost something.
     pub fn tick(&self) {
         self.shared.attend(Attendance::tick);
+        self.shared.save_devices();
         end_expired(&self.shared);
         self.shared.hub.catch_up();
     }

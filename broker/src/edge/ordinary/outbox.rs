@@ -159,7 +159,7 @@ impl Outbox {
     ) -> Option<Mail> {
         loop {
             if let Some(queued) = self.waiting.pop_front_if(|_| room) {
-                if is_expired(&queued.message, now) {
+                if is_expired(&queued.message, now) && !self.was_sent(queued.number) {
                     self.expired += 1;
                     self.acked.push(queued.number);
                     continue;
@@ -306,6 +306,11 @@ impl Outbox {
         std::mem::take(&mut self.expired)
     }
 
+    /// Whether the client may have it half: then it gets the rest even when that has expired (MQTT-4.4.0-1).
+    fn was_sent(&self, number: QueueNumber) -> bool {
+        self.sent_before.contains(&queue_id(number))
+    }
+
     fn send_queued(&mut self, Queued { number, message }: Queued) -> Mail {
         let id = queue_id(number);
         let maybe = number <= self.maybe_sent_to;
@@ -449,6 +454,18 @@ mod tests {
         (6..=100).for_each(|n| outbox.acked(Slip::Queued(QueueNumber(n))));
         assert_eq!(outbox.take_acked(false).len(), 95);
         assert_eq!(outbox.unacked_ids(), [0x8001, 0x8002, 0x8003]);
+    }
+
+    #[test]
+    fn what_was_begun_is_sent_again_even_if_it_has_expired_meanwhile() {
+        let mut outbox = kept(&[(Side::Sent, 0x8001)]);
+        let mut page = queued(1..=3);
+        page.iter_mut()
+            .for_each(|it| it.message.expires_at = Some(NOW));
+        outbox.queue(page);
+        assert_eq!(sent(&mut outbox, true), Some((0x8001, true)));
+        assert_eq!(sent(&mut outbox, true), None);
+        assert_eq!(outbox.take_expired(), 2);
     }
 
     fn greeting(qos: u8) -> Greeting {

@@ -15,6 +15,7 @@ use crate::edge::session::{Answer, EndReason, RenewedBy, Ticket};
 use crate::edge::sight::Sight;
 use crate::edge::submission::Submission;
 use crate::sequencer::Outcome;
+use crate::store::sessions::DeviceKey;
 
 /// The wall clock, by which tokens expire, may be set meanwhile: it is looked at this often at least.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
@@ -142,12 +143,12 @@ impl Peer {
             return;
         };
         let (device, grant) = (identity.device, identity.principal.grant());
-        for group in self
+        for (group, place) in self
             .visit
             .part(|group| !grant.may_read(&format!("sync/{group}")))
         {
             self.shared
-                .attend(|attendance, now| attendance.leave(&group, device, now));
+                .attend(|attendance, now| attendance.leave(&group, device, place, now));
         }
     }
 
@@ -171,7 +172,11 @@ impl Peer {
     }
 
     /// An event by which somebody came to own a device: nobody hears that it is saved before that is on disk, too (G12).
-    pub(super) fn reply_once_owned(&self, ticket: Ticket) -> Box<dyn FnOnce(Outcome) + Send> {
+    pub(super) fn reply_once_owned(
+        &self,
+        ticket: Ticket,
+        device: DeviceKey,
+    ) -> Box<dyn FnOnce(Outcome) + Send> {
         let (mailbox, shared) = (self.mailbox(), Arc::clone(&self.shared));
         Box::new(move |outcome| {
             let tell = move |written: Result<_, _>| {
@@ -181,8 +186,7 @@ impl Peer {
                 );
                 mailbox.answer(ticket, answer);
             };
-            // It stands behind the change that says whose the device is.
-            shared.keeper.write(Vec::new(), Some(Box::new(tell)));
+            shared.save_owner(device, Vec::new(), Box::new(tell));
         })
     }
 }

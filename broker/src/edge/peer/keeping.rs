@@ -15,6 +15,7 @@ use crate::edge::clients::Entered;
 use crate::edge::delivery::{Footing, Resumed, Standing};
 use crate::edge::fetch::{self, Fetched};
 use crate::edge::identity::Identity;
+use crate::edge::redelivery::Redelivery;
 use crate::edge::resume::{self, Found};
 use crate::edge::session::{NoSession, Opening, Request, Retained, Verdict, Wanted};
 use crate::edge::wills::{self, LastWill};
@@ -44,6 +45,8 @@ pub(super) struct Keeping {
     due: Option<Instant>,
     /// What the session's last connection left to be published, until it is known whether the session goes on.
     will: Option<(UnixMillis, LastWill)>,
+    /// Events that are sent and not acknowledged.
+    pub(super) redelivery: Redelivery,
     /// Whoever holds it puts off that the session is left.
     departure: Arc<Departure>,
 }
@@ -192,6 +195,7 @@ impl Peer {
             return;
         };
         self.keeping.will = self.shared.wills.take(&key);
+        self.keeping.redelivery = self.shared.redeliveries.take(&key);
         let now_is = (self.shared.now)();
         let is_due = |will: &mut (UnixMillis, LastWill)| opening.clean || will.0 <= now_is;
         if let Some((_, will)) = self.keeping.will.take_if(is_due) {
@@ -225,6 +229,7 @@ impl Peer {
                     // Its session has ended.
                     wills::publish(&self.shared, will);
                 }
+                self.keeping.redelivery = Redelivery::default();
                 self.delivery.keep();
                 self.keeping.is_open = true;
                 if let Some(key) = self.keeping.key.clone() {
@@ -292,6 +297,7 @@ impl Peer {
             self.enter_topics(&key, Some(&found.loaded));
         }
         self.session.opened(now, true);
+        self.session.reserve(self.keeping.redelivery.reserved());
         self.keeping.will = None;
         self.resume_exchanges(packets);
     }
@@ -423,6 +429,8 @@ impl Peer {
             (false, _) => {}
             (true, false) => changes.push(SessionChange::End(key.clone())),
             (true, true) => {
+                let redelivery = std::mem::take(&mut self.keeping.redelivery);
+                self.shared.redeliveries.put(key.clone(), redelivery);
                 changes.extend(self.last_of_queue(&key));
                 changes.push(SessionChange::Leave {
                     key: key.clone(),

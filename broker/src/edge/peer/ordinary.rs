@@ -19,7 +19,7 @@ use crate::edge::session::{
 };
 use crate::edge::wills::{self, LastWill};
 use crate::sequencer::Outcome;
-use crate::store::sessions::{LoadedSession, PacketId, SessionChange, SessionKey, Side};
+use crate::store::sessions::{DeviceKey, LoadedSession, PacketId, SessionChange, SessionKey, Side};
 use crate::store::{ReadLimit, StoreError};
 
 /// Messages of the queue that are read at a time.
@@ -124,6 +124,7 @@ impl Peer {
         &self,
         ticket: Ticket,
         packet_id: u16,
+        device: DeviceKey,
     ) -> Box<dyn FnOnce(Outcome) + Send> {
         let mailbox = self.mailbox();
         let Some(key) = self.keeping.keeps().cloned() else {
@@ -142,7 +143,7 @@ impl Peer {
                 );
                 mailbox.answer(ticket, answer);
             };
-            shared.keeper.write(vec![open], Some(Box::new(tell)));
+            shared.save_owner(device, vec![open], Box::new(tell));
             drop(stay);
         })
     }
@@ -246,7 +247,7 @@ impl Peer {
             cargo: mail.slip.map(Cargo::Ordinary),
         });
         match sent {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(NotSent::TooLarge) => {
                 self.shared.counters.count(Count::TooLargeForClient);
                 tracing::debug!(peer = self.id.0, topic, "larger than the client takes");

@@ -3,6 +3,7 @@
 mod connecting;
 mod delivering;
 mod exactly_once;
+mod fitting;
 mod keeping;
 mod ordinary;
 mod publishing;
@@ -283,7 +284,7 @@ fn message(n: u64) -> (String, Tag) {
 
 fn deliver(talk: &mut Talk, n: u64, at_least_once: bool) -> Result<(), NotSent> {
     let (payload, tag) = message(n);
-    talk.session.publish(Message {
+    let sent = talk.session.publish(Message {
         topic: "sync/a/events",
         payload: payload.as_bytes(),
         qos: u8::from(at_least_once),
@@ -294,5 +295,6 @@ fn deliver(talk: &mut Talk, n: u64, at_least_once: bool) -> Result<(), NotSent> 
         properties: &[],
         expiry_s: None,
         cargo: Some(Cargo::Event(tag)),
-    })
+    });
+    sent.map(drop)
 }

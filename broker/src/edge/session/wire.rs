@@ -5,7 +5,7 @@
 //! and the caller closes. It would also close clients that send beyond the Receive Maximum; the session stops reading
 //! before that.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::BytesMut;
 use mqtt_protocol_core::mqtt::common::Cursor;
@@ -61,6 +61,8 @@ pub(super) struct Wire {
     /// Topics that the client knows by a number, and how many there may be.
     aliases: HashMap<Box<str>, u16>,
     aliases_max: u16,
+    /// Packet ids that are in use for what is not sent yet.
+    reserved: HashSet<u16>,
     /// The next byte is the first of a packet.
     at_start: bool,
     traffic: Traffic,
@@ -155,6 +157,7 @@ impl Wire {
             problem_information: true,
             aliases: HashMap::new(),
             aliases_max: 0,
+            reserved: HashSet::new(),
             at_start: true,
             traffic: Traffic::default(),
         }
@@ -272,13 +275,15 @@ impl Wire {
         reason: &str,
     ) {
         let packet = if self.is_v5() {
-            let builder = v5_0::Connack::builder()
-                .session_present(false)
-                .reason_code(v5);
-            builder
-                .props(reason_string(reason))
-                .build()
-                .map(Packet::from)
+            let bare = || {
+                let builder = v5_0::Connack::builder().session_present(false);
+                builder.reason_code(v5)
+            };
+            let full = bare().props(reason_string(reason)).build();
+            match full.map(Packet::from) {
+                Ok(packet) if packet.size() <= self.packet_bytes_max => Ok(packet),
+                _ => bare().build().map(Packet::from),
+            }
         } else {
             let builder = v3_1_1::Connack::builder().session_present(false);
             builder.return_code(v3).build().map(Packet::from)
@@ -491,13 +496,24 @@ impl Wire {
         }
     }
 
+    /// Packet ids that only a PUBLISH which names one of them gets.
+    pub(super) fn reserve(&mut self, ids: impl Iterator<Item = u16>) {
+        for id in ids {
+            if self.mqtt.register_packet_id(id).is_ok() {
+                self.reserved.insert(id);
+            }
+        }
+    }
+
     /// Sends a PUBLISH; with QoS 1 and 2 returns its packet id.
     pub(super) fn publish(&mut self, it: OutPublish<'_>) -> Result<Option<u16>, NotSent> {
         let id = match (it.qos, it.packet_id) {
             (0, _) => None,
             (_, None) => Some(self.mqtt.acquire_packet_id().map_err(NotSent::Packet)?),
             (_, Some(id)) => {
-                self.mqtt.register_packet_id(id).map_err(NotSent::Packet)?;
+                if !self.reserved.remove(&id) {
+                    self.mqtt.register_packet_id(id).map_err(NotSent::Packet)?;
+                }
                 Some(id)
             }
         };

@@ -2,6 +2,9 @@
 
 use super::*;
 
+use crate::edge::peer::Peer;
+use crate::transport::Caller;
+use bytes::BytesMut;
 use mqtt_protocol_core::mqtt::packet::{MaximumPacketSize, Property};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -52,5 +55,26 @@ fn view_4_a_client_that_cannot_take_the_opening_state_gets_no_events_without_it(
             "{last}"
         );
         assert!(reader.heard().await.is_none());
+    });
+}
+
+#[test]
+fn g10_a_client_whose_connection_panics_is_lost_and_its_will_is_sent() {
+    run(async {
+        let broker = Broker::start();
+        let mut watcher = broker.client(Version::V5_0, "watcher").await;
+        watcher.subscribe("sync/a/events").await;
+        let shared = Arc::clone(&broker.edge.shared);
+        let mut peer = Peer::new(shared, Caller::default(), "x".to_owned(), Instant::now());
+        let connect = connect(Version::V5_0, PHONE, Some("sync/a/events"));
+        let mut input = BytesMut::from(&connect.to_continuous_buffer()[..]);
+        while peer.output().is_empty() {
+            peer.work(Instant::now(), &mut input);
+            tokio::task::yield_now().await;
+            peer.mail(Instant::now());
+        }
+        // What the end of a task that panicked does.
+        drop(peer);
+        assert_eq!(watcher.event().await.seq.get(), 1);
     });
 }

@@ -86,11 +86,13 @@ fn view_5_an_unsubscribe_of_any_form_names_the_base_filter() {
         .map(|it| it.as_ref().map(Filter::as_str))
         .collect();
     assert_eq!(names, [Some("sync/a/events"), Some("sync/b/events"), None]);
+    assert!(!talk.session.wants_input(), "G10: one at a time");
     talk.session.unsubscribed(packet_id, &[true, false, false]);
     assert_eq!(
         &talk.session.output()[..],
         [0xb0, 6, 0, 4, 0, 0, 0x11, 0x11]
     );
+    assert!(talk.session.wants_input());
 }
 
 #[test]
