@@ -370,6 +370,7 @@ impl Rooms {
         let compactor = CompactorThread::start(compactor, Arc::clone(&now));
         let compactor = compactor.map_err(RunError::Compactor)?;
         let edge = edge.start(Arc::clone(&sequencer), Arc::clone(&states), now)?;
+        edge.watch_bus(router.probe());
         Ok(Self {
             accounts,
             edge,
@@ -403,14 +404,16 @@ impl Rooms {
     }
 
     fn services(&self, draining: &Arc<AtomicBool>) -> HttpServices {
-        let edge = self.edge.clone();
+        let [edge, enters, refuses] = [(); 3].map(|()| self.edge.clone());
         let (probe, states) = (self.router.probe(), Arc::clone(&self.states));
         let (sequencer, draining) = (Arc::clone(&self.sequencer), Arc::clone(draining));
         HttpServices {
-            mqtt: Arc::new(move |socket, caller| {
+            mqtt: Arc::new(move |socket, caller, entrance| {
                 let edge = edge.clone();
-                Box::pin(async move { edge.serve_websocket(socket, caller).await })
+                Box::pin(async move { edge.serve_websocket(socket, caller, &entrance).await })
             }),
+            enter: Arc::new(move |caller, may_wait| enters.enter(caller, may_wait)),
+            refused: Arc::new(move |refusal| refuses.refused_http(refusal)),
             readiness: Arc::new(move || Readiness {
                 store: sequencer.is_running(),
                 router: probe.stats().healthy,

@@ -71,6 +71,8 @@ names! {
         BadDeviceSeq = "bad_device_seq", 0x99;
         /// Larger than the limit.
         TooLarge = "too_large", 0x97;
+        /// It would begin a stream, and there are as many as may be.
+        QuotaExceeded = "quota_exceeded", 0x97;
         /// The principal may not write here.
         NotAllowed = "not_allowed", 0x87;
         /// Another device's event.

@@ -27,6 +27,11 @@ const BOUNDS: &[(&str, i64, i64)] = &[
     ("limits.publish_bytes_per_s", 0, 1 << 40),
     ("limits.user_publish_messages_per_s", 0, 1 << 31),
     ("limits.user_publish_bytes_per_s", 0, 1 << 40),
+    ("limits.address_publish_messages_per_s", 0, 1 << 31),
+    ("limits.address_publish_bytes_per_s", 0, 1 << 40),
+    ("limits.streams_max", 0, 1 << 40),
+    // Above it one would begin faster than each millisecond.
+    ("limits.streams_per_user_per_h", 0, 3_600_000),
     ("sys.interval_s", 0, 86_400),
     ("http.websocket_write_buffer_bytes_max", 131_072, 1 << 40),
     ("router.outstanding_bytes_max", 65_536, 1 << 40),

@@ -201,6 +201,10 @@ impl Raw {
             max_clock_skew_ms: self.sequencer.max_clock_skew_ms,
             active_streams_max: self.sequencer.active_streams_max,
             device_retention_ms: self.history.device_retention_ms,
+            founding: sequencer::FoundingOptions {
+                streams_max: self.limits.streams_max,
+                per_user_per_h: self.limits.streams_per_user_per_h,
+            },
         }
     }
 
@@ -264,6 +268,8 @@ impl Raw {
                 bytes_per_s: limits.publish_bytes_per_s,
                 user_messages_per_s: limits.user_publish_messages_per_s,
                 user_bytes_per_s: limits.user_publish_bytes_per_s,
+                address_messages_per_s: limits.address_publish_messages_per_s,
+                address_bytes_per_s: limits.address_publish_bytes_per_s,
             },
         }
     }

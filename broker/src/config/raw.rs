@@ -188,6 +188,10 @@ pub(super) struct Limits {
     pub(super) publish_bytes_per_s: u64,
     pub(super) user_publish_messages_per_s: u32,
     pub(super) user_publish_bytes_per_s: u64,
+    pub(super) address_publish_messages_per_s: u32,
+    pub(super) address_publish_bytes_per_s: u64,
+    pub(super) streams_max: u64,
+    pub(super) streams_per_user_per_h: u64,
 }
 
 #[derive(Debug, Deserialize)]

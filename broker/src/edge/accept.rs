@@ -8,8 +8,9 @@ use tokio::time::sleep;
 
 use super::connection;
 use super::counters::Count;
+use super::entrance::Entrance;
 use super::shared::Shared;
-use crate::transport::{Arriving, Listener};
+use crate::transport::{Arriving, Caller, Listener, NotArrived, Stream};
 
 /// How long to wait when the system has no socket to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -35,26 +36,50 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: Listener) {
 
 /// A connection has a place from the beginning, so that handshakes are as few as connections.
 fn admit(shared: &Arc<Shared>, connection: Arriving, arriving: &mut JoinSet<()>) {
-    let caller = connection.caller();
     let Some(place) = shared.place() else {
         shared.counters.count(Count::ConnectNoPlace);
+        let caller = connection.caller();
         tracing::warn!(%caller, "closed: there are limits.connections_max connections");
         return;
     };
-    let caller = caller.clone();
     let shared = Arc::clone(shared);
     arriving.spawn(async move {
-        let (stream, caller) = match connection.arrive().await {
-            Ok(arrived) => arrived,
-            Err(reason) => {
-                shared.counters.count(Count::ConnectHandshake);
-                return tracing::debug!(%caller, %reason, "closed");
-            }
+        let Some(Arrival {
+            stream,
+            caller,
+            entrance,
+        }) = arrive(&shared, connection).await
+        else {
+            return;
         };
         tracing::debug!(%caller, "accepted");
         tokio::spawn(async move {
-            connection::serve(shared, stream, caller).await;
-            drop(place);
+            connection::serve(shared, stream, caller, entrance.crowded()).await;
+            drop((place, entrance));
         });
     });
+}
+
+struct Arrival {
+    stream: Stream,
+    caller: Caller,
+    entrance: Entrance,
+}
+
+/// Until its first byte can be read. It is counted by its address as soon as that is known: a handshake is not for whoever is one
+/// too many.
+async fn arrive(shared: &Shared, connection: Arriving) -> Option<Arrival> {
+    let before = connection.caller().clone();
+    let failed = |reason: NotArrived| {
+        shared.counters.count(Count::ConnectHandshake);
+        tracing::debug!(caller = %before, %reason, "closed");
+    };
+    let connection = connection.named().await.map_err(failed).ok()?;
+    let entrance = connection::admit(shared, connection.caller(), !connection.has_tls())?;
+    let (stream, caller) = connection.arrive().await.map_err(failed).ok()?;
+    Some(Arrival {
+        stream,
+        caller,
+        entrance,
+    })
 }

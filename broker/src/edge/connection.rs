@@ -16,10 +16,10 @@ use tokio::time::{Sleep, sleep_until, timeout};
 use uuid::Uuid;
 
 use super::counters::Count;
+use super::entrance::Entrance;
 use super::limits::Crowded;
 use super::peer::Peer;
 use super::shared::Shared;
-use crate::auth::Origin;
 use crate::transport::Caller;
 
 /// How long a client may take for the last bytes.
@@ -43,22 +43,18 @@ enum Moved {
     Closed,
 }
 
-/// Serves a connection that has arrived, unless it is one too many: that gets to know so, as long as there are places to say it
-/// in. A panic ends this connection alone.
-pub(crate) async fn serve<S>(shared: Arc<Shared>, io: S, caller: Caller)
+/// Counts a connection by its address; see [`Shared::admit`].
+pub(super) fn admit(shared: &Shared, caller: &Caller, may_wait: bool) -> Option<Entrance> {
+    shared.admit(caller, may_wait, Instant::now())
+}
+
+/// Serves a connection that has arrived; one that is `crowded` out gets to know so. A panic ends this connection alone.
+pub(crate) async fn serve<S>(shared: Arc<Shared>, io: S, caller: Caller, crowded: Option<Crowded>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let origin = Origin::of(caller.address.map(|address| address.ip()));
-    let seat = shared.crowd.enter(origin, Instant::now());
-    if let Err(crowded) = &seat
-        && shared.is_nearly_full()
-    {
-        shared.counters.count(Count::ConnectNoPlace);
-        return tracing::debug!(%caller, %crowded, "closed");
-    }
     let counters = Arc::clone(&shared.counters);
-    let served = talk(shared, io, caller, seat.as_ref().err().copied());
+    let served = talk(shared, io, caller, crowded);
     if unwound(served).await.is_err() {
         counters.count(Count::EndPanicked);
         tracing::error!("a connection panicked and was closed");

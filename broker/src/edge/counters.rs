@@ -67,6 +67,26 @@ pub(crate) enum Count {
     EndPanicked,
     /// A PUBLISH under `sync/`, or of an ordinary message, that was refused by name.
     RequestRefused,
+    /// An event that would have begun a stream too many.
+    StreamRefused,
+    /// A will that its owner may not publish, or that was refused by name.
+    WillRefused,
+    /// A will that the disk or a queue failed.
+    WillLost,
+    /// How often a reader of events was behind what is in memory and read the store.
+    EventsRead,
+    /// How often a reader of events was behind the history and got a state instead.
+    EventsOvertaken,
+    /// An HTTP request for a name that is not ours.
+    HttpHost,
+    /// One of a page that may not ask.
+    HttpOrigin,
+    /// One for a path where nothing is.
+    HttpNotFound,
+    /// One on a connection too many.
+    HttpTooMany,
+    /// One that was refused otherwise.
+    HttpOther,
     /// How often acknowledgements began to wait because of a rate.
     RateHeld,
     /// How often reading stopped because of a rate.
@@ -77,7 +97,7 @@ pub(crate) enum Count {
 const KINDS: usize = Count::RateUnread as usize + 1;
 
 /// What is told below `$SYS/broker/syncline/`, by its name.
-pub(crate) const TOLD: [(Count, &str); 22] = [
+pub(crate) const TOLD: [(Count, &str); 32] = [
     (Count::ConnectNoPlace, "connections/refused/no place"),
     (Count::ConnectHandshake, "connections/refused/handshake"),
     (
@@ -106,7 +126,50 @@ pub(crate) const TOLD: [(Count, &str); 22] = [
     (Count::RateHeld, "publish/held"),
     (Count::RateUnread, "publish/unread"),
     (Count::NotGranted, "publish/not granted"),
+    (Count::StreamRefused, "publish/streams refused"),
+    (Count::WillRefused, "wills/refused"),
+    (Count::WillLost, "wills/lost"),
+    (Count::EventsRead, "events/read from store"),
+    (Count::EventsOvertaken, "events/overtaken"),
+    (Count::HttpHost, "http/refused/host"),
+    (Count::HttpOrigin, "http/refused/origin"),
+    (Count::HttpNotFound, "http/refused/not found"),
+    (Count::HttpTooMany, "http/refused/too many"),
+    (Count::HttpOther, "http/refused/other"),
 ];
+
+/// What is told of the bus there.
+pub(crate) const BUS: [&str; 4] = ["bus/jumps", "bus/dropped", "bus/rebuilds", "bus/resyncs"];
+
+/// Why a request or a connection over HTTP was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpRefusal {
+    /// The PROXY header or the TLS handshake failed.
+    Handshake,
+    /// It is for a name that is not ours.
+    Host,
+    /// It is of a page that may not ask.
+    Origin,
+    /// There is nothing at its path.
+    NotFound,
+    /// Its connection is one too many.
+    TooMany,
+    /// Otherwise.
+    Other,
+}
+
+impl HttpRefusal {
+    pub(super) fn count(self) -> Count {
+        match self {
+            Self::Handshake => Count::ConnectHandshake,
+            Self::Host => Count::HttpHost,
+            Self::Origin => Count::HttpOrigin,
+            Self::NotFound => Count::HttpNotFound,
+            Self::TooMany => Count::HttpTooMany,
+            Self::Other => Count::HttpOther,
+        }
+    }
+}
 
 /// What was dropped or refused.
 const LOSSES: [Count; 7] = [
@@ -184,7 +247,7 @@ mod tests {
     #[test]
     fn every_count_is_told_somewhere_and_stands_in_the_list() {
         let list = include_str!("../../../docs/limits.md");
-        for (_, name) in TOLD {
+        for name in TOLD.iter().map(|(_, name)| *name).chain(BUS) {
             assert!(
                 list.contains(&format!("`{name}`")),
                 "docs/limits.md lacks {name}"

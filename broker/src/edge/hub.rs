@@ -96,6 +96,11 @@ impl Hub {
         }
     }
 
+    /// How often the bus lost something, so that the store was compared with.
+    pub(crate) fn losses(&self) -> u64 {
+        self.lock().losses
+    }
+
     /// Whether [`Hub::catch_up`] is due.
     pub(crate) fn is_behind(&self) -> bool {
         self.lock().behind

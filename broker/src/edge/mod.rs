@@ -44,6 +44,7 @@ mod peer;
 
 mod accept;
 mod connection;
+mod entrance;
 mod websocket;
 
 #[cfg(feature = "simulation")]
@@ -62,7 +63,7 @@ use tokio::task::JoinHandle;
 use crate::acl::Policy;
 use crate::auth::{Guard, OpenDoor};
 use crate::compactor::States;
-use crate::router::Consumer;
+use crate::router::{Consumer, RouterProbe};
 use crate::sequencer::Sequencer;
 use crate::store::sessions::{SessionChange, SessionKey, SessionStore};
 use crate::store::{EventStore, ReadLimit, StoreError, Tell};
@@ -76,6 +77,8 @@ use ordinary::Topics;
 use shared::{BeforeWaiting, Parts, Shared};
 use sys::{Figures, Sys};
 
+pub use counters::HttpRefusal;
+pub use entrance::Entrance;
 pub use limits::{CrowdOptions, PublishOptions};
 pub use ordinary::{OrdinaryOptions, RetainedLimit};
 pub use shared::{EdgeOptions, SessionsOptions, WallClock};
@@ -258,8 +261,25 @@ impl Edge {
         self.shared.forget_group(group);
     }
 
+    /// A connection comes to a port that the edge does not listen to itself. `may_wait`: it can get to know that it is one too many;
+    /// else, and where places are few, there is nothing then, and it is counted and to be closed.
+    pub fn enter(&self, caller: &Caller, may_wait: bool) -> Option<Entrance> {
+        connection::admit(&self.shared, caller, may_wait)
+    }
+
+    /// A request over HTTP was refused.
+    pub fn refused_http(&self, refusal: HttpRefusal) {
+        self.shared.counters.count(refusal.count());
+    }
+
+    /// Tells how the bus fares, too.
+    pub fn watch_bus(&self, probe: RouterProbe) {
+        // There is one bus only.
+        let _ = self.shared.bus.set(probe);
+    }
+
     /// Serves MQTT over a WebSocket, until it ends.
-    pub async fn serve_websocket(&self, socket: WebSocket, caller: Caller) {
+    pub async fn serve_websocket(&self, socket: WebSocket, caller: Caller, entrance: &Entrance) {
         let Some(_place) = self.shared.place() else {
             self.shared.counters.count(Count::ConnectNoPlace);
             tracing::warn!(%caller, "closed: there are limits.connections_max connections");
@@ -267,7 +287,8 @@ impl Edge {
         };
         tracing::debug!(%caller, "accepted over WebSocket");
         let bytes = websocket::ByteSocket::new(socket);
-        connection::serve(Arc::clone(&self.shared), bytes, caller).await;
+        let crowded = entrance.crowded();
+        connection::serve(Arc::clone(&self.shared), bytes, caller, crowded).await;
     }
 
     /// How many connections there are.

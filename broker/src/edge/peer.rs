@@ -13,6 +13,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 use syncline_protocol::{Notice, SyncId, TransientName};
 
+use super::counters::Count;
 use super::delivery::{Delivery, DeliveryOptions, Need, Outgoing, Scanned};
 use super::devices::Claim;
 use super::errors;
@@ -75,9 +76,13 @@ impl Peer {
             state_bytes_per_s: shared.options.state_bytes_per_s,
             state_part_bytes: shared.options.state_part_bytes,
         };
+        let mut session = Session::new(options, fresh_client_id, now);
+        if let Some(rate) = shared.rate_of_address(&caller, now) {
+            session.share_rate(rate);
+        }
         let peer = Self {
             id: shared.hub.join(Arc::clone(&mailbox)),
-            session: Session::new(options, fresh_client_id, now),
+            session,
             delivery: Delivery::new(limits, Sight::nothing()),
             lane: Lane::new(),
             identity: None,
@@ -301,6 +306,7 @@ impl Peer {
     fn event_will(&mut self, submission: Submission) {
         let stream = submission.stream().clone();
         if let Err(refused) = self.claim(&submission) {
+            self.shared.counters.count(Count::WillRefused);
             return tracing::debug!(%stream, %refused, "a will was not sent");
         }
         let (shared, device) = (Arc::clone(&self.shared), submission.author());
@@ -309,6 +315,7 @@ impl Peer {
         let reply = Box::new(move |outcome| match outcome {
             Outcome::Saved { .. } | Outcome::Repeat { .. } => {}
             Outcome::Refused(refused) => {
+                shared.counters.count(Count::WillRefused);
                 let (error, reason) = (refused.name.as_str().to_owned(), refused.reason);
                 let event_type = Some(event_type);
                 let notice = Notice {
@@ -321,7 +328,10 @@ impl Peer {
                 };
                 shared.hub.send(&Arc::new(errors::message(&notice)), None);
             }
-            Outcome::Failed(name, _) => tracing::warn!(%stream, %name, "a will was not kept"),
+            Outcome::Failed(name, _) => {
+                shared.counters.count(Count::WillLost);
+                tracing::warn!(%stream, %name, "a will was not kept");
+            }
         });
         if self
             .shared
@@ -329,6 +339,7 @@ impl Peer {
             .submit(&self.lane, submission, reply)
             .is_err()
         {
+            self.shared.counters.count(Count::WillLost);
             tracing::warn!(
                 peer = self.id.0,
                 "a will was not kept: too many events wait"
@@ -399,6 +410,7 @@ impl Peer {
                 if let Some(events) = self.shared.hub.tail(stream, *after, fetch::PAGE) {
                     return self.check(|delivery| delivery.events(events));
                 }
+                self.shared.counters.count(Count::EventsRead);
             }
             _ => {}
         }
@@ -415,6 +427,7 @@ impl Peer {
         match fetched {
             Fetched::Events(events) => self.check(|delivery| delivery.events(events)),
             Fetched::Overtaken(kept_after) => {
+                self.shared.counters.count(Count::EventsOvertaken);
                 self.check(|delivery| delivery.overtaken(kept_after));
             }
             Fetched::Snapshot(snapshot) => self.check(|delivery| delivery.snapshot(now, snapshot)),

@@ -28,7 +28,7 @@ mod wire;
 mod tests;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -36,7 +36,7 @@ use mqtt_protocol_core::mqtt::packet::Qos;
 use syncline_protocol::{Notice, Refused, Seq, TransientName};
 
 use super::identity::Identity;
-use super::limits::{Crowded, Pace, PublishOptions, Rate};
+use super::limits::{Crowded, Pace, PublishOptions, Rate, SharedRate};
 use super::ordinary::follow::{is_outside, is_share, is_topic_name};
 use crate::sequencer::Outcome;
 
@@ -185,8 +185,8 @@ impl Session {
         self.timers.set(Timer::Connect, now + REFUSING);
     }
 
-    /// It shares a rate with other connections of its user.
-    pub(crate) fn share_rate(&mut self, rate: Arc<Mutex<Rate>>) {
+    /// It shares a rate with other connections of its user or address.
+    pub(crate) fn share_rate(&mut self, rate: SharedRate) {
         self.pace.share(rate);
     }
 
@@ -279,6 +279,12 @@ impl Session {
         if self.ended().is_some() {
             return;
         }
+        let reason = match (self.crowded, reason) {
+            (_, refused @ EndReason::Refused(..)) => refused,
+            // It is gone because of that, whatever it did before it could be told.
+            (Some(crowded), _) => EndReason::Crowded(crowded),
+            (None, reason) => reason,
+        };
         if let Some((code, text)) = reason.disconnect()
             && matches!(self.phase, Phase::Live(_))
         {
@@ -604,7 +610,7 @@ impl Session {
 
     /// ANSWER-3: v5 reads the refusal in its PUBACK or PUBREC; others, and everybody at QoS 0, on the errors topic.
     fn refuse(&mut self, open: Open<Answer>, refused: Refused) {
-        self.wire.note_refusal();
+        self.wire.note_refusal(refused.name);
         match open.packet {
             Some(of) if self.wire.is_v5() => {
                 let code = refused.name.reason_code();

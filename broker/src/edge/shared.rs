@@ -1,20 +1,21 @@
 //! What all connections share.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use syncline_protocol::{DeviceId, SyncId, UnixMillis};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::clients::Clients;
-use super::counters::Counters;
+use super::counters::{BUS, Counters};
 use super::devices::{Claim, Devices, Receipt};
+use super::entrance::Entrance;
 use super::ephemeral::Ephemeral;
 use super::fetch::Reader;
 use super::hub::Hub;
 use super::keeper::{Keeper, Written};
-use super::limits::{Crowd, CrowdOptions, PublishOptions, UserRates};
+use super::limits::{Crowd, CrowdOptions, PublishOptions, Rate, Rates, SharedRate};
 use super::ordinary::{OrdinaryOptions, Topics};
 use super::presence::{Attendance, AttendanceOptions};
 use super::redelivery::Redeliveries;
@@ -22,11 +23,13 @@ use super::session::SessionOptions;
 use super::sys::Figures;
 use super::wills::Wills;
 use crate::acl::Principal;
-use crate::auth::Guard;
+use crate::auth::{Guard, Origin};
 use crate::compactor::States;
+use crate::router::RouterProbe;
 use crate::sequencer::Sequencer;
 use crate::store::sessions::{DeviceKey, QueueLimit, SessionChange, SessionStore};
 use crate::store::{EventStore, StoreError};
+use crate::transport::Caller;
 
 /// Devices in one page of the store's lists.
 const PAGE: usize = 1_024;
@@ -115,7 +118,10 @@ pub(crate) struct Shared {
     /// Called before a thread waits for the sequencer.
     pub(crate) before_waiting: BeforeWaiting,
     pub(crate) crowd: Arc<Crowd>,
-    pub(crate) user_rates: UserRates,
+    user_rates: Rates<String>,
+    address_rates: Rates<Origin>,
+    /// How the bus fares, once that is known.
+    pub(crate) bus: OnceLock<RouterProbe>,
     attendance: Arc<Mutex<Attendance>>,
     /// It was asked for that what is known of devices is written.
     saving: Arc<AtomicBool>,
@@ -178,13 +184,51 @@ impl Shared {
             reader,
             before_waiting,
             crowd: Arc::new(Crowd::new(options.crowd)),
-            user_rates: UserRates::default(),
+            user_rates: Rates::default(),
+            address_rates: Rates::default(),
+            bus: OnceLock::new(),
             attendance: Arc::new(Mutex::new(Attendance::new(attendance_options(&options)))),
             saving: Arc::default(),
             places: Arc::new(Semaphore::new(options.connections_max)),
             draining: AtomicBool::new(false),
             options,
         }
+    }
+
+    /// What all connections of a user share, if it is anybody in particular.
+    pub(crate) fn rate_of_user(&self, user: &str, now: Instant) -> Option<SharedRate> {
+        let publish = &self.options.publish;
+        let rate = Rate::new(publish.user_messages_per_s, publish.user_bytes_per_s, now);
+        match user {
+            "" => None,
+            user => self.user_rates.of(user.to_owned(), rate, now),
+        }
+    }
+
+    /// What all connections of an address share. Those of a Unix socket have none.
+    pub(crate) fn rate_of_address(&self, caller: &Caller, now: Instant) -> Option<SharedRate> {
+        let origin = origin(caller);
+        let publish = &self.options.publish;
+        let (messages, bytes) = (publish.address_messages_per_s, publish.address_bytes_per_s);
+        match origin {
+            Origin::Local => None,
+            origin => self
+                .address_rates
+                .of(origin, Rate::new(messages, bytes, now), now),
+        }
+    }
+
+    /// A connection comes. One that is too many may wait to be told so, as long as there are places to say it in.
+    pub(crate) fn admit(&self, caller: &Caller, may_wait: bool, now: Instant) -> Option<Entrance> {
+        let entrance = Entrance::new(self.crowd.enter(origin(caller), now));
+        if let Some(crowded) = entrance.crowded()
+            && (!may_wait || self.is_nearly_full())
+        {
+            self.counters.count(crowded.count());
+            tracing::debug!(%caller, %crowded, "closed");
+            return None;
+        }
+        Some(entrance)
     }
 
     /// A place for a connection, if there is one.
@@ -220,8 +264,20 @@ impl Shared {
             disconnected,
             subscriptions,
             retained,
+            bus: self.bus_figures(),
             ..Figures::default()
         }
+    }
+
+    /// In the order of [`BUS`](super::counters::BUS).
+    fn bus_figures(&self) -> [u64; BUS.len()] {
+        let stats = self.bus.get().map(RouterProbe::stats).unwrap_or_default();
+        [
+            stats.jumps,
+            stats.overflows,
+            stats.rebuilds,
+            self.hub.losses(),
+        ]
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -343,6 +399,10 @@ impl Shared {
 
 fn lock(attendance: &Mutex<Attendance>) -> MutexGuard<'_, Attendance> {
     attendance.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn origin(caller: &Caller) -> Origin {
+    Origin::of(caller.address.map(|address| address.ip()))
 }
 
 fn attendance_options(options: &EdgeOptions) -> AttendanceOptions {

@@ -43,6 +43,8 @@ pub(crate) struct Figures {
     pub(crate) retained: usize,
     /// Messages that wait in the store.
     pub(crate) waiting: u64,
+    /// What the bus lost, by [`counters::BUS`].
+    pub(crate) bus: [u64; counters::BUS.len()],
 }
 
 /// What was told before, for the loads.
@@ -74,6 +76,9 @@ impl Sys {
         }
         for (what, name) in counters::TOLD {
             told.push(say(format!("syncline/{name}"), counters.of(what)));
+        }
+        for (name, number) in counters::BUS.into_iter().zip(figures.bus) {
+            told.push(say(format!("syncline/{name}"), number));
         }
         for (at, (what, name, load)) in TRAFFIC.into_iter().enumerate() {
             let count = counters.of(what);

@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::timeout;
 
 use crate::router::{Router, RouterOptions, RouterProbe};
-use crate::sequencer::{Hooks, Options};
+use crate::sequencer::{FoundingOptions, Hooks, Options};
 use crate::store::memory::MemoryStore;
 use crate::store::sessions::QueueLimit;
 use crate::store::sessions::memory::MemorySessions;
@@ -127,6 +127,7 @@ impl Broker {
             max_clock_skew_ms: 60_000,
             active_streams_max: 64,
             device_retention_ms: 3_600_000,
+            founding: FoundingOptions::default(),
         };
         let sequencer =
             Sequencer::start(&limits, Arc::clone(&store), Arc::clone(&schema), hooks).unwrap();
@@ -160,7 +161,7 @@ impl Broker {
         let place = self.edge.shared.place().expect("a place");
         let shared = Arc::clone(&self.edge.shared);
         tokio::spawn(async move {
-            connection::serve(shared, theirs, Caller::default()).await;
+            connection::serve(shared, theirs, Caller::default(), None).await;
             drop(place);
         });
         let mqtt = Connection::new(version);

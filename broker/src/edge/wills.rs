@@ -88,7 +88,7 @@ pub(crate) fn message(posting: Posting, now: UnixMillis) -> Message {
 pub(crate) fn publish(shared: &Shared, will: LastWill) {
     let LastWill { posting, of } = will;
     if !of.is_none_or(|it| may_publish(shared, &it, &posting.message.topic)) {
-        return shared.counters.count(Count::NotGranted);
+        return shared.counters.count(Count::WillRefused);
     }
     let post = Post {
         message: message(posting, (shared.now)()),

@@ -273,6 +273,7 @@ fn sequencing() -> Options {
         max_clock_skew_ms: 1_000,
         active_streams_max: 8,
         device_retention_ms: DEVICE_RETENTION_MS,
+        founding: crate::sequencer::FoundingOptions::default(),
     }
 }
 

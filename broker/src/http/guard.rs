@@ -9,7 +9,9 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::WEBSOCKET_PATH;
+use super::serve::Place;
+use super::{Refused, WEBSOCKET_PATH};
+use crate::edge::HttpRefusal;
 use crate::transport::Caller;
 
 /// The Host names that are ours, and the pages elsewhere that may talk MQTT to us.
@@ -84,17 +86,52 @@ impl Guard {
 
 /// Refuses what is foreign; adds the security headers to every answer.
 pub(super) async fn check(
-    State(guard): State<Arc<Guard>>,
+    State((guard, refused)): State<(Arc<Guard>, Refused)>,
     request: Request,
     next: Next,
 ) -> Response {
-    match guard.authority(&request) {
-        Ok(authority) => {
-            let mut response = next.run(request).await;
-            secure(response.headers_mut(), &authority);
-            response
+    let authority = match guard.authority(&request) {
+        Ok(authority) => authority,
+        Err(foreign) => {
+            refused(foreign.into());
+            return foreign.into_response();
         }
-        Err(foreign) => foreign.into_response(),
+    };
+    let mut response = match is_crowded(&request) {
+        true => (StatusCode::TOO_MANY_REQUESTS, CLOSE, TOO_MANY).into_response(),
+        false => next.run(request).await,
+    };
+    if let Some(why) = refusal(response.status()) {
+        refused(why);
+    }
+    secure(response.headers_mut(), &authority);
+    response
+}
+
+const CLOSE: [(header::HeaderName, &str); 1] = [(header::CONNECTION, "close")];
+const TOO_MANY: &str = "too many connections come from here\n";
+
+/// It is on a connection too many. MQTT has an answer of its own to that.
+fn is_crowded(request: &Request) -> bool {
+    let place = request.extensions().get::<Place>();
+    request.uri().path() != WEBSOCKET_PATH && place.is_some_and(|it| it.entrance().is_crowded())
+}
+
+/// What an answer is counted as, if it is a refusal.
+fn refusal(status: StatusCode) -> Option<HttpRefusal> {
+    match status {
+        StatusCode::NOT_FOUND => Some(HttpRefusal::NotFound),
+        StatusCode::TOO_MANY_REQUESTS => Some(HttpRefusal::TooMany),
+        status => status.is_client_error().then_some(HttpRefusal::Other),
+    }
+}
+
+impl From<Foreign> for HttpRefusal {
+    fn from(foreign: Foreign) -> Self {
+        match foreign {
+            Foreign::Host => Self::Host,
+            Foreign::Origin => Self::Origin,
+        }
     }
 }
 

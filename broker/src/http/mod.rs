@@ -29,6 +29,7 @@ use axum::routing::{any, get};
 use axum::{Extension, Router};
 use serde::Serialize;
 
+use crate::edge::{Entrance, HttpRefusal};
 use crate::transport::Caller;
 pub use serve::{DRAIN_DEADLINE, Server};
 
@@ -72,8 +73,11 @@ pub struct WebSocketOptions {
 }
 
 /// Takes over a WebSocket that asked for MQTT, with what is known of its client, and runs it to its end.
-pub type WebSocketHandler =
-    Arc<dyn Fn(WebSocket, Caller) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+pub type WebSocketHandler = Arc<
+    dyn Fn(WebSocket, Caller, Arc<Entrance>) -> Pin<Box<dyn Future<Output = ()> + Send>>
+        + Send
+        + Sync,
+>;
 
 /// Whether the broker can do its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -86,11 +90,22 @@ pub struct Readiness {
     pub draining: bool,
 }
 
+/// Counts a connection.
+pub type Enter = Arc<dyn Fn(&Caller, bool) -> Option<Entrance> + Send + Sync>;
+
+/// Counts what was refused.
+pub type Refused = Arc<dyn Fn(HttpRefusal) + Send + Sync>;
+
 /// What the other rooms lend to this one.
 #[derive(Clone)]
 pub struct HttpServices {
     /// Runs MQTT over a WebSocket.
     pub mqtt: WebSocketHandler,
+    /// Counts a connection by its address, before its handshake; `true`: it can be told that it is one too many. None: it is
+    /// closed.
+    pub enter: Enter,
+    /// Counts what was refused.
+    pub refused: Refused,
     /// Asked by `/readyz`; must not block.
     pub readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
     /// SCHEMA-3, the answer of `/schema`; must not block.
@@ -109,6 +124,7 @@ pub fn routes(options: &HttpOptions, services: HttpServices) -> Router {
         &options.allowed_hosts,
         &options.allowed_origins,
     ));
+    let refused = Arc::clone(&services.refused);
     let port = Port {
         services,
         websocket: options.websocket,
@@ -120,7 +136,10 @@ pub fn routes(options: &HttpOptions, services: HttpServices) -> Router {
         .route("/schema", get(schema))
         .fallback_service(pages::service(&options.pages))
         .with_state(port)
-        .layer(middleware::from_fn_with_state(guard, guard::check))
+        .layer(middleware::from_fn_with_state(
+            (guard, refused),
+            guard::check,
+        ))
 }
 
 #[derive(Clone)]
@@ -150,7 +169,7 @@ async fn mqtt(
         .max_write_buffer_size(bounds.write_buffer_bytes_max)
         .on_upgrade(move |socket| async move {
             place.upgrade();
-            (port.services.mqtt)(socket, caller).await;
+            (port.services.mqtt)(socket, caller, place.entrance()).await;
             drop(place);
         })
 }

@@ -17,17 +17,22 @@ use tower::{Service, ServiceExt};
 
 use super::patience::{Patient, Upgraded};
 use super::{HttpOptions, HttpServices, routes};
-use crate::transport::{Arriving, Caller, Listener};
+use crate::edge::{Entrance, HttpRefusal};
+use crate::transport::{Arriving, Caller, Listener, NotArrived, Stream};
 
 /// How long open requests are waited for after `shutdown`.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(3);
 /// After a failed accept (no file descriptor left, mostly) before the next one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// How long the headers of a request may take on a connection too many.
+const REFUSING: Duration = Duration::from_secs(1);
+
 /// What serves any number of listeners, within one number of connections. Clones are the same one.
 #[derive(Clone)]
 pub struct Server {
     routes: Router,
+    services: HttpServices,
     permits: Arc<Semaphore>,
     header_timeout: Duration,
     write_timeout: Duration,
@@ -37,7 +42,8 @@ impl Server {
     /// Nobody is served yet.
     pub fn new(options: &HttpOptions, services: HttpServices) -> Self {
         Self {
-            routes: routes(options, services),
+            routes: routes(options, services.clone()),
+            services,
             permits: Arc::new(Semaphore::new(options.connections_max)),
             header_timeout: options.header_timeout,
             write_timeout: options.write_timeout,
@@ -81,24 +87,24 @@ impl Server {
         permit: OwnedSemaphorePermit,
         mut closing: watch::Receiver<()>,
     ) {
-        let (routes, header_timeout) = (self.routes.clone(), self.header_timeout);
-        let write_timeout = self.write_timeout;
+        let (server, write_timeout) = (self.clone(), self.write_timeout);
         tokio::spawn(async move {
             let before = arriving.caller().clone();
             let arrived = tokio::select! {
-                arrived = arriving.arrive() => arrived,
+                arrived = server.arrive(arriving) => arrived,
                 _ = closing.changed() => return,
             };
-            let (stream, caller) = match arrived {
-                Ok(arrived) => arrived,
-                Err(reason) => return tracing::debug!(caller = %before, %reason, "closed"),
+            let Some((stream, caller, entrance)) = arrived else {
+                return;
             };
+            let header_timeout = server.header_timeout(&entrance);
             let place = Place {
                 _permit: Arc::new(permit),
+                entrance: Arc::new(entrance),
                 upgraded: Upgraded::default(),
             };
             let stream = Patient::new(stream, write_timeout, place.upgraded.clone());
-            let service = service(routes, caller, place);
+            let service = service(server.routes, caller, place);
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(header_timeout)
@@ -116,6 +122,28 @@ impl Server {
                 tracing::trace!(caller = %before, %error, "an HTTP connection ended early");
             }
         });
+    }
+}
+
+impl Server {
+    /// Until its first byte can be read. It is counted by its address as soon as that is known.
+    async fn arrive(&self, arriving: Arriving) -> Option<(Stream, Caller, Entrance)> {
+        let before = arriving.caller().clone();
+        let failed = |reason: NotArrived| {
+            (self.services.refused)(HttpRefusal::Handshake);
+            tracing::debug!(caller = %before, %reason, "closed");
+        };
+        let arriving = arriving.named().await.map_err(failed).ok()?;
+        let entrance = (self.services.enter)(arriving.caller(), !arriving.has_tls())?;
+        let (stream, caller) = arriving.arrive().await.map_err(failed).ok()?;
+        Some((stream, caller, entrance))
+    }
+
+    fn header_timeout(&self, entrance: &Entrance) -> Duration {
+        match entrance.is_crowded() {
+            true => self.header_timeout.min(REFUSING),
+            false => self.header_timeout,
+        }
     }
 }
 
@@ -137,10 +165,16 @@ fn service(
 #[derive(Debug, Clone)]
 pub(super) struct Place {
     _permit: Arc<OwnedSemaphorePermit>,
+    entrance: Arc<Entrance>,
     upgraded: Upgraded,
 }
 
 impl Place {
+    /// How its connection is counted.
+    pub(super) fn entrance(&self) -> Arc<Entrance> {
+        Arc::clone(&self.entrance)
+    }
+
     /// From now on it is a WebSocket's.
     pub(super) fn upgrade(&self) {
         self.upgraded.set();

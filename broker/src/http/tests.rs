@@ -60,7 +60,9 @@ async fn serve_with(options: HttpOptions) -> Served {
     let readiness = Arc::new(Mutex::new(READY));
     let asked = Arc::clone(&readiness);
     let services = HttpServices {
-        mqtt: Arc::new(|socket, _| Box::pin(echo(socket))),
+        mqtt: Arc::new(|socket, _, _| Box::pin(echo(socket))),
+        enter: Arc::new(|_, _| Some(Entrance::free())),
+        refused: Arc::new(|_| ()),
         readiness: Arc::new(move || *asked.lock().unwrap()),
         schema_document: Arc::new(|| "{\"hash\":\"x\"}".to_owned()),
     };

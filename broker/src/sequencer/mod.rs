@@ -18,6 +18,7 @@ mod checks;
 mod counters;
 mod decide;
 mod doubts;
+mod founding;
 mod job;
 mod stepper;
 mod streams;
@@ -41,6 +42,7 @@ use syncline_protocol::{Epoch, Refused, Schema, Seq, StreamId, SyncId, Transient
 
 use crate::edge::Submission;
 use crate::store::{Committed, Erased, EventStore, Receipt, StoreError, StreamHead};
+pub use founding::FoundingOptions;
 use job::{Adopting, Erasing, Job, Order, Room, Submitted, Wish};
 pub use stepper::Stepper;
 use worker::Worker;
@@ -108,6 +110,8 @@ pub struct Options {
     pub active_streams_max: usize,
     /// How long after its last event a device's mark counts (HORIZON-3).
     pub device_retention_ms: u64,
+    /// Streams that may begin.
+    pub founding: FoundingOptions,
 }
 
 /// What a sequencer needs from outside: time, chance, and where things go.

@@ -49,6 +49,7 @@ pub(super) fn options() -> Options {
         max_clock_skew_ms: SKEW_MS,
         active_streams_max: 8,
         device_retention_ms: DEVICE_RETENTION_MS,
+        founding: super::FoundingOptions::default(),
     }
 }
 

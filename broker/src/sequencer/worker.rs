@@ -10,8 +10,9 @@ use syncline_protocol::{Epoch, Schema, StreamId, UnixMillis};
 
 use super::batch::{Batch, Lineup};
 use super::counters::Ask;
-use super::decide::{Circumstances, Rules, Stream};
+use super::decide::{Circumstances, Decision, Rules, Stream};
 use super::doubts::Doubts;
+use super::founding::Founding;
 use super::job::{Adopting, Erasing, Job, Order, Submitted, Wish};
 use super::streams::Streams;
 use super::unpublished::Unpublished;
@@ -20,6 +21,9 @@ use crate::store::{Appended, EventStore, StoreError};
 
 /// How often a batch is decided anew because somebody else appended to its streams.
 const ROUNDS_MAX: usize = 8;
+
+/// Streams in one page of the store's list.
+const STREAMS_PAGE: usize = 1_024;
 
 /// How soon the store is asked again what became of a failed commit when nobody submits anything.
 const UNPUBLISHED_RETRY: Duration = Duration::from_millis(100);
@@ -31,6 +35,7 @@ pub(crate) struct Worker {
     streams: Streams,
     unpublished: Unpublished,
     doubts: Doubts,
+    founding: Founding,
     rules: Rules,
     /// The latest moment at which a batch was decided.
     latest: UnixMillis,
@@ -74,6 +79,8 @@ impl Worker {
         schema: Arc<Schema>,
         hooks: Hooks,
     ) -> Worker {
+        let mut founding = Founding::new(options.founding, 0);
+        recount(&mut founding, &*store);
         let rules = Rules {
             adopted: adopted(&schema),
             schema,
@@ -87,6 +94,7 @@ impl Worker {
             store,
             unpublished: Unpublished::default(),
             doubts: Doubts::default(),
+            founding,
             rules,
             latest: UnixMillis::new(0),
             batch_events_max: options.batch_events_max,
@@ -176,6 +184,7 @@ impl Worker {
         self.streams.forget_group(&sync_id);
         self.unpublished.forget_group(&sync_id);
         let erased = self.store.erase(&sync_id);
+        recount(&mut self.founding, &*self.store);
         if let Err(error) = &erased
             && error.is_failed_sync()
         {
@@ -243,7 +252,19 @@ impl Worker {
             now: batch.now,
             fresh_epoch,
         };
-        lineup.take(index, stream.decide(&self.rules, at, submission.intent()));
+        let (is_first, user) = (stream.head().is_empty(), submission.principal().name());
+        let admitted = match is_first {
+            true => self.founding.admits(user, batch.now),
+            false => Ok(()),
+        };
+        let decision = match admitted {
+            Ok(()) => stream.decide(&self.rules, at, submission.intent()),
+            Err(refused) => Decision::Refused(refused),
+        };
+        if is_first && matches!(decision, Decision::Append(_)) {
+            self.founding.begun(user, batch.now);
+        }
+        lineup.take(index, decision);
         Ok(())
     }
 
@@ -295,13 +316,17 @@ impl Worker {
         };
         match appended {
             Ok(appended) => {
+                self.founding.settled();
                 let mut answers = appended.into_iter();
                 for (lineup, is_sent) in lineups.into_iter().zip(is_sent) {
                     let answer = if is_sent { answers.next() } else { None };
                     self.conclude(lineup, answer, batch);
                 }
             }
-            Err(error) => self.give_up(lineups, &error, batch),
+            Err(error) => {
+                self.founding.undo();
+                self.give_up(lineups, &error, batch);
+            }
         }
     }
 
@@ -355,6 +380,25 @@ fn adopted(schema: &Schema) -> UnixMillis {
         .map(|name| schema.adopted(name))
         .max()
         .unwrap_or_default()
+}
+
+/// Counts the streams of the store, if that is needed. Where it cannot be read, what was counted before stays.
+fn recount(founding: &mut Founding, store: &dyn EventStore) {
+    if !founding.counts_all() {
+        return;
+    }
+    let (mut count, mut after) = (0, None);
+    loop {
+        let page = match store.streams(after.as_ref(), STREAMS_PAGE) {
+            Ok(page) => page,
+            Err(error) => return tracing::warn!(%error, "the streams were not counted"),
+        };
+        count += page.len() as u64;
+        match page.into_iter().last() {
+            Some((last, _)) => after = Some(last),
+            None => return founding.recount(count),
+        }
+    }
 }
 
 /// Asks what an add needs to know, until it needs nothing more (STATE-10).

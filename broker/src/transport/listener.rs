@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::proxy::{self, Network, ProxyError};
 use super::{Caller, ClientCertificate, Protocol, Stream, Tls};
@@ -132,6 +132,8 @@ impl Listener {
                 address,
                 certificate: None,
             },
+            is_named: self.rules.proxies.is_none() || address.is_none(),
+            late_at: sleep(self.rules.patience).deadline(),
             rules: Arc::clone(&self.rules),
         })
     }
@@ -142,6 +144,9 @@ impl Listener {
 pub struct Arriving {
     raw: Raw,
     caller: Caller,
+    /// No PROXY header is awaited.
+    is_named: bool,
+    late_at: Instant,
     rules: Arc<Rules>,
 }
 
@@ -152,14 +157,38 @@ enum Raw {
 }
 
 impl Arriving {
-    /// Who it is as far as the system knows.
+    /// Who it is as far as the system knows; behind a load balancer that is the load balancer until [`Arriving::named`].
     pub fn caller(&self) -> &Caller {
         &self.caller
     }
 
-    /// Reads the PROXY header and does the handshake, where the listener has them.
+    /// Whether its first bytes are those of a TLS handshake.
+    pub fn has_tls(&self) -> bool {
+        self.rules.tls.is_some() && matches!(self.raw, Raw::Tcp(..))
+    }
+
+    /// Reads the PROXY header, where the listener has one, and nothing behind it. At once where it has none.
+    pub async fn named(mut self) -> Result<Self, NotArrived> {
+        if !self.is_named
+            && let Raw::Tcp(socket, address) = &mut self.raw
+        {
+            let client = timeout_at(self.late_at, self.rules.client(socket, *address));
+            let client = client.await.map_err(|_| NotArrived::Late)??;
+            self.caller.address = Some(client.unwrap_or(*address));
+            self.is_named = true;
+        }
+        Ok(self)
+    }
+
+    /// Reads the PROXY header, unless that was done, and does the handshake, where the listener has them.
     pub async fn arrive(self) -> Result<(Stream, Caller), NotArrived> {
-        let Self { raw, caller, rules } = self;
+        let Self {
+            raw,
+            caller,
+            late_at,
+            rules,
+            ..
+        } = self.named().await?;
         match raw {
             Raw::Unix(socket) => {
                 bound_sending(&socket, &caller);
@@ -170,7 +199,7 @@ impl Arriving {
                 if let Err(error) = socket.set_nodelay(true) {
                     tracing::debug!(%address, %error, "TCP_NODELAY was not set");
                 }
-                let arrived = timeout(rules.patience, rules.arrive(socket, address));
+                let arrived = timeout_at(late_at, rules.arrive(socket, caller));
                 arrived.await.map_err(|_| NotArrived::Late)?
             }
         }
@@ -186,19 +215,24 @@ fn bound_sending(socket: impl AsFd, caller: &Caller) {
 }
 
 impl Rules {
+    /// Whom the load balancer at `address` speaks for, if it says so.
+    async fn client(
+        &self,
+        socket: &mut TcpStream,
+        address: SocketAddr,
+    ) -> Result<Option<SocketAddr>, NotArrived> {
+        let mut proxies = self.proxies.iter().flatten();
+        if !proxies.any(|proxy| proxy.contains(address.ip())) {
+            return Err(NotArrived::Untrusted(address));
+        }
+        Ok(proxy::read(socket).await?)
+    }
+
     async fn arrive(
         &self,
-        mut socket: TcpStream,
-        address: SocketAddr,
+        socket: TcpStream,
+        mut caller: Caller,
     ) -> Result<(Stream, Caller), NotArrived> {
-        let mut caller = Caller::from(address);
-        if let Some(proxies) = &self.proxies {
-            if !proxies.iter().any(|proxy| proxy.contains(address.ip())) {
-                return Err(NotArrived::Untrusted(address));
-            }
-            let client = proxy::read(&mut socket).await?;
-            caller.address = Some(client.unwrap_or(address));
-        }
         let Some((tls, protocol)) = &self.tls else {
             return Ok((Stream::Tcp(socket), caller));
         };

@@ -2,7 +2,8 @@
 //!
 //! Calling contract: [`Listener::accept`] in a loop; it never waits for a client. What it gives is [`Arriving`], whose
 //! [`arrive`](Arriving::arrive) belongs into a task of the connection's own: it waits for the client, within the listener's
-//! patience, and ends with a byte stream and with what is known of the [`Caller`].
+//! patience, and ends with a byte stream and with what is known of the [`Caller`]. Who wants to know where the client is before
+//! its handshake calls [`named`](Arriving::named) first.
 
 mod caller;
 mod certificate;

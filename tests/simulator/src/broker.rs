@@ -235,6 +235,7 @@ fn sequencer_options(dice: &mut Dice) -> Options {
         max_clock_skew_ms: CLOCK_SKEW_MS_MAX,
         active_streams_max: 1 + dice.below(3) as usize,
         device_retention_ms: DEVICE_RETENTION_MS,
+        founding: syncline_broker::sequencer::FoundingOptions::default(),
     }
 }
 

@@ -1,13 +1,17 @@
 //! How much clients may, and that everybody is told and counted who is beyond it.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Instant;
 
+use serde_json::json;
 use syncline_tests::broker::{Broker, Setup};
 use syncline_tests::mosquitto;
-use syncline_tests::wait::until;
+use syncline_tests::star::Star;
+use syncline_tests::wait::{PATIENCE, until};
 use syncline_tests::wire::{Connect, Version, Wire};
 
-use crate::scene::{guest, star, watcher};
+use crate::scene::{PHONE, device, guest, star, watcher};
 
 fn limited(key: &str, value: &str) -> Broker {
     Setup::new()
@@ -63,4 +67,108 @@ fn g10_a_flood_is_slowed_down_loses_nothing_and_others_do_not_wait() {
     assert!(took.as_millis() >= 1_900, "150 at 50 per second: {took:?}");
     star(&mut other, "sync/home", "a");
     counted(&broker, "publish/held", 1);
+}
+
+#[test]
+fn g10_an_address_publishes_at_a_rate_over_all_its_connections_and_gains_nothing_by_coming_again() {
+    for version in [Version::V5, Version::V311] {
+        let broker = limited("ADDRESS_PUBLISH_MESSAGES_PER_S", "50");
+        let begin = Instant::now();
+        for round in 0..15 {
+            let mut wire = Wire::connect(broker.mqtt(), &Connect::new(version, "")).unwrap();
+            for n in 0..10 {
+                let album = Star::album(&format!("album-{round}-{n}")).json();
+                wire.publish("sync/flood/events", album).unwrap();
+            }
+        }
+        let took = begin.elapsed();
+        assert!(took.as_millis() >= 1_900, "150 at 50 per second: {took:?}");
+    }
+}
+
+#[test]
+fn g10_a_connection_too_many_that_never_connects_is_counted_as_what_it_is() {
+    let broker = limited("CONNECTIONS_PER_ADDRESS_MAX", "2");
+    let _guest = guest(&broker);
+    let mut figures = watcher(&broker, "$SYS/broker/syncline/connections/#");
+    let mut silent = TcpStream::connect(broker.mqtt()).unwrap();
+    silent.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(silent.read(&mut [0]).unwrap(), 0, "closed");
+    until("it is counted", || {
+        let told = figures.message().unwrap();
+        let quota = told.topic.ends_with("refused/quota") && told.payload == b"1";
+        let is_other = told.topic.ends_with("no connect") || told.topic.ends_with("lost");
+        assert!(!is_other || told.payload == b"0", "{told:?}");
+        quota.then_some(())
+    });
+}
+
+#[test]
+fn g10_requests_over_http_that_are_refused_are_counted_by_reason() {
+    let broker = limited("CONNECTIONS_PER_ADDRESS_MAX", "3");
+    let at = broker.http();
+    let ask = |path: &str, headers: &str| {
+        let mut socket = TcpStream::connect(at).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n");
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let host = format!("Host: {at}\r\n");
+    assert!(ask("/nothing/here", &host).contains(" 404 "));
+    assert!(ask("/healthz", "Host: evil.example\r\n").contains(" 421 "));
+    let origin = format!("{host}Origin: http://evil.example\r\n");
+    assert!(ask("/mqtt", &origin).contains(" 403 "));
+    assert!(ask("/mqtt", &host).contains(" 400 "));
+    let all: Vec<_> = (0..3).map(|_| guest(&broker)).collect();
+    assert!(ask("/healthz", &host).contains(" 429 "));
+    drop(all);
+    for name in ["not found", "host", "origin", "other", "too many"] {
+        counted(&broker, &format!("http/refused/{name}"), 1);
+    }
+    counted(&broker, "bus/resyncs", 1);
+}
+
+#[test]
+fn wall_3_a_will_that_is_refused_is_counted() {
+    let broker = limited("CONNECTIONS_PER_ADDRESS_MAX", "9");
+    let unknown = Star::of("star_album", json!({})).json();
+    for version in [Version::V5, Version::V311] {
+        let connect = Connect::new(version, "").will("sync/home/events", &unknown);
+        drop(Wire::connect(broker.mqtt(), &connect).unwrap());
+    }
+    counted(&broker, "wills/refused", 2);
+}
+
+#[test]
+fn g10_no_more_streams_begin_than_may_and_those_that_are_there_go_on() {
+    for key in ["STREAMS_MAX", "STREAMS_PER_USER_PER_H"] {
+        let mut broker = limited(key, "2");
+        for again in [false, true] {
+            if again && key == "STREAMS_MAX" {
+                broker.kill().unwrap();
+                broker.start_again();
+            }
+            let mut wire = guest(&broker);
+            star(&mut wire, "sync/one", "a");
+            star(&mut wire, "sync/one/rooms", "a");
+            let third = wire.publish("sync/two/events", Star::album("a").json());
+            let third = third.unwrap();
+            assert_eq!(
+                (third.code, third.refusal()),
+                (0x97, Some("quota_exceeded"))
+            );
+            star(&mut wire, "sync/one", "b");
+            let mut old = device(&broker, Version::V311, PHONE);
+            let errors = format!("sync/two/errors/{PHONE}");
+            assert_eq!(old.subscribe(&errors).unwrap(), 1);
+            old.send("sync/two/events", Star::album("a").json())
+                .unwrap();
+            let told = old.message_on(&errors).unwrap().payload;
+            let name = b"quota_exceeded";
+            assert!(told.windows(name.len()).any(|it| it == name), "{told:?}");
+        }
+        counted(&broker, "publish/streams refused", 2);
+    }
 }

@@ -19,6 +19,8 @@ use syncline_tests::wire::Version;
 use syncline_tests::{http, ports};
 use tempfile::TempDir;
 
+use crate::scene::watcher;
+
 /// A folder with a CA, a certificate of it, and a broker that has the certificate.
 struct Scene {
     folder: TempDir,
@@ -400,4 +402,26 @@ fn check_says_whose_certificate_it_is_and_until_when_and_a_start_refuses_what_is
         !status.success() && log.contains("broker.toml:6: `tls.key`"),
         "{log}"
     );
+}
+
+#[test]
+fn g10_a_handshake_is_not_for_a_connection_too_many_of_its_address() {
+    let scene = Scene::new();
+    let limit = "SYNCLINE__LIMITS__CONNECTIONS_PER_ADDRESS_MAX";
+    let sys = "SYNCLINE__SYS__INTERVAL_S";
+    let setup = scene.setup().variable(limit, "4").variable(sys, "1");
+    let broker = setup.start();
+    // They never say a word, and count all the same.
+    let _silent: Vec<_> = [scene.mqtts, scene.https, scene.mqtts]
+        .map(|at| TcpStream::connect(at).unwrap())
+        .into();
+    let mut figures = watcher(&broker, "$SYS/broker/syncline/connections/refused/quota");
+    for at in [scene.mqtts, scene.https] {
+        let mut one_too_many = TcpStream::connect(at).unwrap();
+        one_too_many.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert_eq!(one_too_many.read(&mut [0]).unwrap(), 0, "closed");
+    }
+    wait::until("both are counted", || {
+        (figures.message().unwrap().payload == b"2").then_some(())
+    });
 }

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 /// How many seconds' worth may come at once.
 const BURST: Duration = Duration::from_secs(1);
 
+/// What came beyond this is forgiven, so that one large message, or somebody else of the same user, costs nobody hours.
+pub(super) const DEBT_MAX: Duration = Duration::from_secs(60);
+
 /// Something that flows at a bounded rate.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bucket {
@@ -25,7 +28,8 @@ impl Bucket {
     /// Counts what came, and tells how long it takes until as much came as may.
     pub(crate) fn take(&mut self, amount: u64, now: Instant) -> Duration {
         let from = now.checked_sub(BURST).unwrap_or(now).max(self.paid_at);
-        self.paid_at = from + Duration::from_secs_f64(amount as f64 / self.per_s as f64);
+        let takes = Duration::from_secs_f64(amount as f64 / self.per_s as f64);
+        self.paid_at = (from + takes).min(now + DEBT_MAX);
         self.debt(now)
     }
 
@@ -65,5 +69,13 @@ mod tests {
         assert!(!bucket.is_full(at(2_500)) && bucket.is_full(at(2_600)));
         assert_eq!((0..99).filter(|_| bucket.admits(at(9_000))).count(), 10);
         assert_eq!((0..99).filter(|_| bucket.admits(at(9_100))).count(), 1);
+    }
+    #[test]
+    fn a_debt_has_an_end() {
+        let now = Instant::now() + Duration::from_secs(9);
+        let mut bucket = Bucket::new(1, now);
+        assert_eq!(bucket.take(1 << 40, now), DEBT_MAX);
+        assert!(!bucket.is_full(now + DEBT_MAX));
+        assert!(bucket.is_full(now + DEBT_MAX + BURST));
     }
 }

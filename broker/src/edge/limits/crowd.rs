@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::{Bucket, CrowdOptions};
 use crate::auth::Origin;
+use crate::edge::counters::Count;
 
 /// Origins that came of late and are gone again at most; then all of them begin anew.
 const REMEMBERED_MAX: usize = 65_536;
@@ -22,6 +23,16 @@ pub(crate) enum Crowded {
     User,
     #[error("connections come too often; try again later")]
     Rate,
+}
+
+impl Crowded {
+    /// By what it is counted.
+    pub(crate) fn count(self) -> Count {
+        match self {
+            Self::Rate => Count::ConnectRate,
+            Self::Address | Self::User => Count::ConnectQuota,
+        }
+    }
 }
 
 /// All connections, by origin and by user.
@@ -152,6 +163,13 @@ fn count_out<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: &K) {
         if *count == 0 {
             counts.remove(key);
         }
+    }
+}
+
+impl OriginSeat {
+    /// One that is not counted.
+    pub(crate) fn free() -> Self {
+        Self(None)
     }
 }
 

@@ -3,10 +3,12 @@
 mod bucket;
 mod crowd;
 mod pace;
+mod rates;
 
 pub(crate) use bucket::Bucket;
-pub(crate) use crowd::{Crowd, Crowded, UserSeat};
-pub(crate) use pace::{Pace, Rate, UserRates};
+pub(crate) use crowd::{Crowd, Crowded, OriginSeat, UserSeat};
+pub(crate) use pace::{Pace, Rate, SharedRate};
+pub(crate) use rates::Rates;
 
 /// How many connections, and how often.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,4 +34,8 @@ pub struct PublishOptions {
     pub user_messages_per_s: u32,
     /// Bytes of one user.
     pub user_bytes_per_s: u64,
+    /// Messages of one address, over all its connections.
+    pub address_messages_per_s: u32,
+    /// Bytes of one address.
+    pub address_bytes_per_s: u64,
 }

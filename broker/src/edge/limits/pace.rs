@@ -1,10 +1,9 @@
 //! What one connection may publish. Over its rate first its acknowledgements wait, then it is not read.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Bucket, PublishOptions};
+use super::Bucket;
 
 /// A debt above this is not waited for by holding back acknowledgements alone.
 const HELD_MAX: Duration = Duration::from_secs(1);
@@ -16,46 +15,18 @@ pub(crate) struct Rate {
     bytes: Option<Bucket>,
 }
 
-/// The rates of one connection: its own, and that of its user.
+/// A rate that several connections have together.
+pub(crate) type SharedRate = Arc<Mutex<Rate>>;
+
+/// The rates of one connection: its own, and those of its user and its address.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     own: Rate,
-    users: Option<Arc<Mutex<Rate>>>,
-    /// Acknowledgements wait until then.
+    shared: Vec<SharedRate>,
+    /// Acknowledgements wait until then. What comes later does not move it: else steady traffic would hold them for ever.
     held_until: Option<Instant>,
     /// Nothing is read until then.
     unread_until: Option<Instant>,
-}
-
-/// The rates of all users who are connected.
-#[derive(Debug, Default)]
-pub(crate) struct UserRates {
-    rates: Mutex<HashMap<String, Weak<Mutex<Rate>>>>,
-}
-
-impl UserRates {
-    /// What all connections of a user share; none if there is no such limit or it is nobody in particular.
-    pub(crate) fn of(
-        &self,
-        user: &str,
-        options: &PublishOptions,
-        now: Instant,
-    ) -> Option<Arc<Mutex<Rate>>> {
-        let rate = Rate::new(options.user_messages_per_s, options.user_bytes_per_s, now);
-        if rate.is_none() || user.is_empty() {
-            return None;
-        }
-        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = rates.get(user).and_then(Weak::upgrade) {
-            return Some(known);
-        }
-        if rates.len() == rates.capacity() {
-            rates.retain(|_, rate| rate.strong_count() > 0);
-        }
-        let rate = Arc::new(Mutex::new(rate));
-        rates.insert(user.to_owned(), Arc::downgrade(&rate));
-        Some(rate)
-    }
 }
 
 impl Rate {
@@ -69,8 +40,15 @@ impl Rate {
         }
     }
 
-    fn is_none(&self) -> bool {
+    /// Whether it lets everything through.
+    pub(super) fn is_none(&self) -> bool {
         self.messages.is_none() && self.bytes.is_none()
+    }
+
+    /// Whether it is as if nothing had ever come.
+    pub(super) fn is_full(&self, now: Instant) -> bool {
+        let mut buckets = self.messages.iter().chain(&self.bytes);
+        buckets.all(|bucket| bucket.is_full(now))
     }
 
     fn take(&mut self, bytes: u64, now: Instant) -> Duration {
@@ -92,26 +70,24 @@ impl Pace {
         }
     }
 
-    /// With others of its user.
-    pub(crate) fn share(&mut self, users: Arc<Mutex<Rate>>) {
-        self.users = Some(users);
+    /// With others, too.
+    pub(crate) fn share(&mut self, rate: SharedRate) {
+        self.shared.push(rate);
     }
 
     /// A message came. `unread_max`: how long the client may go unread.
     pub(crate) fn take(&mut self, bytes: usize, unread_max: Duration, now: Instant) {
         let bytes = bytes as u64;
-        let mut debt = match self.own.is_none() {
-            true => Duration::ZERO,
-            false => self.own.take(bytes, now),
-        };
-        if let Some(users) = &self.users {
-            let mut users = users.lock().unwrap_or_else(PoisonError::into_inner);
-            debt = debt.max(users.take(bytes, now));
+        let mut debt = self.own.take(bytes, now);
+        for rate in &self.shared {
+            let mut rate = rate.lock().unwrap_or_else(PoisonError::into_inner);
+            debt = debt.max(rate.take(bytes, now));
         }
         if debt.is_zero() {
             return;
         }
-        self.held_until = Some(now + debt.min(unread_max));
+        let until = now + debt.min(unread_max);
+        self.held_until.get_or_insert(until);
         if debt > HELD_MAX {
             self.unread_until = Some(now + (debt - HELD_MAX).min(unread_max));
         }
@@ -161,15 +137,12 @@ mod tests {
         assert_eq!((pace.holds(), pace.is_unread()), (true, false));
         (0..3).for_each(|_| pace.take(1, UNREAD_MAX, at(0)));
         assert!(pace.is_unread());
-        assert_eq!(pace.next_timeout(), Some(at(200)));
+        assert_eq!(pace.next_timeout(), Some(at(100)));
+        assert_eq!(pace.expired(at(100)), (true, false));
         assert_eq!(pace.expired(at(200)), (false, true));
-        assert_eq!(pace.expired(at(1_200)), (true, false));
         (0..900).for_each(|_| pace.take(1, UNREAD_MAX, at(1_200)));
-        assert_eq!(
-            pace.next_timeout(),
-            Some(at(6_200)),
-            "no longer than may be"
-        );
+        assert_eq!(pace.expired(at(6_199)), (true, false));
+        assert_eq!(pace.expired(at(6_200)), (false, true), "as long as may be");
     }
 
     #[test]
@@ -183,5 +156,49 @@ mod tests {
         assert!(!one.holds());
         other.take(50, UNREAD_MAX, now);
         assert!(other.holds() && !one.holds());
+    }
+
+    /// How long acknowledgements wait at most, and how many come, where a message comes every `every_ms` for `for_s` and each
+    /// `acked`th one is acknowledged.
+    fn steady(every_ms: u64, for_s: u64, acked: u64) -> (Duration, u64) {
+        let begin = Instant::now() + Duration::from_secs(9);
+        let mut pace = Pace::new(Rate::new(10, 0, begin));
+        let (mut waiting, mut longest, mut told) = (Vec::new(), Duration::ZERO, 0);
+        let mut due = 0;
+        for ms in 0..for_s * 1_000 {
+            let now = begin + Duration::from_millis(ms);
+            if pace.expired(now).0 {
+                told += waiting.drain(..).len() as u64;
+            }
+            if ms >= due && !pace.is_unread() {
+                due += every_ms;
+                pace.take(1, UNREAD_MAX, now);
+                if (due / every_ms).is_multiple_of(acked) {
+                    waiting.push(now);
+                }
+            }
+            if let Some(first) = waiting.first() {
+                longest = longest.max(now - *first);
+            }
+            if !pace.holds() {
+                told += waiting.drain(..).len() as u64;
+            }
+        }
+        (longest, told)
+    }
+
+    #[test]
+    fn g10_steady_traffic_gets_its_acknowledgements_at_the_rate_and_above_it() {
+        assert_eq!(
+            steady(100, 60, 1),
+            (Duration::ZERO, 600),
+            "exactly the rate"
+        );
+        for (every_ms, acked) in [(95, 1), (95, 2), (50, 1), (50, 3)] {
+            let (longest, told) = steady(every_ms, 60, acked);
+            assert!(longest <= Duration::from_millis(2_200), "{longest:?}");
+            let at_rate = 600 / acked;
+            assert!((at_rate - 20..=at_rate + 30).contains(&told), "{told}");
+        }
     }
 }

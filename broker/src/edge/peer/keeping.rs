@@ -171,8 +171,7 @@ impl Peer {
             return self.session.refused(NoSession::TooManyOfUser);
         };
         self.seat = Some(seat);
-        let (rates, publish) = (&self.shared.user_rates, &self.shared.options.publish);
-        if let Some(rate) = rates.of(&key.principal, publish, now) {
+        if let Some(rate) = self.shared.rate_of_user(&key.principal, now) {
             self.session.share_rate(rate);
         }
         self.delivery.limit_packets(self.session.packet_bytes_max());

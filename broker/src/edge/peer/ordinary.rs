@@ -389,6 +389,7 @@ impl Peer {
             held,
             unread,
             refused,
+            streams_refused,
         } = self.session.take_traffic();
         let expired = self.ordinary.outbox.take_expired();
         let counts = [
@@ -402,6 +403,7 @@ impl Peer {
             (Count::RateHeld, held),
             (Count::RateUnread, unread),
             (Count::RequestRefused, refused),
+            (Count::StreamRefused, streams_refused),
         ];
         for (what, more) in counts.into_iter().filter(|(_, more)| *more > 0) {
             self.shared.counters.add(what, more);

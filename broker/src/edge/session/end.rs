@@ -5,6 +5,7 @@ use syncline_protocol::TransientName;
 
 use crate::auth::Denied;
 use crate::edge::counters::Count;
+use crate::edge::limits::Crowded;
 
 /// Why a session ended, for the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +18,8 @@ pub(crate) enum EndReason {
     Lost,
     #[error("no CONNECT came in time")]
     NoConnect,
+    #[error("closed before its CONNECT: {0}")]
+    Crowded(Crowded),
     #[error("nothing was heard for 1.5 times the keep-alive")]
     KeepAlive,
     #[error("CONNECT refused: {1}")]
@@ -62,6 +65,7 @@ impl EndReason {
             Self::Goodbye | Self::GoodbyeWithWill | Self::Draining => return None,
             Self::Lost => Count::EndLost,
             Self::NoConnect => Count::EndNoConnect,
+            Self::Crowded(crowded) => crowded.count(),
             Self::KeepAlive => Count::EndKeepAlive,
             Self::Refused(count, _) => *count,
             Self::Broken(_) => Count::EndMalformed,
@@ -81,7 +85,7 @@ impl EndReason {
         let code = match self {
             Self::Goodbye | Self::GoodbyeWithWill | Self::Lost | Self::NoConnect => return None,
             // Said where it was found out.
-            Self::Refused(..) | Self::Broken(_) => return None,
+            Self::Refused(..) | Self::Broken(_) | Self::Crowded(_) => return None,
             Self::KeepAlive => Code::KeepAliveTimeout,
             Self::OutOfPlace => Code::ProtocolError,
             Self::TopicName => Code::TopicNameInvalid,

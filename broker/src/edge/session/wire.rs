@@ -23,6 +23,7 @@ use mqtt_protocol_core::mqtt::result_code::{
     UnsubackReasonCode,
 };
 use mqtt_protocol_core::mqtt::{Connection, Version, role};
+use syncline_protocol::RefusalName;
 
 use super::packet::Received;
 
@@ -44,6 +45,8 @@ pub(crate) struct Traffic {
     pub(crate) unread: u64,
     /// Requests that were refused by name.
     pub(crate) refused: u64,
+    /// Of these, events that would have begun a stream too many.
+    pub(crate) streams_refused: u64,
 }
 
 /// One connection's packets.
@@ -465,8 +468,9 @@ impl Wire {
         self.traffic.unread += u64::from(unread);
     }
 
-    pub(super) fn note_refusal(&mut self) {
+    pub(super) fn note_refusal(&mut self, name: RefusalName) {
         self.traffic.refused += 1;
+        self.traffic.streams_refused += u64::from(name == RefusalName::QuotaExceeded);
     }
 
     pub(super) fn pingresp(&mut self) {

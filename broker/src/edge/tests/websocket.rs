@@ -32,9 +32,10 @@ async fn serve(broker: &Broker) -> SocketAddr {
             .protocols(["mqtt"])
             .write_buffer_size(0)
             .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
-            .on_upgrade(
-                move |socket| async move { edge.serve_websocket(socket, address.into()).await },
-            )
+            .on_upgrade(move |socket| async move {
+                edge.serve_websocket(socket, address.into(), &Entrance::free())
+                    .await;
+            })
     };
     let routes = Router::new().route("/mqtt", any(upgrade));
     tokio::spawn(async move { axum::serve(listener, routes).await });

@@ -232,6 +232,7 @@ fn limits() -> Options {
         max_clock_skew_ms: 60_000,
         active_streams_max: 2,
         device_retention_ms: 200_000,
+        founding: syncline_broker::sequencer::FoundingOptions::default(),
     }
 }
 

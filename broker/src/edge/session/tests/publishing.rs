@@ -1,6 +1,7 @@
 //! What clients publish and how it is answered.
 
 use super::*;
+use crate::edge::counters::Count;
 
 #[test]
 fn answer_2_acknowledgements_leave_in_the_order_of_the_publishes_refusals_too() {
@@ -286,6 +287,25 @@ fn g10_a_connection_too_many_is_told_so() {
                 other => panic!("{other:?}"),
             }
             assert!(matches!(talk.end(), EndReason::Refused(..)));
+        }
+    }
+}
+
+#[test]
+fn g10_a_connection_too_many_that_says_nothing_is_counted_as_that() {
+    for (crowded, count) in [
+        (Crowded::Address, Count::ConnectQuota),
+        (Crowded::Rate, Count::ConnectRate),
+    ] {
+        let mut silent = Talk::fresh(Version::V5_0);
+        silent.session.refuse_with(crowded, silent.now);
+        silent.now = silent.session.next_timeout().unwrap();
+        silent.session.tick(silent.now);
+        let mut lost = Talk::fresh(Version::V5_0);
+        lost.session.refuse_with(crowded, lost.now);
+        lost.session.end(EndReason::Lost);
+        for talk in [silent, lost] {
+            assert_eq!(talk.end().count(), Some(count));
         }
     }
 }

@@ -1,0 +1,34 @@
+//! A connection as it is counted before anything of it is read.
+
+use std::fmt;
+
+use super::limits::{Crowded, OriginSeat};
+
+/// Whether a connection may come, as far as its address tells. Kept as long as the connection is there.
+pub struct Entrance(Result<OriginSeat, Crowded>);
+
+impl Entrance {
+    /// One that nobody counts.
+    pub fn free() -> Self {
+        Self(Ok(OriginSeat::free()))
+    }
+
+    pub(super) fn new(seat: Result<OriginSeat, Crowded>) -> Self {
+        Self(seat)
+    }
+
+    /// It is one too many: all it may do is to get to know that.
+    pub fn is_crowded(&self) -> bool {
+        self.0.is_err()
+    }
+
+    pub(super) fn crowded(&self) -> Option<Crowded> {
+        self.0.as_ref().err().copied()
+    }
+}
+
+impl fmt::Debug for Entrance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Entrance").field(&self.crowded()).finish()
+    }
+}
