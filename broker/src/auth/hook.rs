@@ -94,7 +94,7 @@ impl Hook {
         self.cache().get(credentials, now).cloned()
     }
 
-    /// Nobody was asked about.
+    /// Nobody was asked about, nor is anybody being asked about whose answer will be remembered.
     pub(super) fn forget(&self) {
         self.cache().clear();
     }
@@ -105,13 +105,15 @@ impl Hook {
         credentials: &Credentials,
         now: UnixMillis,
     ) -> Result<Vouched, Denied> {
+        let asked_in = self.cache().age();
         let asked = self.look(credentials, now);
         let is_silent = !matches!(asked, Ok(_) | Err(HookError::Refused));
         let was_silent = self.is_silent.swap(is_silent, Ordering::Relaxed);
         let url = &self.options.url;
         match asked {
             Ok(vouched) => {
-                self.cache().put(credentials, vouched.clone(), now);
+                let mut cache = self.cache();
+                cache.put(asked_in, credentials, vouched.clone(), now);
                 Ok(vouched)
             }
             Err(HookError::Refused) => Err(Denied::BadCredentials),
