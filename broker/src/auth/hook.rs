@@ -94,7 +94,7 @@ impl Hook {
         self.cache().get(credentials, now).cloned()
     }
 
-    /// Nobody was asked about.
+    /// Nobody was asked about, nor is anybody being asked about whose answer will be remembered.
     pub(super) fn forget(&self) {
         self.cache().clear();
     }
@@ -105,13 +105,15 @@ impl Hook {
         credentials: &Credentials,
         now: UnixMillis,
     ) -> Result<Vouched, Denied> {
+        let asked_in = self.cache().age();
         let asked = self.look(credentials, now);
         let is_silent = !matches!(asked, Ok(_) | Err(HookError::Refused));
         let was_silent = self.is_silent.swap(is_silent, Ordering::Relaxed);
         let url = &self.options.url;
         match asked {
             Ok(vouched) => {
-                self.cache().put(credentials, vouched.clone(), now);
+                let mut cache = self.cache();
+                cache.put(asked_in, credentials, vouched.clone(), now);
                 Ok(vouched)
             }
             Err(HookError::Refused) => Err(Denied::BadCredentials),
@@ -191,6 +193,10 @@ const SECONDS_MAX: u64 = 1_000_000_000_000;
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
     use super::*;
     use crate::auth::Secret;
 
@@ -253,6 +259,60 @@ mod tests {
         ] {
             let error = says(wrong).unwrap_err();
             assert!(error.contains(about), "{wrong}: {error}");
+        }
+    }
+
+    /// What a program makes of a question that is answered with these bytes, or with none, and a connection that stays open.
+    fn answered_with(bytes: Vec<u8>) -> Result<Vouched, Denied> {
+        let patience = Duration::from_millis(if bytes.is_empty() { 100 } else { 20_000 });
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let hook = Hook::new(HookOptions {
+            url: url.parse().unwrap(),
+            timeout: patience,
+            cache_ms: 60_000,
+            cache_max: 9,
+        });
+        let program = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4_096]).unwrap();
+            // Whoever has heard enough hangs up, also in the middle.
+            let _ = stream.write_all(&bytes);
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        let asked = hook.ask(&ana(), NOW);
+        program.join().unwrap();
+        let known = hook.known(&ana(), NOW);
+        assert_eq!(known, asked.clone().ok(), "only who was let in is known");
+        asked
+    }
+
+    #[test]
+    fn wall_10_silence_redirects_and_odd_answers_let_nobody_in() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _inside = runtime.enter();
+        let answer = |head: &str, body: &str| {
+            let length = body.len();
+            format!("HTTP/1.1 {head}\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
+        };
+        assert!(answered_with(answer("200 OK", "{}")).is_ok());
+        for refused in ["401 Unauthorized", "403 Forbidden"] {
+            let asked = answered_with(answer(refused, "{}"));
+            assert_eq!(asked, Err(Denied::BadCredentials));
+        }
+        for odd in [
+            Vec::new(),
+            b"{}".to_vec(),
+            answer("302 Found\r\nlocation: /", "{}"),
+            answer("201 Created", "{}"),
+            answer("500 Internal Server Error", "{}"),
+            answer("200 OK", ""),
+            answer("200 OK", "{} {}"),
+            answer("200 OK", &format!("{{}}{}", " ".repeat(64 << 10))),
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\nzz\r\n".to_vec(),
+        ] {
+            let asked = answered_with(odd.clone());
+            assert_eq!(asked, Err(Denied::Unavailable), "{}", odd.escape_ascii());
         }
     }
 }

@@ -20,7 +20,12 @@ pub(super) struct Cache {
     max: usize,
     entries: HashMap<Key, (UnixMillis, Vouched)>,
     order: VecDeque<Key>,
+    age: Age,
 }
+
+/// How often everything was forgotten. An answer to a question of an earlier age is kept no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Age(u64);
 
 impl Cache {
     pub(super) fn new(keep_ms: u64, max: usize) -> Self {
@@ -30,7 +35,13 @@ impl Cache {
             max,
             entries: HashMap::new(),
             order: VecDeque::new(),
+            age: Age(0),
         }
+    }
+
+    /// To be remembered while somebody is asked about.
+    pub(super) fn age(&self) -> Age {
+        self.age
     }
 
     pub(super) fn get(&self, credentials: &Credentials, now: UnixMillis) -> Option<&Vouched> {
@@ -40,9 +51,16 @@ impl Cache {
         counts.then_some(vouched)
     }
 
-    /// The one that came first goes first.
-    pub(super) fn put(&mut self, credentials: &Credentials, vouched: Vouched, now: UnixMillis) {
-        let Some(key) = self.key(credentials).filter(|_| self.keep_ms > 0) else {
+    /// An answer to what was asked at `now` and in an age. The one that came first goes first.
+    pub(super) fn put(
+        &mut self,
+        asked_in: Age,
+        credentials: &Credentials,
+        vouched: Vouched,
+        now: UnixMillis,
+    ) {
+        let is_kept = self.keep_ms > 0 && self.age == asked_in;
+        let Some(key) = self.key(credentials).filter(|_| is_kept) else {
             return;
         };
         let entry = (now.plus(self.keep_ms), vouched);
@@ -60,6 +78,7 @@ impl Cache {
     pub(super) fn clear(&mut self) {
         self.entries.clear();
         self.order.clear();
+        self.age = Age(self.age.0 + 1);
     }
 
     /// Of everything that is asked about, each with its length, so that no two run together.
@@ -108,7 +127,7 @@ mod tests {
     fn wall_10_it_answers_for_the_same_and_for_a_while() {
         let at = UnixMillis::new;
         let mut cache = Cache::new(1_000, 2);
-        cache.put(&shows("ana", "right"), vouched(None), at(0));
+        cache.put(Age(0), &shows("ana", "right"), vouched(None), at(0));
         assert!(cache.get(&shows("ana", "right"), at(999)).is_some());
         for other in [
             shows("ana", "wrong"),
@@ -121,7 +140,7 @@ mod tests {
         elsewhere.caller.address = Some(([10, 0, 0, 1], 1).into());
         assert!(cache.get(&elsewhere, at(0)).is_none());
         assert!(cache.get(&shows("ana", "right"), at(1_000)).is_none());
-        cache.put(&shows("bob", "b"), vouched(Some(500)), at(0));
+        cache.put(Age(0), &shows("bob", "b"), vouched(Some(500)), at(0));
         assert!(cache.get(&shows("bob", "b"), at(499)).is_some());
         assert!(cache.get(&shows("bob", "b"), at(500)).is_none());
     }
@@ -131,14 +150,27 @@ mod tests {
         let at = UnixMillis::new(0);
         let mut cache = Cache::new(1_000, 2);
         for user in ["a", "b", "b", "c"] {
-            cache.put(&shows(user, ""), vouched(None), at);
+            cache.put(Age(0), &shows(user, ""), vouched(None), at);
         }
         assert_eq!((cache.entries.len(), cache.order.len()), (2, 2));
         assert!(cache.get(&shows("a", ""), at).is_none());
         cache.clear();
         assert!(cache.get(&shows("c", ""), at).is_none());
         let mut off = Cache::new(0, 2);
-        off.put(&shows("a", ""), vouched(None), at);
+        off.put(Age(0), &shows("a", ""), vouched(None), at);
         assert!(off.entries.is_empty());
+    }
+
+    #[test]
+    fn wall_10_an_answer_that_was_asked_for_before_a_reload_is_not_kept() {
+        let at = UnixMillis::new(0);
+        let mut cache = Cache::new(1_000, 2);
+        let asked_in = cache.age();
+        cache.clear();
+        cache.put(asked_in, &shows("ana", "right"), vouched(None), at);
+        assert!(cache.get(&shows("ana", "right"), at).is_none());
+        let asked_in = cache.age();
+        cache.put(asked_in, &shows("ana", "right"), vouched(None), at);
+        assert!(cache.get(&shows("ana", "right"), at).is_some());
     }
 }
