@@ -167,7 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// What there is still to say. Nothing else stays of it while the client takes its time.
-    fn end(mut self: Box<Self>) -> (BytesMut, S) {
+    fn end(mut self) -> (BytesMut, S) {
         if let Some(reason) = self.peer.ended() {
             tracing::debug!(caller = %self.peer.caller(), %reason, "disconnected");
         }
