@@ -281,6 +281,7 @@ impl Raw {
                 messages_max: limits.pending_messages_max,
                 bytes_max: limits.pending_bytes_max,
             },
+            pending_total_bytes_max: limits.pending_total_bytes_max,
             retained: RetainedLimit {
                 messages_max: limits.retained_messages_max,
                 bytes_max: limits.retained_bytes_max,

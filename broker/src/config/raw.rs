@@ -176,6 +176,7 @@ pub(super) struct Limits {
     pub(super) state_cache_bytes_max: usize,
     pub(super) pending_messages_max: u64,
     pub(super) pending_bytes_max: u64,
+    pub(super) pending_total_bytes_max: u64,
     pub(super) retained_messages_max: usize,
     pub(super) retained_bytes_max: u64,
     pub(super) topic_alias_max: u16,

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::ephemeral::Ephemeral;
 use super::fetch::Fetched;
-use super::ordinary::{Letter, Letters};
+use super::ordinary::{Letter, Letters, Pending};
 use super::session::{Answer, RenewedBy, Ticket};
 use crate::auth::{Admission, Denied};
 use crate::store::sessions::QueueLimit;
@@ -100,6 +100,14 @@ pub(crate) struct Mailbox {
 }
 
 impl Mailbox {
+    /// An empty one, whose ordinary messages count among all that wait.
+    pub(crate) fn among(pending: Arc<Pending>) -> Self {
+        Self {
+            letters: Mutex::new(Letters::among(pending)),
+            ..Self::default()
+        }
+    }
+
     /// Empties the box.
     pub(crate) fn take(&self) -> Inbox {
         std::mem::take(&mut self.open())

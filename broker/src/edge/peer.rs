@@ -69,7 +69,7 @@ impl Peer {
         fresh_client_id: String,
         now: Instant,
     ) -> Self {
-        let mailbox = Arc::new(Mailbox::default());
+        let mailbox = Arc::new(Mailbox::among(shared.topics.pending()));
         let options = Arc::clone(&shared.session_options);
         let limits = DeliveryOptions {
             subscriptions_max: shared.options.subscriptions_max,

@@ -8,7 +8,7 @@ mod retained;
 mod topics;
 
 pub(crate) use followers::{SubscriberId, Terms};
-pub(crate) use letter::{Letter, Letters};
+pub(crate) use letter::{Letter, Letters, Pending};
 pub(crate) use outbox::{Greeting, Mail, OrdinaryNeed, Outbox, QUEUE_IDS, Slip};
 pub use retained::RetainedLimit;
 pub use topics::OrdinaryOptions;

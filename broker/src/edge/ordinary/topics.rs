@@ -15,7 +15,7 @@ use syncline_protocol::{Filter, UnixMillis};
 
 use super::follow::Follow;
 use super::followers::{Copy, Followers, Published, SubscriberId, Terms, Willing};
-use super::letter::Letter;
+use super::letter::{Letter, Pending};
 use super::retained::{Moment, Page, RetainedLimit, RetainedTopics};
 use crate::acl::Principal;
 use crate::edge::counters::{Count, Counters, Losses};
@@ -32,6 +32,8 @@ const RETAINED_PAGE: usize = 256;
 pub struct OrdinaryOptions {
     /// What waits in memory for one connection at most.
     pub pending: QueueLimit,
+    /// Bytes that wait in memory for all connections together; 0: as many as come.
+    pub pending_total_bytes_max: u64,
     /// What is retained at most.
     pub retained: RetainedLimit,
     /// Topic aliases of a v5 client at most; 0: none.
@@ -49,6 +51,7 @@ impl Default for OrdinaryOptions {
                 messages_max: 1_000,
                 bytes_max: 4 << 20,
             },
+            pending_total_bytes_max: 64 << 20,
             retained: RetainedLimit {
                 messages_max: 100_000,
                 bytes_max: 256 << 20,
@@ -95,6 +98,7 @@ pub(crate) struct Topics {
     options: OrdinaryOptions,
     queue: QueueLimit,
     counters: Arc<Counters>,
+    pending: Arc<Pending>,
     state: Mutex<State>,
 }
 
@@ -146,11 +150,17 @@ impl Topics {
         counters: Arc<Counters>,
     ) -> Self {
         Self {
+            pending: Arc::new(Pending::new(options.pending_total_bytes_max)),
             options,
             queue,
             counters,
             state: Mutex::default(),
         }
+    }
+
+    /// What waits in memory for all connections.
+    pub(crate) fn pending(&self) -> Arc<Pending> {
+        Arc::clone(&self.pending)
     }
 
     /// A session that the store has kept from an earlier run, and whose it is, as far as that is known. Blocks.
