@@ -5,6 +5,7 @@ mod delivering;
 mod exactly_once;
 mod fitting;
 mod keeping;
+mod oracle;
 mod ordinary;
 mod publishing;
 
