@@ -88,9 +88,10 @@ fn is_root(path: &str) -> bool {
     let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
     let targets = ["src/bin", "tests", "examples", "benches"];
     let is_target = |folder: &str| {
-        targets
-            .iter()
-            .any(|end| folder == *end || folder.ends_with(&format!("/{end}")))
+        let mut ends = targets.iter();
+        // A folder `tests` of a module is none.
+        let is_inside = folder.contains("/src/") && !folder.ends_with("/src/bin");
+        !is_inside && ends.any(|end| folder == *end || folder.ends_with(&format!("/{end}")))
     };
     let parent = folder.rsplit_once('/').map_or("", |(parent, _)| parent);
     match file {
@@ -144,7 +145,11 @@ mod tests {
         let files = [
             ("a/src/lib.rs", "mod b;\n#[cfg(test)] mod c;"),
             ("a/src/b.rs", "pub(crate) mod d;"),
-            ("a/src/b/d.rs", ""),
+            ("a/src/b/d.rs", "mod tests;"),
+            ("a/src/b/d/tests.rs", "mod e;"),
+            ("a/src/b/d/tests/e.rs", "mod f;"),
+            ("a/src/b/d/tests/e/f.rs", ""),
+            ("a/src/b/d/tests/gone.rs", ""),
             ("a/src/c/mod.rs", ""),
             ("a/src/dead.rs", ""),
             ("a/src/b/main.rs", ""),
@@ -157,7 +162,11 @@ mod tests {
         ];
         assert_eq!(
             findings(dead_files, &files),
-            ["a/src/b/main.rs:1", "a/src/dead.rs:1"]
+            [
+                "a/src/b/d/tests/gone.rs:1",
+                "a/src/b/main.rs:1",
+                "a/src/dead.rs:1"
+            ]
         );
     }
 }

@@ -106,7 +106,8 @@ fn is_lone_root(folder: &str) -> bool {
     ["src/bin", "examples", "benches"]
         .iter()
         .any(|end| folder.ends_with(end))
-        || folder.ends_with("/tests")
+        // A folder `tests` of a module is none.
+        || (folder.ends_with("/tests") && !folder.contains("/src/"))
 }
 
 fn collect(root: &Path, folder: &Path, files: &mut Vec<(String, String)>) -> io::Result<()> {
