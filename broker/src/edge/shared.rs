@@ -301,8 +301,11 @@ impl Shared {
         for message in change(&mut attendance, now) {
             self.hub.retain(message);
         }
+        let owes = attendance.owes();
         drop(attendance);
-        self.save_devices();
+        if owes {
+            self.save_devices();
+        }
     }
 
     /// Has written what has changed of devices, unless that was asked for and has not begun: so a thousand who come and go
@@ -394,6 +397,7 @@ impl Shared {
     pub(crate) fn forget_group(&self, group: &SyncId) {
         self.devices.forget_group(group);
         self.attend(|attendance, _| attendance.forget_group(group));
+        self.save_devices();
     }
 }
 
