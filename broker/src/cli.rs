@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Flags, Options};
+use crate::edge::{PortOptions, Ports};
 use crate::history::{
     BackupRequest, EraseRequest, ExportRequest, ImportRequest, LogRequest, MigrateRequest,
     StateRequest, VerifyRequest,
 };
-use crate::transport::{ProxyOptions, TlsFacts, TransportOptions};
+use crate::transport::{Port, ProxyOptions, TlsFacts, TransportOptions};
 
 /// An MQTT broker that orders, stores, merges and compacts what it carries.
 #[derive(Debug, Parser)]
@@ -221,6 +222,7 @@ pub fn summary(options: &Options, certificates: Option<&TlsFacts>) -> String {
         ("log", options.log_level.clone()),
     ];
     lines.extend(transports(&options.transports, certificates));
+    lines.extend(limits(&options.edge.ports));
     lines.iter().fold(String::new(), |mut text, (name, value)| {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name:<7} {value}");
@@ -252,6 +254,25 @@ fn transports(
         lines.push(("proxy", format!("before {}", keys.join(", "))));
     }
     lines
+}
+
+/// What ports have of their own.
+fn limits(ports: &Ports) -> Vec<(&'static str, String)> {
+    let of_port = |(port, own): (&Port, &PortOptions)| {
+        let none_as_any = |max: u32| match max {
+            0 => "any".to_owned(),
+            max => max.to_string(),
+        };
+        let text = format!(
+            "{}: {} connections, {} per s, packets to {} bytes",
+            port.key(),
+            none_as_any(own.connections_max),
+            none_as_any(own.connections_per_s),
+            own.packet_bytes_max
+        );
+        ("limits", text)
+    };
+    ports.iter().map(of_port).collect()
 }
 
 #[cfg(test)]
@@ -290,5 +311,16 @@ mod tests {
             summary.contains(&options.schema.hash().to_string()),
             "{summary}"
         );
+        assert!(!summary.contains("limits"), "{summary}");
+    }
+
+    #[test]
+    fn check_says_what_ports_have_of_their_own() {
+        let name = "SYNCLINE__LIMITS__PORTS__HTTP__ADDRESS__CONNECTIONS_MAX";
+        let environment = [(name.to_owned(), "7".to_owned())].into();
+        let options = crate::config::load(&Flags::default(), &environment).unwrap();
+        let summary = summary(&options, None);
+        let said = "limits  http.address: 7 connections, any per s, packets to 1048576 bytes\n";
+        assert!(summary.contains(said), "{summary}");
     }
 }

@@ -73,7 +73,7 @@ impl Listeners {
         let unix = match &transports.mqtt_unix {
             Some(path) => {
                 let (file, listener) = SocketFile::bind(path).await?;
-                mqtt.push(listener.into());
+                mqtt.push(Listener::from(listener).at(Port::MqttUnix));
                 Some(file)
             }
             None => None,
@@ -175,6 +175,7 @@ impl Binding<'_> {
     ) -> Result<(Listener, SocketAddr), StartupError> {
         let proxies = self.options.transports.proxy.trusted_at(port);
         let listener = Listener::from(startup::listen(port, address).await?)
+            .at(port)
             .behind(proxies)
             .with_patience(self.patience(port));
         let at = listener.address().unwrap_or(address);
@@ -187,9 +188,11 @@ impl Binding<'_> {
     }
 
     fn patience(&self, port: Port) -> Duration {
-        match port {
-            Port::Mqtt | Port::MqttTls => self.options.edge.connect_timeout,
-            Port::Http | Port::HttpTls => self.options.http.header_timeout,
+        let edge = &self.options.edge;
+        match (port.is_http(), edge.ports.get(&port)) {
+            (true, _) => self.options.http.header_timeout,
+            (false, None) => edge.connect_timeout,
+            (false, Some(own)) => own.connect_timeout,
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use syncline_protocol::{SyncId, UnixMillis};
+use syncline_protocol::{StreamId, SyncId, UnixMillis};
 use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminOptions};
@@ -23,7 +23,9 @@ use crate::history::{self, Deeds, Desk, HistoryError};
 use crate::http::{HttpServices, Readiness};
 use crate::listeners::{Addresses, Listeners, Serving};
 use crate::router::{Router, RouterError, RouterProbe};
-use crate::sequencer::{self, AskCounter, AskFarthestCounter, Hooks, Sequencer};
+use crate::sequencer::{
+    self, AskCounter, AskFarthestCounter, AskState, Hooks, Sequencer, StateSize,
+};
 use crate::startup::{self, DataDir, StartupError};
 use crate::store::sessions::SessionStore;
 use crate::store::{Committed, EventStore, RedbStore, StoreError, Tell};
@@ -351,6 +353,8 @@ impl Rooms {
             }),
             counter: counter(&states),
             farthest_counter: farthest_counter(&states),
+            state: state(&states),
+            full: full(&written),
         };
         let sequencer = Arc::new(Sequencer::start(
             &options.sequencer,
@@ -468,6 +472,21 @@ fn farthest_counter(states: &Arc<States>) -> AskFarthestCounter {
         let farthest = states.farthest_counter(stream);
         farthest.map_err(|error| error.to_string())
     })
+}
+
+fn state(states: &Arc<States>) -> AskState {
+    let states = Arc::clone(states);
+    Box::new(move |stream, entry| {
+        let (bytes, is_live) = states.size(stream, entry).map_err(|it| it.to_string())?;
+        let bytes = bytes as u64;
+        Ok(StateSize { bytes, is_live })
+    })
+}
+
+/// Whoever is refused need not wait for the next round of the compactor.
+fn full(written: &Written) -> Box<dyn Fn(&StreamId) + Send> {
+    let written = written.clone();
+    Box::new(move |stream| written.look_at(stream))
 }
 
 /// Passwords are for nobody else's eyes.

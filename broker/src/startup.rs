@@ -131,7 +131,7 @@ pub async fn listen(port: Port, address: SocketAddr) -> Result<TcpListener, Star
     let setting = match port {
         Port::Mqtt => format!("--mqtt or `{key}`"),
         Port::Http => format!("--http or `{key}`"),
-        Port::MqttTls | Port::HttpTls => format!("`{key}`"),
+        Port::MqttTls | Port::HttpTls | Port::MqttUnix => format!("`{key}`"),
     };
     TcpListener::bind(address)
         .await

@@ -215,9 +215,17 @@ impl Wire {
     /// # Errors
     /// When the connection fails or nothing comes.
     pub fn connect_websocket(http: SocketAddr, connect: &Connect) -> io::Result<(Self, Packet)> {
-        let mut wire = Self::on(Socket::websocket(http)?, connect.version);
+        let mut wire = Self::open_websocket(http, connect.version)?;
         let answer = wire.greet(connect)?;
         Ok((wire, answer))
+    }
+
+    /// Only a WebSocket of the HTTP port.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn open_websocket(http: SocketAddr, version: Version) -> io::Result<Self> {
+        Ok(Self::on(Socket::websocket(http)?, version))
     }
 
     fn greet(&mut self, connect: &Connect) -> io::Result<Packet> {

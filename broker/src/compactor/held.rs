@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use syncline_protocol::planted::{Planted, planted};
 use syncline_protocol::schema::Kind;
-use syncline_protocol::{Digest, Epoch, Schema, Seq, Snapshot, State, StreamId};
+use syncline_protocol::{Digest, Entry, Epoch, Schema, Seq, Snapshot, State, StreamId};
 
 use super::recent::Recent;
 use super::replay::{self, Follower};
@@ -207,6 +207,17 @@ impl Held {
         let entry = self.state.entry(collection, key);
         let value = entry.and_then(|entry| entry.value()?.as_i64());
         value.unwrap_or(0)
+    }
+
+    /// Whether there is an entry that was not removed.
+    pub(super) fn has(&self, collection: &str, key: &str) -> bool {
+        let entry = self.state.entry(collection, key);
+        entry.is_some_and(Entry::is_live)
+    }
+
+    /// What the state alone takes.
+    pub(super) fn state_bytes(&self) -> usize {
+        self.state.bytes()
     }
 
     /// The distance from 0 of the farthest counter.

@@ -142,6 +142,19 @@ impl States {
         self.at_head(stream, |held, _| held.farthest_counter())
     }
 
+    /// Roughly the bytes of memory that a stream's state takes at the store's head, and whether there is an entry, by collection and
+    /// key.
+    pub fn size(
+        &self,
+        stream: &StreamId,
+        entry: Option<(&str, &str)>,
+    ) -> Result<(usize, bool), StatesError> {
+        self.at_head(stream, |held, _| {
+            let is_live = entry.is_some_and(|(collection, key)| held.has(collection, key));
+            (held.state_bytes(), is_live)
+        })
+    }
+
     /// The store has collected the tombstones up to `floor`; the last of them changed at `removed_floor`.
     pub(super) fn collect(&self, stream: &StreamId, floor: Seq, removed_floor: Seq) {
         let held = {

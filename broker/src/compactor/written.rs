@@ -29,6 +29,14 @@ impl Written {
         }
     }
 
+    /// Notes one stream, to be looked at soon although nothing was written to it.
+    pub fn look_at(&self, stream: &StreamId) {
+        let mut streams = self.streams();
+        if streams.len() < STREAMS_MAX && !streams.contains(stream) {
+            streams.insert(stream.clone());
+        }
+    }
+
     /// Notes one stream, to be looked at again.
     pub(super) fn note_again(&self, stream: StreamId) {
         self.streams().insert(stream);

@@ -96,6 +96,16 @@ fn check(
         let origin = layers.origin(&key);
         checks::bound(origin, key, i64::try_from(value).unwrap_or(i64::MAX))?;
     }
+    for (key, value) in [("max_events", own.max_events), ("max_bytes", own.max_bytes)] {
+        let Some(value) = value else { continue };
+        let own = format!("{PREFIX}{name}.{key}");
+        let own = Setting {
+            origin: layers.origin(&own),
+            key: own,
+            value: i64::try_from(value).unwrap_or(i64::MAX),
+        };
+        checks::in_place(layers, &format!("history.{key}"), &own, None)?;
+    }
     let setting = |key: &str, own: Option<u64>, general: u64| match own {
         None => layers.setting(&format!("history.{key}")),
         Some(_) => {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tracing_subscriber::EnvFilter;
 
 use super::layers::Layers;
-use super::{ConfigError, Contradiction, Origin};
+use super::{ConfigError, Contradiction, Origin, Setting};
 use crate::transport::Port;
 
 /// Every integer is at least 1, and small enough to be added to others without a thought, unless it stands here.
@@ -32,6 +32,10 @@ const BOUNDS: &[(&str, i64, i64)] = &[
     ("limits.streams_max", 0, 1 << 40),
     // Above it one would begin faster than each millisecond.
     ("limits.streams_per_user_per_h", 0, 3_600_000),
+    ("limits.stream_events_max", 0, 1 << 40),
+    ("limits.stream_bytes_max", 0, 1 << 40),
+    ("limits.stream_state_bytes_max", 0, 1 << 40),
+    ("limits.load_lag_ms_max", 0, 3_600_000),
     ("sys.interval_s", 0, 86_400),
     ("http.websocket_write_buffer_bytes_max", 131_072, 1 << 40),
     ("router.outstanding_bytes_max", 65_536, 1 << 40),
@@ -51,7 +55,7 @@ const BOUNDS: &[(&str, i64, i64)] = &[
 const INTEGER_MIN: i64 = 1;
 const INTEGER_MAX: i64 = 1 << 40;
 
-/// `small` plus `margin` is at most `large`.
+/// `small` plus `margin` is at most `large`, unless that is 0, which means none where it may stand.
 struct Relation {
     small: &'static str,
     margin: i64,
@@ -73,6 +77,8 @@ pub(super) const WHY_MIN_AGE: &str =
 pub(super) const WHY_TOMBSTONES: &str =
     "a deletion must be remembered as long as events that it must be compared with can come";
 pub(super) const WHY_DEVICES: &str = "a device must be remembered as long as its events are kept, or it could have one accepted twice";
+
+const WHY_FOLDED: &str = "history is folded once there is more of it, and a stream that is full before would stay full until its events are old";
 
 const RELATIONS: &[Relation] = &[
     at_most(
@@ -137,6 +143,24 @@ const RELATIONS: &[Relation] = &[
         "history.device_retention_ms",
         WHY_DEVICES,
     ),
+    Relation {
+        small: "history.max_events",
+        margin: 1,
+        large: "limits.stream_events_max",
+        why: WHY_FOLDED,
+    },
+    Relation {
+        small: "history.max_bytes",
+        margin: 1,
+        large: "limits.stream_bytes_max",
+        why: WHY_FOLDED,
+    },
+    Relation {
+        small: "limits.event_bytes_max",
+        margin: 1_024,
+        large: "limits.stream_bytes_max",
+        why: "a stream holds at least one event",
+    },
     at_most(
         "history.interval_ms",
         "history.round_ms",
@@ -184,16 +208,21 @@ pub(super) fn bounds(layers: &Layers) -> Result<(), ConfigError> {
 
 /// Whether a value is within the bounds of its key.
 pub(super) fn bound(origin: Origin, key: String, value: i64) -> Result<(), ConfigError> {
-    let special = BOUNDS.iter().find(|(bounded, ..)| *bounded == key);
+    let setting = Setting { key, value, origin };
+    bound_as(&setting, &setting.key)
+}
+
+/// Whether a value is within the bounds of the key in whose place it stands.
+pub(super) fn bound_as(setting: &Setting, place: &str) -> Result<(), ConfigError> {
+    let special = BOUNDS.iter().find(|(bounded, ..)| *bounded == place);
     let (min, max) = special.map_or((INTEGER_MIN, INTEGER_MAX), |(_, min, max)| (*min, *max));
-    if (min..=max).contains(&value) {
+    if (min..=max).contains(&setting.value) {
         return Ok(());
     }
-    let expected = format!("from {min} to {max}");
     Err(ConfigError::BadValue {
-        origin,
-        key,
-        expected,
+        origin: setting.origin.clone(),
+        key: setting.key.clone(),
+        expected: format!("from {min} to {max}"),
     })
 }
 
@@ -201,6 +230,26 @@ pub(super) fn relations(layers: &Layers) -> Result<(), ConfigError> {
     RELATIONS
         .iter()
         .try_for_each(|relation| relation.check(layers))
+}
+
+/// Whether a setting keeps the relations of the key in whose place it stands, but for those with `foreign`.
+pub(super) fn in_place(
+    layers: &Layers,
+    place: &str,
+    own: &Setting,
+    foreign: Option<&str>,
+) -> Result<(), ConfigError> {
+    for relation in RELATIONS {
+        let keys = [relation.small, relation.large];
+        if keys.contains(&place) && !foreign.is_some_and(|it| keys.contains(&it)) {
+            let [small, large] = keys.map(|key| match key == place {
+                true => own.clone(),
+                false => layers.setting(key),
+            });
+            relation.between(small, large)?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn address(layers: &Layers, key: &str, text: &str) -> Result<SocketAddr, ConfigError> {
@@ -269,7 +318,11 @@ pub(super) fn private(
 impl Relation {
     fn check(&self, layers: &Layers) -> Result<(), ConfigError> {
         let [small, large] = [self.small, self.large].map(|key| layers.setting(key));
-        if small.value + self.margin <= large.value {
+        self.between(small, large)
+    }
+
+    fn between(&self, small: Setting, large: Setting) -> Result<(), ConfigError> {
+        if large.value == 0 || small.value + self.margin <= large.value {
             return Ok(());
         }
         let relation = match self.margin {

@@ -8,9 +8,9 @@ use config::{Config, File, FileFormat, Value, ValueKind};
 use syncline_protocol::Schema;
 use toml::de::{DeTable, DeValue};
 
-use super::channels;
 use super::raw::Raw;
 use super::{ConfigError, DEFAULTS, Environment, Flags, MUSIC_SCHEMA, Origin, Setting, Settings};
+use super::{channels, ports};
 
 const PREFIX: &str = "SYNCLINE__";
 
@@ -42,15 +42,21 @@ impl Layers {
             origins.extend(file_origins(&text, path, &known)?);
             builder = builder.add_source(File::from_str(&text, FileFormat::Toml));
         }
+        let mut of_ports = String::new();
         for (key, value, origin) in variables(environment, &known)?
             .into_iter()
             .chain(given(flags)?)
         {
-            builder = builder
-                .set_override(&key, value)
-                .map_err(|e| bad(&origin, &key, &e))?;
+            match ports::line(&key, &value) {
+                Some(line) => of_ports.push_str(&line),
+                None => {
+                    let overridden = builder.set_override(&key, value);
+                    builder = overridden.map_err(|e| bad(&origin, &key, &e))?;
+                }
+            }
             origins.insert(key, origin);
         }
+        builder = builder.add_source(File::from_str(&of_ports, FileFormat::Toml));
         let merged = builder.build().map_err(|e| bad(&Origin::Default, "", &e))?;
         Ok(Self { merged, origins })
     }
@@ -204,7 +210,7 @@ fn path(flag: &'static str, path: &Option<PathBuf>) -> Result<Option<String>, Co
 }
 
 fn kind_of(known: &Keys, key: &str, origin: &Origin) -> Result<Kind, ConfigError> {
-    let kind = match channels::overridden(key) {
+    let kind = match channels::overridden(key).or_else(|| ports::overridden(key)) {
         Some(general) => known.get(&general),
         None => known.get(key),
     };
@@ -220,6 +226,9 @@ fn kind_of(known: &Keys, key: &str, origin: &Origin) -> Result<Kind, ConfigError
 fn siblings(known: &Keys, key: &str) -> String {
     if key.starts_with(channels::PREFIX) {
         return channels::known();
+    }
+    if key.starts_with(ports::PREFIX) {
+        return ports::known();
     }
     let section = key.split('.').next().unwrap_or_default();
     let of_section = known
@@ -268,7 +277,7 @@ fn keys(text: &str, path: &Path) -> Result<Keys, ConfigError> {
     Ok(keys)
 }
 
-/// A key and what is under it; tables stand within a section only where the defaults or [`channels`] have them.
+/// A key and what is under it; tables stand within a section only where the defaults, [`channels`] or [`ports`] have them.
 fn insert(keys: &mut Keys, text: &str, name: String, (at, value): (Range<usize>, &DeValue<'_>)) {
     match value {
         DeValue::Table(table) if is_table(&name) && !table.is_empty() => {
@@ -286,7 +295,7 @@ fn insert(keys: &mut Keys, text: &str, name: String, (at, value): (Range<usize>,
 }
 
 fn is_table(name: &str) -> bool {
-    channels::is_table(name) || is_section(name)
+    channels::is_table(name) || ports::is_table(name) || is_section(name)
 }
 
 fn is_section(name: &str) -> bool {

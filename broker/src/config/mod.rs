@@ -8,6 +8,7 @@ mod channels;
 mod checks;
 mod error;
 mod layers;
+mod ports;
 mod raw;
 mod settings;
 mod transports;
@@ -23,7 +24,8 @@ use syncline_protocol::Schema;
 use crate::auth::{AccountsOptions, Authenticator, GuardOptions};
 use crate::compactor::{self, History};
 use crate::edge::{
-    CrowdOptions, EdgeOptions, OrdinaryOptions, PublishOptions, RetainedLimit, SessionsOptions,
+    CrowdOptions, EdgeOptions, OrdinaryOptions, Ports, PublishOptions, RetainedLimit,
+    SessionsOptions,
 };
 use crate::http::{HttpOptions, WebSocketOptions};
 use crate::router::RouterOptions;
@@ -121,7 +123,9 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<Options, ConfigE
     let history = channels::history(&layers, &raw)?;
     let (schema_source, schema) = layers.schema(&raw.store.schema)?;
     let settings = layers.settings()?;
-    let options = raw.options(resolved, accounts, (schema_source, schema), history);
+    let ports = ports::limits(&layers, &raw, &resolved.transports)?;
+    let mut options = raw.options(resolved, accounts, (schema_source, schema), history);
+    options.edge.ports = ports;
     Ok(Options {
         settings,
         ..options
@@ -205,6 +209,11 @@ impl Raw {
                 streams_max: self.limits.streams_max,
                 per_user_per_h: self.limits.streams_per_user_per_h,
             },
+            stream: sequencer::StreamOptions {
+                events_max: self.limits.stream_events_max,
+                bytes_max: self.limits.stream_bytes_max,
+                state_bytes_max: self.limits.stream_state_bytes_max,
+            },
         }
     }
 
@@ -271,6 +280,8 @@ impl Raw {
                 address_messages_per_s: limits.address_publish_messages_per_s,
                 address_bytes_per_s: limits.address_publish_bytes_per_s,
             },
+            ports: Ports::new(),
+            load_lag_max: Duration::from_millis(limits.load_lag_ms_max),
         }
     }
 

@@ -193,6 +193,23 @@ pub(super) struct Limits {
     pub(super) address_publish_bytes_per_s: u64,
     pub(super) streams_max: u64,
     pub(super) streams_per_user_per_h: u64,
+    pub(super) stream_events_max: u64,
+    pub(super) stream_bytes_max: u64,
+    pub(super) stream_state_bytes_max: u64,
+    pub(super) load_lag_ms_max: u64,
+    #[serde(default)]
+    pub(super) ports: BTreeMap<String, PortLimits>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PortLimits {
+    pub(super) connections_max: Option<i64>,
+    pub(super) connections_per_s: Option<i64>,
+    pub(super) connect_timeout_ms: Option<i64>,
+    pub(super) packet_bytes_max: Option<i64>,
+    pub(super) publish_messages_per_s: Option<i64>,
+    pub(super) publish_bytes_per_s: Option<i64>,
 }
 
 #[derive(Debug, Deserialize)]

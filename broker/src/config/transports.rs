@@ -103,8 +103,8 @@ fn tls(layers: &Layers, raw: &Raw) -> Result<Option<TlsOptions>, ConfigError> {
 
 fn proxy(layers: &Layers, raw: &Raw) -> Result<ProxyOptions, ConfigError> {
     let port = |name: &String| {
-        let port = Port::ALL.into_iter().find(|port| port.key() == name);
-        let keys = Port::ALL.map(Port::key).join(", ");
+        let port = Port::REMOTE.into_iter().find(|port| port.key() == name);
+        let keys = Port::REMOTE.map(Port::key).join(", ");
         port.ok_or_else(|| {
             bad(
                 layers,

@@ -1,12 +1,12 @@
 //! Moves the bytes of one connection: one task, any byte stream.
 
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::io;
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{self, Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
@@ -118,8 +118,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.peer.mail(Instant::now());
         loop {
             let began = Instant::now();
-            self.peer.work(began, &mut self.input);
-            if began.elapsed() > TURN {
+            let is_late = || began.elapsed() > TURN;
+            let left = self.peer.work(began, &mut self.input, is_late);
+            if is_late() {
                 yield_now().await;
             }
             if self.peer.ended().is_some() {
@@ -134,16 +135,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 unflushed,
                 alarm,
             } = self;
-            let reads = peer.wants_input();
+            let reads = !left && peer.wants_input();
             tokio::select! {
                 () = mailbox.rung() => peer.mail(Instant::now()),
-                moved = poll_fn(|cx| transfer(cx, io, input, peer.output(), unflushed, reads)) => {
+                moved = poll_fn(|cx| transfer(cx, io, input, peer, unflushed, reads)) => {
                     match moved {
                         Ok(Moved::Bytes) => {}
                         Ok(Moved::Closed) | Err(_) => peer.lost(Instant::now()),
                     }
                 }
                 () = alarm.as_mut() => alarm.as_mut().reset((Instant::now() + FAR).into()),
+                () = ready(()), if left => {}
             }
         }
     }
@@ -198,11 +200,13 @@ fn transfer<S: AsyncRead + AsyncWrite + Unpin>(
     cx: &mut Context<'_>,
     io: &mut S,
     input: &mut BytesMut,
-    output: &mut BytesMut,
+    peer: &mut Peer,
     unflushed: &mut bool,
     reads: bool,
 ) -> Poll<io::Result<Moved>> {
-    let wrote = write(cx, io, output, unflushed)?;
+    let wrote = write(cx, io, peer.output(), unflushed)?;
+    let is_stuck = !peer.output().is_empty();
+    peer.set_stuck(is_stuck);
     if reads && let Poll::Ready(read) = read(cx, io, input) {
         return Poll::Ready(read);
     }
@@ -221,7 +225,7 @@ fn read<S: AsyncRead + Unpin>(
 ) -> Poll<io::Result<Moved>> {
     let mut space = [MaybeUninit::uninit(); READ_BYTES];
     let mut bytes = ReadBuf::uninit(&mut space);
-    ready!(Pin::new(io).poll_read(cx, &mut bytes))?;
+    task::ready!(Pin::new(io).poll_read(cx, &mut bytes))?;
     if bytes.filled().is_empty() {
         return Poll::Ready(Ok(Moved::Closed));
     }
@@ -245,7 +249,10 @@ fn write<S: AsyncWrite + Unpin>(
                 (wrote, *unflushed) = (true, true);
             }
             Poll::Ready(Err(error)) => return Err(error),
-            Poll::Pending => break,
+            Poll::Pending => {
+                hold_no_more(output);
+                break;
+            }
         }
     }
     if *unflushed && let Poll::Ready(flushed) = Pin::new(io).poll_flush(cx) {
@@ -253,6 +260,13 @@ fn write<S: AsyncWrite + Unpin>(
         *unflushed = false;
     }
     Ok(wrote)
+}
+
+/// What waits for a slow reader takes no more memory than it is.
+fn hold_no_more(output: &mut BytesMut) {
+    if output.capacity() > 2 * output.len() {
+        *output = BytesMut::from(&output[..]);
+    }
 }
 
 #[cfg(test)]

@@ -43,6 +43,8 @@ pub(crate) enum Count {
     ConnectQuota,
     /// A CONNECT that could not be looked at, or whose session could not be read.
     ConnectUnavailable,
+    /// A connection that came while there was too much to do.
+    ConnectOverload,
     /// A CONNECT that was refused for what it says: its client id, its will, its properties.
     ConnectRefused,
     /// A connection that ended without a word.
@@ -67,8 +69,6 @@ pub(crate) enum Count {
     EndPanicked,
     /// A PUBLISH under `sync/`, or of an ordinary message, that was refused by name.
     RequestRefused,
-    /// An event that would have begun a stream too many.
-    StreamRefused,
     /// A will that its owner may not publish, or that was refused by name.
     WillRefused,
     /// A will that the disk or a queue failed.
@@ -111,6 +111,7 @@ pub(crate) const TOLD: [(Count, &str); 32] = [
     (Count::ConnectRate, "connections/refused/rate"),
     (Count::ConnectQuota, "connections/refused/quota"),
     (Count::ConnectUnavailable, "connections/refused/unavailable"),
+    (Count::ConnectOverload, "connections/refused/overload"),
     (Count::ConnectRefused, "connections/refused/other"),
     (Count::EndLost, "connections/ended/lost"),
     (Count::EndNoConnect, "connections/ended/no connect"),
@@ -126,7 +127,6 @@ pub(crate) const TOLD: [(Count, &str); 32] = [
     (Count::RateHeld, "publish/held"),
     (Count::RateUnread, "publish/unread"),
     (Count::NotGranted, "publish/not granted"),
-    (Count::StreamRefused, "publish/streams refused"),
     (Count::WillRefused, "wills/refused"),
     (Count::WillLost, "wills/lost"),
     (Count::EventsRead, "events/read from store"),
@@ -137,6 +137,9 @@ pub(crate) const TOLD: [(Count, &str); 32] = [
     (Count::HttpTooMany, "http/refused/too many"),
     (Count::HttpOther, "http/refused/other"),
 ];
+
+/// What is told of the sequencer there.
+pub(crate) const STREAMS: [&str; 2] = ["publish/streams refused", "publish/stream full"];
 
 /// What is told of the bus there.
 pub(crate) const BUS: [&str; 4] = ["bus/jumps", "bus/dropped", "bus/rebuilds", "bus/resyncs"];
@@ -154,6 +157,8 @@ pub enum HttpRefusal {
     NotFound,
     /// Its connection is one too many.
     TooMany,
+    /// Its connection came while there was too much to do.
+    Overload,
     /// Otherwise.
     Other,
 }
@@ -166,6 +171,7 @@ impl HttpRefusal {
             Self::Origin => Count::HttpOrigin,
             Self::NotFound => Count::HttpNotFound,
             Self::TooMany => Count::HttpTooMany,
+            Self::Overload => Count::ConnectOverload,
             Self::Other => Count::HttpOther,
         }
     }
@@ -247,7 +253,7 @@ mod tests {
     #[test]
     fn every_count_is_told_somewhere_and_stands_in_the_list() {
         let list = include_str!("../../../docs/limits.md");
-        for name in TOLD.iter().map(|(_, name)| *name).chain(BUS) {
+        for name in TOLD.iter().map(|(_, name)| *name).chain(STREAMS).chain(BUS) {
             assert!(
                 list.contains(&format!("`{name}`")),
                 "docs/limits.md lacks {name}"

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use syncline_protocol::{Epoch, Seq, StreamId};
 use tokio::sync::Notify;
 
+use super::counters::Losses;
 use super::ephemeral::Ephemeral;
 use super::fetch::Fetched;
 use super::ordinary::{Letter, Letters, Pending};
@@ -95,6 +96,9 @@ pub(crate) struct Inbox {
 pub(crate) struct Mailbox {
     inbox: Mutex<Inbox>,
     letters: Mutex<Letters>,
+    /// There was no room for a letter, and none was taken out since.
+    full: AtomicBool,
+    losses: Losses,
     busy: AtomicBool,
     bell: Notify,
 }
@@ -142,9 +146,16 @@ impl Mailbox {
         self.put(|inbox| inbox.answers.push((ticket, answer)));
     }
 
-    /// Leaves an ordinary message; whether there was room.
-    pub(crate) fn letter(&self, letter: Letter, limit: &QueueLimit) -> bool {
-        let fits = self.letters().put(letter, limit);
+    /// Leaves an ordinary message; whether there was room. Once there was none, there is none until one is taken out.
+    pub(crate) fn letter(&self, limit: &QueueLimit, letter: impl FnOnce() -> Letter) -> bool {
+        if self.full.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut letters = self.letters();
+        let fits = letters.put(letter(), limit);
+        // While the lock is held, so that whoever takes one out clears it.
+        self.full.store(!fits, Ordering::Relaxed);
+        drop(letters);
         if fits {
             self.bell.notify_one();
         }
@@ -153,7 +164,17 @@ impl Mailbox {
 
     /// Takes the oldest ordinary message out. `room`: whether one at QoS 1 or 2 may be sent.
     pub(crate) fn next_letter(&self, room: bool) -> Option<Letter> {
-        self.letters().take(room)
+        let mut letters = self.letters();
+        let letter = letters.take(room);
+        if letter.is_some() {
+            self.full.store(false, Ordering::Relaxed);
+        }
+        letter
+    }
+
+    /// Letters that found no room, as far as that was noted.
+    pub(crate) fn losses(&self) -> &Losses {
+        &self.losses
     }
 
     /// There is more for it in the store's queue.

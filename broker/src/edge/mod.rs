@@ -12,6 +12,8 @@ mod sight;
 mod submission;
 
 mod session;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use session::oracle;
 
 mod ephemeral;
 mod errors;
@@ -79,7 +81,7 @@ use sys::{Figures, Sys};
 
 pub use counters::HttpRefusal;
 pub use entrance::Entrance;
-pub use limits::{CrowdOptions, PublishOptions};
+pub use limits::{CrowdOptions, PortOptions, Ports, PublishOptions};
 pub use ordinary::{OrdinaryOptions, RetainedLimit};
 pub use shared::{EdgeOptions, SessionsOptions, WallClock};
 pub use submission::Submission;
@@ -88,6 +90,9 @@ pub(crate) use submission::submission;
 
 /// How often `acked` and the retention of presence are looked at.
 const TICK: Duration = Duration::from_millis(250);
+
+/// How often it is measured how late tasks are.
+const MEASURE: Duration = Duration::from_millis(100);
 
 /// An edge that can hear the router and does not serve yet.
 pub struct Prepared {
@@ -140,9 +145,10 @@ impl Prepared {
         );
         let shared = Arc::new(self.share(sequencer, states, now, keeper, outside)?);
         let ticker = tokio::spawn(tick(Arc::clone(&shared)));
+        let measure = tokio::spawn(measure(Arc::clone(&shared)));
         Ok(Edge {
             shared,
-            ticker: Arc::new(Ticker(ticker)),
+            ticker: Arc::new(Ticker([ticker, measure])),
         })
     }
 
@@ -197,11 +203,11 @@ pub struct Edge {
     ticker: Arc<Ticker>,
 }
 
-struct Ticker(JoinHandle<()>);
+struct Ticker([JoinHandle<()>; 2]);
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        self.0.abort();
+        self.0.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -365,6 +371,20 @@ impl Telling {
         for (topic, text) in self.sys.tell(&figures, &shared.counters, passed) {
             let topic = format!("$SYS/broker/{topic}");
             shared.hub.retain(Ephemeral::figure(&topic, text));
+        }
+    }
+}
+
+/// How late this task wakes, all others do, too.
+async fn measure(shared: Arc<Shared>) {
+    let mut interval = tokio::time::interval(MEASURE);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while shared.load.is_bounded() {
+        let lag = interval.tick().await.elapsed();
+        match shared.load.note(lag) {
+            Some(true) => tracing::warn!(?lag, "overload: new connections are refused"),
+            Some(false) => tracing::info!("new connections are taken again"),
+            None => {}
         }
     }
 }

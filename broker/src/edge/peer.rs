@@ -57,6 +57,10 @@ pub(crate) struct Peer {
     keeping: Keeping,
     ordinary: Ordinary,
     visit: Visit,
+    /// Nothing is read until then.
+    rests_until: Option<Instant>,
+    /// The transport takes nothing for now.
+    stuck: bool,
     /// Its user's place among the user's connections.
     seat: Option<UserSeat>,
 }
@@ -70,7 +74,7 @@ impl Peer {
         now: Instant,
     ) -> Self {
         let mailbox = Arc::new(Mailbox::among(shared.topics.pending()));
-        let options = Arc::clone(&shared.session_options);
+        let options = shared.session_options(caller.port);
         let limits = DeliveryOptions {
             subscriptions_max: shared.options.subscriptions_max,
             state_bytes_per_s: shared.options.state_bytes_per_s,
@@ -90,6 +94,8 @@ impl Peer {
             keeping: Keeping::default(),
             ordinary: Ordinary::default(),
             visit: Visit::default(),
+            rests_until: None,
+            stuck: false,
             seat: None,
             caller,
             shared,
@@ -123,7 +129,19 @@ impl Peer {
 
     /// Whether bytes may be read.
     pub(crate) fn wants_input(&mut self) -> bool {
-        self.session.wants_input() && self.session.output().len() < OUTPUT_OVERFULL
+        let rests = self.rests_until.is_some();
+        !rests && self.session.wants_input() && self.session.output().len() < OUTPUT_OVERFULL
+    }
+
+    /// Whether the transport takes nothing for now.
+    pub(crate) fn set_stuck(&mut self, stuck: bool) {
+        self.stuck = stuck;
+    }
+
+    /// Whether more is delivered now: what a slow reader does not take is not written out for it either.
+    fn takes_more(&mut self) -> bool {
+        let waiting = self.session.output().len();
+        waiting == 0 || (!self.stuck && waiting < OUTPUT_FULL)
     }
 
     /// Why the connection ends, once it does.
@@ -133,11 +151,12 @@ impl Peer {
 
     /// When to call [`Peer::work`] again at the latest.
     pub(crate) fn next_timeout(&mut self) -> Option<Instant> {
-        let room = self.session.output().len() < OUTPUT_FULL;
+        let room = self.takes_more();
         let delivery = self.delivery.next_timeout().filter(|_| room);
         self.session
             .next_timeout()
             .into_iter()
+            .chain(self.rests_until)
             .chain(delivery)
             .chain(self.keeping.next_timeout())
             .chain(self.expiry)
@@ -151,15 +170,23 @@ impl Peer {
         self.leave_if_ended(now);
     }
 
-    /// Does all there is to do: reads what was received, answers, delivers until the output is full.
-    pub(crate) fn work(&mut self, now: Instant, input: &mut BytesMut) {
+    /// Does all there is to do: reads what was received, answers, delivers until the output is full. Once it `is_late` it leaves
+    /// what was received for the next time; whether it did.
+    pub(crate) fn work(
+        &mut self,
+        now: Instant,
+        input: &mut BytesMut,
+        is_late: impl Fn() -> bool,
+    ) -> bool {
         self.session.tick(now);
         self.end_if_expired(now);
-        loop {
-            let before = input.len();
-            self.session.receive(now, input);
-            self.act(now);
-            if input.is_empty() || input.len() == before || !self.wants_input() {
+        self.rests_until.take_if(|until| *until <= now);
+        // What is to be done first keeps it from reading.
+        self.act(now);
+        let mut left = self.wants_input();
+        while left {
+            left = self.read(now, input);
+            if is_late() {
                 break;
             }
         }
@@ -169,6 +196,16 @@ impl Peer {
         self.dequeue(false);
         self.report_traffic();
         self.leave_if_ended(now);
+        left && self.wants_input()
+    }
+
+    /// Does what the next packets ask for; whether there may be more of them.
+    fn read(&mut self, now: Instant, input: &mut BytesMut) -> bool {
+        let before = input.len();
+        self.session.receive(now, input);
+        self.act(now);
+        self.pay_for_losses(now);
+        !input.is_empty() && input.len() < before && self.wants_input()
     }
 
     /// Takes what others left in the mailbox.
@@ -376,7 +413,7 @@ impl Peer {
         if self.keeping.holds_back() {
             return;
         }
-        while self.session.ended().is_none() && self.session.output().len() < OUTPUT_FULL {
+        while self.session.ended().is_none() && self.takes_more() {
             // In turns: neither lets the other wait.
             let streams = self.deliver_of_streams(now);
             if !(self.deliver_ordinary() || streams) {

@@ -4,7 +4,8 @@
 //! Calling contract:
 //! - After a CONNECT [`Action::Authenticate`] asks who that is, and after [`Session::authenticated`] [`Action::Open`] for the
 //!   session of the client; nothing is read before [`Session::opened`].
-//! - [`Session::receive`] after every read, and again whenever [`Session::wants_input`] has become true with bytes left.
+//! - [`Session::receive`] after every read, and again as long as it takes bytes, and whenever [`Session::wants_input`] has become
+//!   true with bytes left.
 //! - After every call, [`Session::next_action`] until it is empty, each acted on at once and in order, and then
 //!   [`Session::output`] is written. [`Action::Subscribe`] is answered with [`Session::subscribed`] (the session reads no
 //!   further until then), [`Action::Renew`] with [`Session::renewed`] (likewise), [`Action::Unsubscribe`] with [`Session::unsubscribed`], [`Action::Report`] with
@@ -23,6 +24,9 @@ mod packet;
 mod renewal;
 mod timers;
 mod wire;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod oracle;
 
 #[cfg(test)]
 mod tests;
@@ -195,9 +199,9 @@ impl Session {
         self.expiry_ms
     }
 
-    /// Reads packets off the front of `bytes` while the session wants input.
+    /// Reads packets off the front of `bytes` while the session wants input, until there is something to do.
     pub(crate) fn receive(&mut self, now: Instant, bytes: &mut BytesMut) {
-        while !bytes.is_empty() && self.wants_input() {
+        while !bytes.is_empty() && self.actions.is_empty() && self.wants_input() {
             match self.wire.receive(bytes) {
                 Input::Incomplete => {}
                 Input::Packet(packet) => self.handle(now, packet),
@@ -319,16 +323,18 @@ impl Session {
         }
     }
 
-    /// What the client may do has changed. A will that it may not send any more is dropped.
-    pub(crate) fn reviewed(&mut self, identity: &Arc<Identity>) {
-        if let Phase::Opening(live, _) | Phase::Live(live) = &mut self.phase {
-            let grant = identity.principal.grant();
-            live.will.take_if(|will| match will {
-                Will::Event(event) => !grant.writes(event.stream()),
-                Will::Posting(it, _) => !grant.writes_topic(&it.message.topic),
-            });
-            live.identity = Arc::clone(identity);
-        }
+    /// What the client may do has changed. Whether its will is dropped, because it may not send it any more.
+    pub(crate) fn reviewed(&mut self, identity: &Arc<Identity>) -> bool {
+        let (Phase::Opening(live, _) | Phase::Live(live)) = &mut self.phase else {
+            return false;
+        };
+        let grant = identity.principal.grant();
+        let dropped = live.will.take_if(|will| match will {
+            Will::Event(event) => !grant.writes(event.stream()),
+            Will::Posting(it, _) => !grant.writes_topic(&it.message.topic),
+        });
+        live.identity = Arc::clone(identity);
+        dropped.is_some()
     }
 
     /// What came of a PUBLISH.
@@ -396,7 +402,7 @@ impl Session {
     }
 
     /// Sends a message, at QoS 1 and 2 with a packet id, which is returned. For those the caller has asked
-    /// [`Session::has_room`] first.
+    /// [`Session::has_room`] first. A session that is not open yet, or has ended, sends nothing and gives no packet id.
     pub(crate) fn publish(&mut self, message: Message<'_>) -> Result<Option<u16>, NotSent> {
         let Phase::Live(live) = &mut self.phase else {
             return Ok(None);
@@ -610,7 +616,7 @@ impl Session {
 
     /// ANSWER-3: v5 reads the refusal in its PUBACK or PUBREC; others, and everybody at QoS 0, on the errors topic.
     fn refuse(&mut self, open: Open<Answer>, refused: Refused) {
-        self.wire.note_refusal(refused.name);
+        self.wire.note_refusal();
         match open.packet {
             Some(of) if self.wire.is_v5() => {
                 let code = refused.name.reason_code();

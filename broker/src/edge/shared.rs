@@ -1,5 +1,6 @@
 //! What all connections share.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,7 +16,9 @@ use super::ephemeral::Ephemeral;
 use super::fetch::Reader;
 use super::hub::Hub;
 use super::keeper::{Keeper, Written};
-use super::limits::{Crowd, CrowdOptions, PublishOptions, Rate, Rates, SharedRate};
+use super::limits::{
+    Crowd, CrowdOptions, Crowded, Load, PortOptions, Ports, PublishOptions, Rate, Rates, SharedRate,
+};
 use super::ordinary::{OrdinaryOptions, Topics};
 use super::presence::{Attendance, AttendanceOptions};
 use super::redelivery::Redeliveries;
@@ -29,7 +32,7 @@ use crate::router::RouterProbe;
 use crate::sequencer::Sequencer;
 use crate::store::sessions::{DeviceKey, QueueLimit, SessionChange, SessionStore};
 use crate::store::{EventStore, StoreError};
-use crate::transport::Caller;
+use crate::transport::{Caller, Port};
 
 /// Devices in one page of the store's lists.
 const PAGE: usize = 1_024;
@@ -81,6 +84,10 @@ pub struct EdgeOptions {
     pub crowd: CrowdOptions,
     /// What may be published per second.
     pub publish: PublishOptions,
+    /// Ports with limits of their own.
+    pub ports: Ports,
+    /// How late tasks may wake, for a while, before new connections are refused; zero: as late as they do.
+    pub load_lag_max: Duration,
 }
 
 /// The limits of sessions that outlive their connections.
@@ -99,7 +106,9 @@ pub struct SessionsOptions {
 /// What all connections share.
 pub(crate) struct Shared {
     pub(crate) options: EdgeOptions,
-    pub(crate) session_options: Arc<SessionOptions>,
+    session_options: Arc<SessionOptions>,
+    /// Of the ports that have limits of their own.
+    at_ports: BTreeMap<Port, Arc<SessionOptions>>,
     pub(crate) guard: Guard,
     pub(crate) devices: Arc<Devices>,
     pub(crate) hub: Arc<Hub>,
@@ -118,6 +127,7 @@ pub(crate) struct Shared {
     /// Called before a thread waits for the sequencer.
     pub(crate) before_waiting: BeforeWaiting,
     pub(crate) crowd: Arc<Crowd>,
+    pub(crate) load: Load,
     user_rates: Rates<String>,
     address_rates: Rates<Origin>,
     /// How the bus fares, once that is known.
@@ -167,6 +177,7 @@ impl Shared {
         } = parts;
         Self {
             session_options: Arc::new(session_options(&options)),
+            at_ports: at_ports(&options),
             guard,
             devices: Arc::new(Devices::new(options.device_retention)),
             hub,
@@ -183,7 +194,8 @@ impl Shared {
             now,
             reader,
             before_waiting,
-            crowd: Arc::new(Crowd::new(options.crowd)),
+            crowd: Arc::new(Crowd::new(options.crowd, options.ports.clone())),
+            load: Load::new(options.load_lag_max),
             user_rates: Rates::default(),
             address_rates: Rates::default(),
             bus: OnceLock::new(),
@@ -193,6 +205,12 @@ impl Shared {
             draining: AtomicBool::new(false),
             options,
         }
+    }
+
+    /// What sessions are held to that come in there.
+    pub(crate) fn session_options(&self, port: Option<Port>) -> Arc<SessionOptions> {
+        let own = port.and_then(|port| self.at_ports.get(&port));
+        Arc::clone(own.unwrap_or(&self.session_options))
     }
 
     /// What all connections of a user share, if it is anybody in particular.
@@ -220,7 +238,11 @@ impl Shared {
 
     /// A connection comes. One that is too many may wait to be told so, as long as there are places to say it in.
     pub(crate) fn admit(&self, caller: &Caller, may_wait: bool, now: Instant) -> Option<Entrance> {
-        let entrance = Entrance::new(self.crowd.enter(origin(caller), now));
+        let seat = match self.load.sheds() {
+            true => Err(Crowded::Overload),
+            false => self.crowd.enter(origin(caller), caller.port, now),
+        };
+        let entrance = Entrance::new(seat);
         if let Some(crowded) = entrance.crowded()
             && (!may_wait || self.is_nearly_full())
         {
@@ -259,11 +281,13 @@ impl Shared {
     pub(crate) fn figures(&self) -> Figures {
         let (connected, disconnected) = self.clients.size();
         let (subscriptions, retained) = self.topics.size();
+        let refusals = self.sequencer.refusals();
         Figures {
             connected,
             disconnected,
             subscriptions,
             retained,
+            streams: [refusals.founding, refusals.full],
             bus: self.bus_figures(),
             ..Figures::default()
         }
@@ -429,4 +453,23 @@ fn session_options(options: &EdgeOptions) -> SessionOptions {
         keep_alive_s_max: options.ordinary.keep_alive_s_max,
         publish: options.publish,
     }
+}
+
+fn at_ports(options: &EdgeOptions) -> BTreeMap<Port, Arc<SessionOptions>> {
+    let of_port = |(port, own): (&Port, &PortOptions)| {
+        let general = session_options(options);
+        let publish = PublishOptions {
+            messages_per_s: own.publish_messages_per_s,
+            bytes_per_s: own.publish_bytes_per_s,
+            ..general.publish
+        };
+        let own = SessionOptions {
+            connect_timeout: own.connect_timeout,
+            packet_bytes_max: own.packet_bytes_max,
+            publish,
+            ..general
+        };
+        (*port, Arc::new(own))
+    };
+    options.ports.iter().map(of_port).collect()
 }

@@ -118,7 +118,7 @@ impl Connection {
     /// Does all there is to do.
     pub fn turn(&mut self, now: Instant) {
         self.peer.mail(now);
-        self.peer.work(now, &mut self.input);
+        self.peer.work(now, &mut self.input, || false);
     }
 
     /// Bytes for the client, `max` at most.

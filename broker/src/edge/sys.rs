@@ -43,6 +43,8 @@ pub(crate) struct Figures {
     pub(crate) retained: usize,
     /// Messages that wait in the store.
     pub(crate) waiting: u64,
+    /// What the sequencer refused, by [`counters::STREAMS`].
+    pub(crate) streams: [u64; counters::STREAMS.len()],
     /// What the bus lost, by [`counters::BUS`].
     pub(crate) bus: [u64; counters::BUS.len()],
 }
@@ -77,7 +79,8 @@ impl Sys {
         for (what, name) in counters::TOLD {
             told.push(say(format!("syncline/{name}"), counters.of(what)));
         }
-        for (name, number) in counters::BUS.into_iter().zip(figures.bus) {
+        let streams = counters::STREAMS.into_iter().zip(figures.streams);
+        for (name, number) in streams.chain(counters::BUS.into_iter().zip(figures.bus)) {
             told.push(say(format!("syncline/{name}"), number));
         }
         for (at, (what, name, load)) in TRAFFIC.into_iter().enumerate() {

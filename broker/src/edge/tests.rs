@@ -1,7 +1,9 @@
 //! The edge with the real sequencer and the real bus, over byte streams in memory.
 
 mod closing;
+mod flooding;
 mod keeping;
+mod overload;
 mod walls;
 mod websocket;
 
@@ -21,7 +23,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::timeout;
 
 use crate::router::{Router, RouterOptions, RouterProbe};
-use crate::sequencer::{FoundingOptions, Hooks, Options};
+use crate::sequencer::{FoundingOptions, Hooks, Options, StreamOptions};
 use crate::store::memory::MemoryStore;
 use crate::store::sessions::QueueLimit;
 use crate::store::sessions::memory::MemorySessions;
@@ -65,6 +67,8 @@ fn edge_options() -> EdgeOptions {
         device_retention: Duration::from_secs(3_600),
         crowd: CrowdOptions::default(),
         publish: PublishOptions::default(),
+        ports: Ports::new(),
+        load_lag_max: Duration::ZERO,
         ordinary: OrdinaryOptions::default(),
     }
 }
@@ -118,6 +122,8 @@ impl Broker {
             on_fatal: Box::new(|error| panic!("{error}")),
             counter: Box::new(|_, _, _| Ok(0)),
             farthest_counter: Box::new(|_| Ok(0)),
+            state: Box::new(|_, _| Err("nobody is to ask".to_owned())),
+            full: Box::new(|_| ()),
         };
         let limits = Options {
             queue_len_max: 1_024,
@@ -128,6 +134,7 @@ impl Broker {
             active_streams_max: 64,
             device_retention_ms: 3_600_000,
             founding: FoundingOptions::default(),
+            stream: StreamOptions::default(),
         };
         let sequencer =
             Sequencer::start(&limits, Arc::clone(&store), Arc::clone(&schema), hooks).unwrap();

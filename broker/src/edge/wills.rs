@@ -95,8 +95,10 @@ pub(crate) fn publish(shared: &Shared, will: LastWill) {
         from: None,
         with: Vec::new(),
     };
-    let told = |posted| {
+    let counters = Arc::clone(&shared.counters);
+    let told = move |posted| {
         if let Posted::Failed(error) = posted {
+            counters.count(Count::WillLost);
             tracing::warn!(%error, "a will was not kept");
         }
     };

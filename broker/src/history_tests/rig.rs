@@ -274,6 +274,7 @@ fn sequencing() -> Options {
         active_streams_max: 8,
         device_retention_ms: DEVICE_RETENTION_MS,
         founding: crate::sequencer::FoundingOptions::default(),
+        stream: crate::sequencer::StreamOptions::default(),
     }
 }
 
@@ -298,6 +299,8 @@ fn hooks(
             let farthest = all.farthest_counter(stream);
             farthest.map_err(|error| error.to_string())
         }),
+        state: Box::new(|_, _| Err("nobody is to ask".to_owned())),
+        full: Box::new(|_| ()),
     }
 }
 

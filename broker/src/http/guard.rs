@@ -10,8 +10,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::serve::Place;
-use super::{Refused, WEBSOCKET_PATH};
-use crate::edge::HttpRefusal;
+use super::{HEALTH_PATH, READINESS_PATH, Refused, WEBSOCKET_PATH};
+use crate::edge::{Entrance, HttpRefusal};
 use crate::transport::Caller;
 
 /// The Host names that are ours, and the pages elsewhere that may talk MQTT to us.
@@ -97,10 +97,15 @@ pub(super) async fn check(
             return foreign.into_response();
         }
     };
+    let is_shed = is_shed(&request);
     let mut response = match is_crowded(&request) {
+        _ if is_shed => (StatusCode::SERVICE_UNAVAILABLE, CLOSE, LATER, OVERLOAD).into_response(),
         true => (StatusCode::TOO_MANY_REQUESTS, CLOSE, TOO_MANY).into_response(),
         false => next.run(request).await,
     };
+    if is_shed {
+        refused(HttpRefusal::Overload);
+    }
     if let Some(why) = refusal(response.status()) {
         refused(why);
     }
@@ -111,10 +116,23 @@ pub(super) async fn check(
 const CLOSE: [(header::HeaderName, &str); 1] = [(header::CONNECTION, "close")];
 const TOO_MANY: &str = "too many connections come from here\n";
 
+const LATER: [(header::HeaderName, &str); 1] = [(header::RETRY_AFTER, "5")];
+const OVERLOAD: &str = "the broker has too much to do; try again later\n";
+
 /// It is on a connection too many. MQTT has an answer of its own to that.
 fn is_crowded(request: &Request) -> bool {
-    let place = request.extensions().get::<Place>();
-    request.uri().path() != WEBSOCKET_PATH && place.is_some_and(|it| it.entrance().is_crowded())
+    let entrance = entrance(request).filter(|it| !it.is_shed());
+    request.uri().path() != WEBSOCKET_PATH && entrance.is_some_and(|it| it.is_crowded())
+}
+
+/// It came while there was too much to do. Whoever looks after the broker is answered, lest it be ended for being busy.
+fn is_shed(request: &Request) -> bool {
+    let is_answered = [WEBSOCKET_PATH, HEALTH_PATH, READINESS_PATH].contains(&request.uri().path());
+    !is_answered && entrance(request).is_some_and(|it| it.is_shed())
+}
+
+fn entrance(request: &Request) -> Option<Arc<Entrance>> {
+    request.extensions().get::<Place>().map(Place::entrance)
 }
 
 /// What an answer is counted as, if it is a refusal.

@@ -39,6 +39,10 @@ const SUBPROTOCOL: &str = "mqtt";
 /// Where MQTT over WebSocket is.
 const WEBSOCKET_PATH: &str = "/mqtt";
 
+/// Whether it lives, and whether it can do its work.
+const HEALTH_PATH: &str = "/healthz";
+const READINESS_PATH: &str = "/readyz";
+
 /// What the HTTP port is told at its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpOptions {
@@ -131,8 +135,8 @@ pub fn routes(options: &HttpOptions, services: HttpServices) -> Router {
     };
     Router::new()
         .route(WEBSOCKET_PATH, any(mqtt))
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz))
+        .route(HEALTH_PATH, get(|| async { "ok\n" }))
+        .route(READINESS_PATH, get(readyz))
         .route("/schema", get(schema))
         .fallback_service(pages::service(&options.pages))
         .with_state(port)

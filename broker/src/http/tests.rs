@@ -55,14 +55,23 @@ async fn echo(mut socket: WebSocket) {
 }
 
 async fn serve_with(options: HttpOptions) -> Served {
+    serve_by(
+        options,
+        Arc::new(|_, _| Some(Entrance::free())),
+        Arc::new(|_| ()),
+    )
+    .await
+}
+
+async fn serve_by(options: HttpOptions, enter: Enter, refused: Refused) -> Served {
     let listener = TcpListener::bind(options.address).await.unwrap();
     let address = listener.local_addr().unwrap();
     let readiness = Arc::new(Mutex::new(READY));
     let asked = Arc::clone(&readiness);
     let services = HttpServices {
         mqtt: Arc::new(|socket, _, _| Box::pin(echo(socket))),
-        enter: Arc::new(|_, _| Some(Entrance::free())),
-        refused: Arc::new(|_| ()),
+        enter,
+        refused,
         readiness: Arc::new(move || *asked.lock().unwrap()),
         schema_document: Arc::new(|| "{\"hash\":\"x\"}".to_owned()),
     };
@@ -441,4 +450,29 @@ async fn g10_a_websocket_is_read_as_slowly_as_its_client_likes() {
     let mut echoed = vec![0; 1 << 20];
     let read = tokio::time::timeout(DEADLINE, reading.read_exact(&mut echoed)).await;
     read.expect("in time").unwrap();
+}
+
+#[tokio::test]
+async fn g10_an_overloaded_broker_asks_to_come_later_and_answers_those_who_look_after_it() {
+    let shed: Enter = Arc::new(|_, _| Some(Entrance::shed()));
+    let counted = Arc::new(Mutex::new(Vec::new()));
+    let counts = Arc::clone(&counted);
+    let refused: Refused = Arc::new(move |why| counts.lock().unwrap().push(why));
+    let served = serve_by(options(Path::new("no/such/folder")), shed, refused).await;
+    for (path, expected) in [("/schema", 503), ("/healthz", 200), ("/readyz", 200)] {
+        let answer = served.get_plain(path).await.to_lowercase();
+        assert_eq!(status(&answer), expected, "{answer}");
+        assert_eq!(answer.contains("retry-after: 5"), expected == 503);
+        assert!(answer.contains("x-frame-options: deny"));
+    }
+    let websocket = format!(
+        "Host: {}\r\nSec-WebSocket-Protocol: mqtt\r\n",
+        served.address
+    );
+    assert_eq!(
+        served.upgrade_status(&websocket).await,
+        101,
+        "MQTT says so itself"
+    );
+    assert_eq!(*counted.lock().unwrap(), [HttpRefusal::Overload]);
 }

@@ -1,4 +1,4 @@
-//! Why an intent is not taken: dedupe, epoch, horizon and schema, in this order (HORIZON-2). Pure.
+//! Why an intent is not taken: dedupe, epoch, horizon, schema and room, in this order (HORIZON-2). Pure.
 
 use syncline_protocol::planted::{Planted, planted};
 use syncline_protocol::schema::{Action, Kind};
@@ -48,6 +48,9 @@ impl Case<'_> {
         }
         self.check_horizon()?;
         let operation = check_schema(&self.rules.schema, self.intent)?;
+        if let Some(full) = self.at.full {
+            return Err(full.into());
+        }
         self.check_overflow(operation).map(Verdict::New)
     }
 

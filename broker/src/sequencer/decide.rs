@@ -13,7 +13,8 @@ use syncline_protocol::{
 
 use super::checks::{Case, Verdict, counted};
 use super::counters::{Ask, CounterKey, Counters};
-use crate::store::{Footprint, Mark, Record, StreamHead};
+use super::holding::{Full, Holding, StreamOptions};
+use crate::store::{Committed, Footprint, Mark, Record, StreamHead};
 
 /// What holds for every stream.
 #[derive(Debug, Clone)]
@@ -36,6 +37,8 @@ pub(crate) struct Circumstances {
     pub(crate) now: UnixMillis,
     /// The epoch of the stream, should this event create it; random and not [`Epoch::NONE`].
     pub(crate) fresh_epoch: Epoch,
+    /// Why there is no room for a new event, if there is none.
+    pub(crate) full: Option<Full>,
 }
 
 /// An event that has its place: deduplicated, checked and complete. Only a decision makes one.
@@ -70,6 +73,7 @@ pub(crate) struct Stream {
     head: StreamHead,
     marks: HashMap<DeviceId, Mark>,
     counters: Counters,
+    holding: Holding,
 }
 
 impl Stream {
@@ -84,6 +88,7 @@ impl Stream {
             head,
             marks: HashMap::new(),
             counters,
+            holding: Holding::default(),
         }
     }
 
@@ -130,9 +135,14 @@ impl Stream {
         &mut self.counters
     }
 
-    /// Everything that was decided here is kept.
-    pub(crate) fn settled(&mut self) {
+    pub(crate) fn holding(&mut self) -> &mut Holding {
+        &mut self.holding
+    }
+
+    /// Everything that was decided here is kept: these events.
+    pub(crate) fn settled(&mut self, events: &[Committed], options: &StreamOptions) {
         self.counters.settled();
+        self.holding.settled(events, options);
     }
 
     /// The horizon as it will be, if that is another: raised to at most the head, never lowered (HORIZON-1).

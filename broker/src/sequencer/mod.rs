@@ -19,7 +19,9 @@ mod counters;
 mod decide;
 mod doubts;
 mod founding;
+mod holding;
 mod job;
+mod refusals;
 mod stepper;
 mod streams;
 mod unpublished;
@@ -43,7 +45,10 @@ use syncline_protocol::{Epoch, Refused, Schema, Seq, StreamId, SyncId, Transient
 use crate::edge::Submission;
 use crate::store::{Committed, Erased, EventStore, Receipt, StoreError, StreamHead};
 pub use founding::FoundingOptions;
+pub use holding::{StateSize, StreamOptions};
 use job::{Adopting, Erasing, Job, Order, Room, Submitted, Wish};
+pub use refusals::Refusals;
+use refusals::Tally;
 pub use stepper::Stepper;
 use worker::Worker;
 
@@ -93,6 +98,10 @@ pub type AskCounter = Box<dyn Fn(&StreamId, &str, &str) -> Result<i64, String> +
 /// How far a stream's farthest counter is from 0 at the store's head.
 pub type AskFarthestCounter = Box<dyn Fn(&StreamId) -> Result<u64, String> + Send>;
 
+/// What a stream's state takes at the store's head, and whether there is an entry, by collection and key.
+pub type AskState =
+    Box<dyn Fn(&StreamId, Option<(&str, &str)>) -> Result<StateSize, String> + Send>;
+
 /// The limits of a sequencer.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -112,6 +121,8 @@ pub struct Options {
     pub device_retention_ms: u64,
     /// Streams that may begin.
     pub founding: FoundingOptions,
+    /// What each may hold.
+    pub stream: StreamOptions,
 }
 
 /// What a sequencer needs from outside: time, chance, and where things go.
@@ -128,6 +139,10 @@ pub struct Hooks {
     pub counter: AskCounter,
     /// Asked once per stream, before its first count: most are so far from the end that nothing else need be asked.
     pub farthest_counter: AskFarthestCounter,
+    /// Asked where a state may be larger than [`StreamOptions::state_bytes_max`].
+    pub state: AskState,
+    /// Told of a stream that takes no event until some are history; must not block.
+    pub full: Box<dyn Fn(&StreamId) + Send>,
 }
 
 /// The queue holds this many times [`Options::batch_bytes_max`] in memory, give or take one submission.
@@ -202,6 +217,7 @@ pub struct Sequencer {
     /// Bytes of memory that queued submissions hold.
     queued: Arc<AtomicUsize>,
     queued_max: usize,
+    tally: Arc<Tally>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -246,13 +262,15 @@ impl Sequencer {
             });
         }
         let (intake, queue) = sync_channel(options.queue_len_max);
+        let worker = Worker::new(options, queue, store, schema, hooks);
         let sequencer = Sequencer {
             intake: RwLock::new(Some(intake)),
             queued: Arc::default(),
             queued_max: options.batch_bytes_max.saturating_mul(QUEUED_BATCHES_MAX),
+            tally: worker.tally(),
             thread: Mutex::new(None),
         };
-        Ok((sequencer, Worker::new(options, queue, store, schema, hooks)))
+        Ok((sequencer, worker))
     }
 
     /// Queues a submission, unless the queue is full (`busy`); its lane is closed then and the reply is not called.
@@ -335,6 +353,11 @@ impl Sequencer {
             Err(TrySendError::Full(job)) => Queued::Full(job),
             Err(TrySendError::Disconnected(job)) => Queued::Closed(job),
         }
+    }
+
+    /// How many events were refused because of a limit on streams.
+    pub fn refusals(&self) -> Refusals {
+        self.tally.refusals()
     }
 
     /// Whether the thread works.

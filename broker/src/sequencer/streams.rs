@@ -7,7 +7,8 @@ use syncline_protocol::planted::{Planted, planted};
 use syncline_protocol::{DeviceId, StreamId, SyncId};
 
 use super::decide::Stream;
-use crate::store::{EventStore, StoreError};
+use super::holding::StreamOptions;
+use crate::store::{Committed, EventStore, StoreError};
 
 /// Marks kept at hand over all streams. That of a busy device takes 40 bytes for each event of the window.
 const MARKS_AT_HAND_MAX: usize = 16_384;
@@ -66,11 +67,17 @@ impl Streams {
         self.load(id)
     }
 
-    /// Everything that was decided of a stream is kept.
-    pub(crate) fn settled(&mut self, id: &StreamId) {
+    /// Everything that was decided of a stream is kept: these events.
+    pub(crate) fn settled(&mut self, id: &StreamId, events: &[Committed], options: &StreamOptions) {
         if let Some(at_hand) = self.at_hand.get_mut(id) {
-            at_hand.stream.settled();
+            at_hand.stream.settled(events, options);
         }
+    }
+
+    /// What states take is to be asked again: another schema makes others.
+    pub(crate) fn forget_states(&mut self) {
+        let streams = self.at_hand.values_mut();
+        streams.for_each(|at_hand| at_hand.stream.holding().forget_state());
     }
 
     /// Drops what was assumed of a stream: it is loaded again.

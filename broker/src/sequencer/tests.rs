@@ -1,6 +1,7 @@
 //! The sequencer over a store that fails on demand.
 
 mod failures;
+mod holding;
 mod limits;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -13,7 +14,7 @@ use syncline_protocol::{
     UnixMillis, Value,
 };
 
-use super::{Hooks, Lane, Options, Outcome, Reply, Sequencer, StartError};
+use super::{Hooks, Lane, Options, Outcome, Reply, Sequencer, StartError, StateSize};
 use crate::edge::submission;
 use crate::store::contract::{ALL, at, device, number, read_all, stream};
 use crate::store::faults::{Faults, FaultyStore};
@@ -50,6 +51,7 @@ pub(super) fn options() -> Options {
         active_streams_max: 8,
         device_retention_ms: DEVICE_RETENTION_MS,
         founding: super::FoundingOptions::default(),
+        stream: super::StreamOptions::default(),
     }
 }
 
@@ -59,6 +61,9 @@ pub(super) struct Outside {
     now: Arc<AtomicU64>,
     published: Arc<Mutex<Vec<Committed>>>,
     fatal: Arc<AtomicUsize>,
+    state: Arc<Mutex<StateSize>>,
+    /// Streams that were told to be full.
+    full: Arc<Mutex<Vec<StreamId>>>,
 }
 
 impl Outside {
@@ -68,6 +73,11 @@ impl Outside {
             now,
             published: Arc::default(),
             fatal: Arc::default(),
+            state: Arc::new(Mutex::new(StateSize {
+                bytes: 0,
+                is_live: false,
+            })),
+            full: Arc::default(),
         }
     }
 
@@ -77,6 +87,7 @@ impl Outside {
             Arc::clone(&self.published),
             Arc::clone(&self.fatal),
         );
+        let (state, full) = (Arc::clone(&self.state), Arc::clone(&self.full));
         let mut chance = 0x5eed;
         Hooks {
             now: Arc::new(move || UnixMillis::new(now.load(Ordering::SeqCst))),
@@ -90,6 +101,8 @@ impl Outside {
             }),
             counter: Box::new(|_, _, _| Ok(0)),
             farthest_counter: Box::new(|_| Ok(0)),
+            state: Box::new(move |_, _| Ok(*state.lock().unwrap())),
+            full: Box::new(move |stream| full.lock().unwrap().push(stream.clone())),
         }
     }
 

@@ -6,24 +6,33 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use syncline_protocol::planted::{Planted, planted};
-use syncline_protocol::{Epoch, Schema, StreamId, UnixMillis};
+use syncline_protocol::schema::Action;
+use syncline_protocol::{Epoch, Intent, RefusalName, Schema, StreamId, UnixMillis};
 
 use super::batch::{Batch, Lineup};
 use super::counters::Ask;
 use super::decide::{Circumstances, Decision, Rules, Stream};
 use super::doubts::Doubts;
 use super::founding::Founding;
+use super::holding::{Full, Kept, StreamOptions};
 use super::job::{Adopting, Erasing, Job, Order, Submitted, Wish};
+use super::refusals::Tally;
 use super::streams::Streams;
 use super::unpublished::Unpublished;
 use super::{Hooks, Options};
-use crate::store::{Appended, EventStore, StoreError};
+use crate::store::{Appended, EventStore, ReadLimit, StoreError};
 
 /// How often a batch is decided anew because somebody else appended to its streams.
 const ROUNDS_MAX: usize = 8;
 
 /// Streams in one page of the store's list.
 const STREAMS_PAGE: usize = 1_024;
+
+/// Read of a stream at a time to learn what it holds.
+const READ: ReadLimit = ReadLimit {
+    events: 512,
+    bytes: 1 << 20,
+};
 
 /// How soon the store is asked again what became of a failed commit when nobody submits anything.
 const UNPUBLISHED_RETRY: Duration = Duration::from_millis(100);
@@ -36,6 +45,8 @@ pub(crate) struct Worker {
     unpublished: Unpublished,
     doubts: Doubts,
     founding: Founding,
+    limits: StreamOptions,
+    tally: Arc<Tally>,
     rules: Rules,
     /// The latest moment at which a batch was decided.
     latest: UnixMillis,
@@ -95,12 +106,19 @@ impl Worker {
             unpublished: Unpublished::default(),
             doubts: Doubts::default(),
             founding,
+            limits: options.stream,
+            tally: Arc::default(),
             rules,
             latest: UnixMillis::new(0),
             batch_events_max: options.batch_events_max,
             batch_bytes_max: options.batch_bytes_max,
             hooks,
         }
+    }
+
+    /// What it counts.
+    pub(super) fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
     }
 
     /// Until the intake is closed and the queue is empty.
@@ -177,6 +195,7 @@ impl Worker {
         done(made.map(|schema| {
             self.rules.adopted = adopted(&schema);
             self.rules.schema = schema;
+            self.streams.forget_states();
         }));
     }
 
@@ -242,6 +261,15 @@ impl Worker {
             .load_for(id, device)
             .map_err(|error| error.to_string())?;
         learn_counters(stream, &self.rules, &self.hooks, submitted)?;
+        let intent = submission.intent();
+        let full = fullness(
+            stream,
+            self.limits,
+            &self.rules,
+            &*self.store,
+            &self.hooks,
+            (intent, batch.now),
+        )?;
         let lineup = round.lineup(stream);
         let fresh_epoch = match stream.head().is_empty() {
             true => another_epoch(Epoch::NONE, &mut self.hooks.random),
@@ -251,18 +279,27 @@ impl Worker {
             device,
             now: batch.now,
             fresh_epoch,
+            full,
         };
         let (is_first, user) = (stream.head().is_empty(), submission.principal().name());
-        let admitted = match is_first {
-            true => self.founding.admits(user, batch.now),
-            false => Ok(()),
-        };
-        let decision = match admitted {
-            Ok(()) => stream.decide(&self.rules, at, submission.intent()),
-            Err(refused) => Decision::Refused(refused),
-        };
-        if is_first && matches!(decision, Decision::Append(_)) {
-            self.founding.begun(user, batch.now);
+        if is_first && let Err(refused) = self.founding.admits(user, batch.now) {
+            self.tally.founding();
+            lineup.take(index, Decision::Refused(refused));
+            return Ok(());
+        }
+        let decision = stream.decide(&self.rules, at, intent);
+        match &decision {
+            Decision::Append(_) => {
+                stream.holding().absorb(intent);
+                if is_first {
+                    self.founding.begun(user, batch.now);
+                }
+            }
+            Decision::Refused(refused) if refused.name == RefusalName::QuotaExceeded => {
+                self.tally.full();
+                (self.hooks.full)(id);
+            }
+            _ => {}
         }
         lineup.take(index, decision);
         Ok(())
@@ -334,7 +371,8 @@ impl Worker {
         match answer {
             None => batch.keep(lineup.decided, self.store.durable()),
             Some(Ok(kept)) => {
-                self.streams.settled(&lineup.stream);
+                self.streams
+                    .settled(&lineup.stream, &kept.committed, &self.limits);
                 if lineup.is_doubt {
                     tracing::warn!(
                         stream = %lineup.stream,
@@ -422,6 +460,76 @@ fn learn_counters(
         }
     }
     Ok(())
+}
+
+/// Of what the stream holds too much already for this to be taken, if it is new. Asks what must be known for that.
+fn fullness(
+    stream: &mut Stream,
+    limits: StreamOptions,
+    rules: &Rules,
+    store: &dyn EventStore,
+    hooks: &Hooks,
+    (intent, now): (&Intent, UnixMillis),
+) -> Result<Option<Full>, String> {
+    if limits == StreamOptions::default() {
+        return Ok(None);
+    }
+    if stream.holding().must_read(&limits) {
+        let kept = kept(stream, limits, store).map_err(|error| error.to_string())?;
+        stream.holding().learn_kept(kept);
+    }
+    let head = stream.head();
+    match stream.holding().full(&limits, &head, intent) {
+        None if limits.state_bytes_max > 0 => {
+            state_fullness(stream, limits.state_bytes_max, rules, hooks, (intent, now))
+        }
+        full => Ok(full),
+    }
+}
+
+/// All of a stream above its horizon. Nothing that was decided waits to be kept.
+fn kept(
+    stream: &Stream,
+    limits: StreamOptions,
+    store: &dyn EventStore,
+) -> Result<Kept, StoreError> {
+    let (head, mut kept) = (stream.head(), Kept::default());
+    let mut after = head.horizon;
+    while after < head.seq {
+        let events = store.read(stream.id(), after, READ)?;
+        let Some(last) = events.last() else { break };
+        after = last.seq();
+        kept.extend(&events, &limits);
+    }
+    Ok(kept)
+}
+
+/// What has no meaning changes no state, and to remove what is there makes it smaller.
+fn state_fullness(
+    stream: &mut Stream,
+    max: u64,
+    rules: &Rules,
+    hooks: &Hooks,
+    (intent, now): (&Intent, UnixMillis),
+) -> Result<Option<Full>, String> {
+    let schema = &rules.schema;
+    let operation = schema.operation(&intent.event_type, &intent.event_data);
+    let Some(operation) = operation.ok().flatten() else {
+        return Ok(None);
+    };
+    if !stream.holding().may_exceed(max) {
+        return Ok(None);
+    }
+    let removes = operation.action == Action::Remove;
+    if removes || stream.holding().must_ask(now) {
+        let entry = removes.then_some((&*operation.collection, &*operation.key));
+        let size = (hooks.state)(stream.id(), entry)?;
+        stream.holding().learn_state(size.bytes, now);
+        if removes && size.is_live {
+            return Ok(None);
+        }
+    }
+    Ok(stream.holding().exceeds(max).then_some(Full::State))
 }
 
 /// Zeros name no history.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use super::Port;
+
 /// Who is at the other end of a connection, as far as its transport knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Caller {
@@ -10,6 +12,8 @@ pub struct Caller {
     pub address: Option<SocketAddr>,
     /// Its certificate, if it showed one. It is verified: it comes from a CA that the configuration names.
     pub certificate: Option<ClientCertificate>,
+    /// Where it came in, if that is one of the configuration's listeners.
+    pub port: Option<Port>,
 }
 
 /// What a verified certificate says of its owner.
@@ -31,7 +35,7 @@ impl From<SocketAddr> for Caller {
     fn from(address: SocketAddr) -> Self {
         Self {
             address: Some(address),
-            certificate: None,
+            ..Self::default()
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::proxy::{self, Network, ProxyError};
-use super::{Caller, ClientCertificate, Protocol, Stream, Tls};
+use super::{Caller, ClientCertificate, Port, Protocol, Stream, Tls};
 
 /// For listeners that were given none.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,6 +35,7 @@ enum Socket {
 
 #[derive(Debug, Clone)]
 struct Rules {
+    port: Option<Port>,
     tls: Option<(Arc<Tls>, Protocol)>,
     /// Who may connect, and has to send a PROXY header.
     proxies: Option<Vec<Network>>,
@@ -76,6 +77,7 @@ impl From<UnixListener> for Listener {
 impl Listener {
     fn of(socket: Socket) -> Self {
         let rules = Rules {
+            port: None,
             tls: None,
             proxies: None,
             patience: PATIENCE,
@@ -84,6 +86,12 @@ impl Listener {
             socket,
             rules: Arc::new(rules),
         }
+    }
+
+    /// Which one it is; its callers say so.
+    #[must_use]
+    pub fn at(self, port: Port) -> Self {
+        self.ruled(|rules| rules.port = Some(port))
     }
 
     /// How long a client may take until its first byte can be read.
@@ -131,6 +139,7 @@ impl Listener {
             caller: Caller {
                 address,
                 certificate: None,
+                port: self.rules.port,
             },
             is_named: self.rules.proxies.is_none() || address.is_none(),
             late_at: sleep(self.rules.patience).deadline(),

@@ -36,13 +36,15 @@ impl ProxyOptions {
     }
 }
 
-/// Which listener an address is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Port {
     /// MQTT over TCP.
     Mqtt,
     /// MQTT over TLS.
     MqttTls,
+    /// MQTT on a Unix socket.
+    MqttUnix,
     /// HTTP and WebSocket.
     Http,
     /// HTTPS and secure WebSocket.
@@ -51,13 +53,32 @@ pub enum Port {
 
 impl Port {
     /// Every one.
-    pub const ALL: [Self; 4] = [Self::Mqtt, Self::MqttTls, Self::Http, Self::HttpTls];
+    pub const ALL: [Self; 5] = [
+        Self::Mqtt,
+        Self::MqttTls,
+        Self::MqttUnix,
+        Self::Http,
+        Self::HttpTls,
+    ];
+    /// Those that clients of other machines can reach.
+    pub const REMOTE: [Self; 4] = [Self::Mqtt, Self::MqttTls, Self::Http, Self::HttpTls];
+
+    /// The one that a key sets the address of.
+    pub fn of_key(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|port| port.key() == key)
+    }
+
+    /// Whether MQTT comes in WebSockets there.
+    pub fn is_http(self) -> bool {
+        matches!(self, Self::Http | Self::HttpTls)
+    }
 
     /// The key that sets its address.
     pub fn key(self) -> &'static str {
         match self {
             Self::Mqtt => "mqtt.address",
             Self::MqttTls => "mqtt.tls_address",
+            Self::MqttUnix => "mqtt.unix_socket",
             Self::Http => "http.address",
             Self::HttpTls => "http.tls_address",
         }

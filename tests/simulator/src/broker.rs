@@ -8,7 +8,7 @@ use std::time::Duration;
 use syncline_broker::compactor::{self, Compactor, History, Limits, Progress, States, Written};
 use syncline_broker::edge::simulation::SimulatedEdge;
 use syncline_broker::edge::{
-    CrowdOptions, Edge, EdgeOptions, OrdinaryOptions, PublishOptions, SessionsOptions,
+    CrowdOptions, Edge, EdgeOptions, OrdinaryOptions, Ports, PublishOptions, SessionsOptions,
 };
 use syncline_broker::router::{BusMessage, Consumer};
 use syncline_broker::sequencer::{Hooks, Options, Sequencer, Stepper};
@@ -223,6 +223,8 @@ fn hooks(
             let value = farthest.farthest_counter(stream);
             value.map_err(|error| error.to_string())
         }),
+        state: Box::new(|_, _| Err("nobody is to ask".to_owned())),
+        full: Box::new(|_| ()),
     }
 }
 
@@ -236,6 +238,7 @@ fn sequencer_options(dice: &mut Dice) -> Options {
         active_streams_max: 1 + dice.below(3) as usize,
         device_retention_ms: DEVICE_RETENTION_MS,
         founding: syncline_broker::sequencer::FoundingOptions::default(),
+        stream: syncline_broker::sequencer::StreamOptions::default(),
     }
 }
 
@@ -267,6 +270,8 @@ fn edge_options(dice: &mut Dice) -> EdgeOptions {
         device_retention: Duration::from_secs(3_600),
         crowd: CrowdOptions::default(),
         publish: PublishOptions::default(),
+        ports: Ports::new(),
+        load_lag_max: Duration::ZERO,
         ordinary: OrdinaryOptions::default(),
     }
 }

@@ -1,7 +1,7 @@
 //! How much clients may, and that everybody is told and counted who is beyond it.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
 use serde_json::json;
@@ -9,9 +9,9 @@ use syncline_tests::broker::{Broker, Setup};
 use syncline_tests::mosquitto;
 use syncline_tests::star::Star;
 use syncline_tests::wait::{PATIENCE, until};
-use syncline_tests::wire::{Connect, Version, Wire};
+use syncline_tests::wire::{Connect, Packet, Version, Wire};
 
-use crate::scene::{PHONE, device, guest, star, watcher};
+use crate::scene::{PHONE, device, guest, star};
 
 fn limited(key: &str, value: &str) -> Broker {
     Setup::new()
@@ -21,11 +21,15 @@ fn limited(key: &str, value: &str) -> Broker {
 }
 
 /// What a figure comes to be.
-fn counted(broker: &Broker, name: &str, at_least: u64) {
+pub(crate) fn counted(broker: impl Into<SocketAddr>, name: &str, at_least: u64) {
+    counted_for(broker, &Connect::new(Version::V5, ""), name, at_least);
+}
+
+/// The same for somebody in particular.
+pub(crate) fn counted_for(broker: impl Into<SocketAddr>, who: &Connect, name: &str, at_least: u64) {
+    let at = broker.into();
     // Those that have just gone may still be counted.
-    let mut figures = until("a place", || {
-        Wire::connect(broker.mqtt(), &Connect::new(Version::V5, "")).ok()
-    });
+    let mut figures = until("a place", || Wire::connect(at, who).ok());
     let topic = format!("$SYS/broker/syncline/{name}");
     assert_eq!(figures.subscribe(&topic).unwrap(), 1, "{topic}");
     until(name, || {
@@ -57,6 +61,25 @@ fn g10_an_address_has_so_many_connections_and_others_are_told_at_both_versions()
     });
     all.pop();
     counted(&broker, "connections/refused/quota", 2);
+}
+
+#[test]
+fn g10_a_websocket_too_many_of_its_address_is_told_so_at_both_versions() {
+    let broker = limited("CONNECTIONS_PER_ADDRESS_MAX", "2");
+    let _all = [(); 2].map(|()| {
+        until("a place", || {
+            Wire::connect(broker.mqtt(), &Connect::new(Version::V5, "")).ok()
+        })
+    });
+    for (version, refused) in [(Version::V5, 0x97), (Version::V311, 3)] {
+        let connect = Connect::new(version, "");
+        let (mut wire, answer) = Wire::connect_websocket(broker.http(), &connect).unwrap();
+        assert!(
+            matches!(answer, Packet::ConnAck { code, .. } if code == refused),
+            "{answer:?}"
+        );
+        assert_eq!(wire.until_closed().unwrap(), []);
+    }
 }
 
 #[test]
@@ -94,8 +117,14 @@ fn g10_an_address_publishes_at_a_rate_over_all_its_connections_and_gains_nothing
 #[test]
 fn g10_a_connection_too_many_that_never_connects_is_counted_as_what_it_is() {
     let broker = limited("CONNECTIONS_PER_ADDRESS_MAX", "2");
-    let _guest = guest(&broker);
-    let mut figures = watcher(&broker, "$SYS/broker/syncline/connections/#");
+    // The one that asked whether the broker is ready may still be counted.
+    let [_guest, mut figures] = [(); 2].map(|()| {
+        until("a place", || {
+            Wire::connect(broker.mqtt(), &Connect::new(Version::V5, "")).ok()
+        })
+    });
+    let all = "$SYS/broker/syncline/connections/#";
+    assert_eq!(figures.subscribe(all).unwrap(), 1);
     let mut silent = TcpStream::connect(broker.mqtt()).unwrap();
     silent.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(silent.read(&mut [0]).unwrap(), 0, "closed");
@@ -180,4 +209,90 @@ fn g10_no_more_streams_begin_than_may_and_those_that_are_there_go_on() {
         }
         counted(&broker, "publish/streams refused", 2);
     }
+}
+
+const NO_MORE: (u8, Option<&str>) = (0x97, Some("quota_exceeded"));
+
+/// Stars albums until one is refused; how many were taken.
+fn stars_until_refused(wire: &mut Wire, stream: &str) -> u64 {
+    let topic = format!("{stream}/events");
+    let refused = (1..).find(|n| {
+        let album = Star::album(&format!("album-{n}")).json();
+        let answer = wire.publish(&topic, album).unwrap();
+        assert!(answer.code == 0 || (answer.code, answer.refusal()) == NO_MORE);
+        answer.code > 0
+    });
+    refused.unwrap() - 1
+}
+
+#[test]
+fn g10_a_stream_is_full_until_some_of_it_is_history_and_others_go_on() {
+    for (key, value, history) in [
+        ("STREAM_EVENTS_MAX", "30", "MAX_EVENTS"),
+        ("STREAM_BYTES_MAX", "6_000", "MAX_BYTES"),
+    ] {
+        let setup = |min_age_ms: &str| {
+            Setup::new()
+                .variable("SYNCLINE__SYS__INTERVAL_S", "1")
+                .variable("SYNCLINE__LIMITS__EVENT_BYTES_MAX", "1_000")
+                .variable("SYNCLINE__HISTORY__INTERVAL_MS", "10")
+                .variable("SYNCLINE__HISTORY__MIN_AGE_MS", min_age_ms)
+                .variable(&format!("SYNCLINE__HISTORY__{history}"), "20")
+                .variable(&format!("SYNCLINE__LIMITS__{key}"), value)
+        };
+        let mut young = setup("3_600_000").start();
+        let mut wire = guest(&young);
+        assert!((20..=30).contains(&stars_until_refused(&mut wire, "sync/home")));
+        star(&mut wire, "sync/other", "a");
+        let mut old = device(&young, Version::V311, PHONE);
+        let errors = format!("sync/home/errors/{PHONE}");
+        assert_eq!(old.subscribe(&errors).unwrap(), 1);
+        old.send("sync/home/events", Star::album("a").json())
+            .unwrap();
+        let told = old.message_on(&errors).unwrap().payload;
+        let name = b"quota_exceeded";
+        assert!(told.windows(name.len()).any(|it| it == name), "{told:?}");
+        counted(&young, "publish/stream full", 2);
+        young.kill().unwrap();
+        young.start_again();
+        let refused = guest(&young).publish("sync/home/events", Star::album("a").json());
+        let refused = refused.unwrap();
+        assert_eq!((refused.code, refused.refusal()), NO_MORE);
+        // Where it is folded after a second, it fills up and goes on again and again.
+        let folding = setup("1_000").start();
+        let mut wire = guest(&folding);
+        for _ in 0..2 {
+            stars_until_refused(&mut wire, "sync/home");
+            until("room", || {
+                let album = Star::album("again").json();
+                let answer = wire.publish("sync/home/events", album).unwrap();
+                (answer.code == 0).then_some(())
+            });
+        }
+    }
+}
+
+#[test]
+fn g10_a_state_takes_so_many_bytes_and_shrinks_by_deletions() {
+    let broker = limited("STREAM_STATE_BYTES_MAX", "100_000");
+    let mut wire = guest(&broker);
+    let note = |n: u64| {
+        let data = json!({ "album_id": format!("album-{n}"), "text": "x".repeat(10_000) });
+        Star::of("write_note", data).json()
+    };
+    let events = "sync/home/events";
+    let written = (0..30).filter(|n| wire.publish(events, note(*n)).unwrap().code == 0);
+    let written = written.count();
+    assert!((8..=11).contains(&written), "{written}");
+    let refused = wire.publish(events, note(30)).unwrap();
+    assert_eq!((refused.code, refused.refusal()), NO_MORE);
+    let delete = |n: u64| Star::of("delete_note", json!({ "album_id": format!("album-{n}") }));
+    let nothing = wire.publish(events, delete(99).json()).unwrap();
+    assert_eq!((nothing.code, nothing.refusal()), NO_MORE);
+    for n in 0..3 {
+        assert_eq!(wire.publish(events, delete(n).json()).unwrap().code, 0);
+    }
+    assert_eq!(wire.publish(events, note(31)).unwrap().code, 0);
+    star(&mut wire, "sync/other", "a");
+    counted(&broker, "publish/stream full", 2);
 }

@@ -19,7 +19,12 @@ use syncline_tests::wire::Version;
 use syncline_tests::{http, ports};
 use tempfile::TempDir;
 
+use crate::limits::counted;
 use crate::scene::watcher;
+use crate::transports::header;
+
+/// Long enough for a connection to be closed that is not wanted.
+const BRIEFLY: Duration = Duration::from_millis(300);
 
 /// A folder with a CA, a certificate of it, and a broker that has the certificate.
 struct Scene {
@@ -424,4 +429,47 @@ fn g10_a_handshake_is_not_for_a_connection_too_many_of_its_address() {
     wait::until("both are counted", || {
         (figures.message().unwrap().payload == b"2").then_some(())
     });
+}
+
+#[test]
+fn g10_behind_a_load_balancer_an_address_has_so_many_connections_before_tls() {
+    let scene = Scene::new();
+    let setup = scene
+        .setup()
+        .variable("SYNCLINE__PROXY__PORTS", "mqtt.tls_address")
+        .variable("SYNCLINE__PROXY__TRUSTED", "127.0.0.1")
+        .variable("SYNCLINE__LIMITS__CONNECTIONS_PER_ADDRESS_MAX", "1")
+        .variable("SYNCLINE__SYS__INTERVAL_S", "1");
+    let broker = setup.start();
+    let come = |client: u8| {
+        let mut socket = TcpStream::connect(scene.mqtts).unwrap();
+        socket.write_all(&header(client)).unwrap();
+        socket
+    };
+    // Nothing was said of TLS: whoever is still there awaits it.
+    let is_closed = |socket: &mut TcpStream| {
+        socket.set_read_timeout(Some(BRIEFLY)).unwrap();
+        socket.read(&mut [0]).is_ok_and(|n| n == 0)
+    };
+    let one = wait::until("one of two to be closed", || {
+        let mut both = [come(7), come(7)];
+        let closed = both.each_mut().map(is_closed);
+        let [first, second] = both;
+        match closed {
+            [true, false] => Some(second),
+            [false, true] => Some(first),
+            _ => None,
+        }
+    });
+    for (client, is_told) in [(7, false), (8, true)] {
+        let mut socket = come(client);
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        // What is no handshake is answered with an alert. The end may be a reset.
+        let _ = socket.write_all(b"no handshake");
+        let mut heard = Vec::new();
+        let _ = socket.read_to_end(&mut heard);
+        assert_eq!(!heard.is_empty(), is_told, "{client}");
+    }
+    counted(&broker, "connections/refused/quota", 2);
+    drop(one);
 }

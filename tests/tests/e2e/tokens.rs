@@ -12,7 +12,7 @@ use syncline_tests::mosquitto;
 use syncline_tests::star::Star;
 use syncline_tests::token::Issuer;
 use syncline_tests::wait::PATIENCE;
-use syncline_tests::wire::{Connect, Packet, Version, Wire};
+use syncline_tests::wire::{Connect, Outgoing, Packet, Version, Wire};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -250,6 +250,63 @@ fn wall_8_a_token_is_renewed_in_place_by_publishing_it() {
         // Nobody has seen one.
         watch.ping().unwrap();
         assert_eq!(watch.waiting(), 0);
+    }
+    assert!(!broker.log().contains("eyJ"));
+}
+
+#[test]
+fn wall_8_a_token_is_kept_nowhere_however_it_comes() {
+    let files = Files::new();
+    let mut broker = files.setup().start();
+    let rights = |key: &Issuer, user| key.token(user, 60, &json!({"sync": {"*": "rw"}}));
+    let fresh = |qos| Outgoing::new(TOPIC, rights(&files.key, "ana")).qos(qos);
+    for version in Version::BOTH {
+        let kept = Connect::new(version, "kept").credentials("", &rights(&files.key, "ana"));
+        let (mut ana, answer) = Wire::connect_websocket(broker.http(), &kept.back()).unwrap();
+        assert!(matches!(answer, Packet::ConnAck { code: 0, .. }));
+        for message in [fresh(0).retain(), fresh(1).retain(), fresh(2).retain()] {
+            assert_eq!(ana.publish_message(&message).unwrap().refusal(), None);
+        }
+        // Twice under one id, as after a PUBREC that was lost.
+        let twice = fresh(2);
+        ana.publish_as(77, &twice).unwrap();
+        assert_eq!(ana.pubrec(77).unwrap().refusal(), None);
+        ana.publish_as(77, &twice.dup()).unwrap();
+        assert_eq!(ana.pubrec(77).unwrap().refusal(), None);
+        ana.send_ack(0x62, 77).unwrap();
+        assert_eq!(ana.pubcomp(77).unwrap(), 0);
+        if version == Version::V5 {
+            // By a number in place of its topic.
+            let number = [0x23, 0, 1];
+            for topic in [TOPIC, ""] {
+                let by_number = Outgoing::new(topic, rights(&files.key, "ana")).property(&number);
+                let answer = ana.publish_message(&by_number.qos(1)).unwrap();
+                assert_eq!(answer.refusal(), None);
+            }
+        }
+        // Another's is refused by whichever way: it was looked at, and not passed on.
+        let another = Outgoing::new(TOPIC, rights(&files.key, "bob"))
+            .qos(1)
+            .retain();
+        let refused = ana.publish_message(&another).unwrap().refusal().is_some();
+        assert_eq!(refused, version == Version::V5);
+        ana.disconnect().unwrap();
+        let will = connect(version, "", &rights(&files.key, "ana")).will_of(fresh(0));
+        assert_ne!(code(&broker, &will), 0, "it cannot be a last will");
+        let mut watch = enter(&broker, version, &rights(&files.secret, "eve"));
+        for filter in ["#", "$syncline/#", "+/token"] {
+            watch.subscribe(filter).unwrap();
+        }
+        watch.ping().unwrap();
+        assert_eq!(watch.waiting(), 0);
+    }
+    broker.terminate();
+    let folder = fs::read_dir(broker.data()).unwrap();
+    let files = folder.map(|it| it.unwrap().path());
+    for file in files.filter(|it| it.is_file()) {
+        let bytes = fs::read(&file).unwrap();
+        let found = bytes.windows(3).any(|it| it == b"eyJ");
+        assert!(!found, "a token is in {}", file.display());
     }
     assert!(!broker.log().contains("eyJ"));
 }

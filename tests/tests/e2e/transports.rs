@@ -49,9 +49,10 @@ fn mosquitto_publishes_on_the_unix_socket_which_is_replaced_if_dead_and_gone_at_
     assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
 }
 
-fn header() -> Vec<u8> {
+/// That of a load balancer, for a client at 192.0.2.
+pub(crate) fn header(client: u8) -> Vec<u8> {
     let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
-    header.extend([192, 0, 2, 7, 127, 0, 0, 1, 0x1f, 0x90, 0, 81]);
+    header.extend([192, 0, 2, client, 127, 0, 0, 1, 0x1f, 0x90, 0, 81]);
     header
 }
 
@@ -68,7 +69,7 @@ fn a_port_behind_a_load_balancer_takes_its_word_for_where_the_client_is_and_nobo
         socket
     };
     let mut balanced = dial();
-    balanced.write_all(&[&header(), CONNECT].concat()).unwrap();
+    balanced.write_all(&[&header(7), CONNECT].concat()).unwrap();
     let mut answer = [0; 4];
     balanced.read_exact(&mut answer).unwrap();
     assert_eq!(answer, CONNACK);
@@ -98,7 +99,7 @@ fn a_load_balancer_that_is_not_trusted_is_turned_away() {
     let broker = setup.start();
     let mut socket = TcpStream::connect(broker.mqtt()).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let _ = socket.write_all(&[&header(), CONNECT].concat());
+    let _ = socket.write_all(&[&header(7), CONNECT].concat());
     let mut rest = Vec::new();
     let _ = socket.read_to_end(&mut rest);
     assert!(rest.is_empty());

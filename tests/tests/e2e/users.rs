@@ -15,6 +15,7 @@ use syncline_tests::wire::{Connect, Version, Wire};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
+use crate::limits::counted_for;
 use crate::scene::PHONE;
 
 const BOTH: [Version; 2] = [Version::V311, Version::V5];
@@ -350,6 +351,29 @@ fn wall_3_g9_nothing_more_waits_for_who_is_away_than_it_may_read() {
     fs::write(files.path("acl.toml"), bob).unwrap();
     assert!(broker.ask(&["reload"]).status.success());
     assert_eq!(told(&broker, "rooms/ana/lamp"), NO_MATCHING_SUBSCRIBERS);
+}
+
+#[test]
+fn wall_3_a_will_that_a_reload_forbids_is_not_published_and_counted() {
+    let files = Files::new();
+    let broker = files
+        .setup()
+        .variable("SYNCLINE__SYS__INTERVAL_S", "1")
+        .start();
+    let wills = BOTH.map(|version| {
+        let ana = Connect::new(version, "").credentials("ana", "a-right");
+        Wire::connect(broker.mqtt(), &ana.will("rooms/ana/lamp", "gone")).unwrap()
+    });
+    let rules = "[users.ana]\n[users.bob]\ntopics = [\"rw rooms/#\", \"r $SYS/#\"]\n";
+    fs::write(files.path("acl.toml"), rules).unwrap();
+    assert!(broker.ask(&["reload"]).status.success());
+    let bob = Connect::new(Version::V5, "").credentials("bob", "b-right");
+    let mut follower = Wire::connect(broker.mqtt(), &bob).unwrap();
+    assert_eq!(follower.subscribe("rooms/#").unwrap(), 1);
+    drop(wills);
+    counted_for(&broker, &bob, "wills/refused", 2);
+    follower.ping().unwrap();
+    assert_eq!(follower.waiting(), 0, "nothing is published");
 }
 
 #[test]

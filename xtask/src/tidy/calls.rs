@@ -8,6 +8,7 @@ const CLOCKS: &[&str] = &[
     "broker/src/admin/",
     "broker/src/compactor/thread.rs",
     "broker/src/edge/connection.rs",
+    "broker/src/fuzzing.rs",
     "broker/src/router/",
     "broker/src/run.rs",
     "client-sdk/rust/src/ambient.rs",

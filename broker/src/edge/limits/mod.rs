@@ -2,12 +2,16 @@
 
 mod bucket;
 mod crowd;
+mod load;
 mod pace;
+mod port;
 mod rates;
 
 pub(crate) use bucket::Bucket;
-pub(crate) use crowd::{Crowd, Crowded, OriginSeat, UserSeat};
+pub(crate) use crowd::{Crowd, Crowded, Seat, UserSeat};
+pub(crate) use load::Load;
 pub(crate) use pace::{Pace, Rate, SharedRate};
+pub use port::{PortOptions, Ports};
 pub(crate) use rates::Rates;
 
 /// How many connections, and how often.

@@ -124,20 +124,24 @@ impl Followers {
         published: &Published<'_>,
         willing: impl Fn(SubscriberId) -> Willing,
     ) -> Vec<Copy> {
-        let mut plain: BTreeMap<SubscriberId, Copy> = BTreeMap::new();
-        let mut shared = Vec::new();
+        let (mut plain, mut shared) = (Vec::new(), Vec::new());
+        let mut overlaps = false;
         self.tree.matching(published.topic, &mut |entry: &Entry| {
-            for (who, terms) in &entry.plain {
-                if !(terms.no_local && published.from == Some(*who)) {
-                    let copy = plain.entry(*who).or_insert_with(|| Copy::to(*who, None));
-                    copy.widen(terms, published);
-                }
-            }
-            for group in entry.groups.values() {
-                shared.extend(group.copy(published, &willing));
-            }
+            overlaps |= !plain.is_empty();
+            let others = entry
+                .plain
+                .iter()
+                .filter(|(who, terms)| !(terms.no_local && published.from == Some(**who)));
+            plain.extend(others.map(|(who, terms)| Copy::of(*who, terms, published)));
+            let groups = entry.groups.values();
+            shared.extend(groups.filter_map(|group| group.copy(published, &willing)));
         });
-        plain.into_values().chain(shared).collect()
+        if overlaps {
+            plain.sort_by_key(|copy| copy.to);
+            plain.dedup_by(|more, copy| copy.takes_in(more));
+        }
+        plain.append(&mut shared);
+        plain
     }
 
     /// A copy for another member of a group, in place of one that did not take it.
@@ -195,28 +199,32 @@ impl Group {
             return None;
         }
         self.last.set(Some(*who));
-        let mut copy = Copy::to(*who, Some(Arc::clone(&self.follow)));
-        copy.widen(terms, published);
-        Some(copy)
+        let copy = Copy::of(*who, terms, published);
+        let share = Some(Arc::clone(&self.follow));
+        Some(Copy { share, ..copy })
     }
 }
 
 impl Copy {
-    fn to(to: SubscriberId, share: Option<Arc<Follow>>) -> Self {
+    fn of(to: SubscriberId, terms: &Terms, published: &Published<'_>) -> Self {
         Self {
             to,
-            qos: 0,
-            retain: false,
-            identifiers: Vec::new(),
-            share,
+            qos: terms.qos.min(published.qos),
+            retain: terms.retain_as_published && published.retain,
+            identifiers: terms.identifier.into_iter().collect(),
+            share: None,
         }
     }
 
-    /// One more subscription that it is for.
-    fn widen(&mut self, terms: &Terms, published: &Published<'_>) {
-        self.qos = self.qos.max(terms.qos.min(published.qos));
-        self.retain |= terms.retain_as_published && published.retain;
-        self.identifiers.extend(terms.identifier);
+    /// Whether the other one is for the same subscriber, and so part of this one.
+    fn takes_in(&mut self, other: &mut Self) -> bool {
+        let same = self.to == other.to;
+        if same {
+            self.qos = self.qos.max(other.qos);
+            self.retain |= other.retain;
+            self.identifiers.append(&mut other.identifiers);
+        }
+        same
     }
 }
 

@@ -4,7 +4,9 @@ pub(crate) mod follow;
 mod followers;
 mod letter;
 mod outbox;
+mod parcel;
 mod retained;
+mod subscriber;
 mod topics;
 
 pub(crate) use followers::{SubscriberId, Terms};

@@ -6,19 +6,21 @@
 //! What a kept session gets at QoS 1 and 2 waits in the store, whether it is connected or not, and its connection reads it
 //! there. Everything else goes into the connection's mailbox or is lost with a count.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use parking_lot::{Mutex, MutexGuard};
 use syncline_protocol::{Filter, UnixMillis};
 
 use super::follow::Follow;
-use super::followers::{Copy, Followers, Published, SubscriberId, Terms, Willing};
+use super::followers::{Followers, Published, SubscriberId, Terms, Willing};
 use super::letter::{Letter, Pending};
+use super::parcel::{Parcel, Rooms};
 use super::retained::{Moment, Page, RetainedLimit, RetainedTopics};
+use super::subscriber::Subscriber;
 use crate::acl::Principal;
-use crate::edge::counters::{Count, Counters, Losses};
+use crate::edge::counters::{Count, Counters};
 use crate::edge::keeper::Keeper;
 use crate::edge::mailbox::Mailbox;
 use crate::store::StoreError;
@@ -96,7 +98,7 @@ pub(crate) type Told = Box<dyn FnOnce(Posted) + Send>;
 /// See the module.
 pub(crate) struct Topics {
     options: OrdinaryOptions,
-    queue: QueueLimit,
+    rooms: Rooms,
     counters: Arc<Counters>,
     pending: Arc<Pending>,
     state: Mutex<State>,
@@ -122,26 +124,6 @@ pub(crate) struct Entering<'a> {
     pub(crate) who: Option<Arc<Principal>>,
 }
 
-struct Subscriber {
-    key: SessionKey,
-    /// Whose it is; not known until it has a connection in this process.
-    who: Option<Arc<Principal>>,
-    /// It outlives its connection.
-    kept: bool,
-    mailbox: Option<Arc<Mailbox>>,
-    follows: HashSet<Filter>,
-    losses: Arc<Losses>,
-}
-
-/// A message that goes into the queue of a kept session.
-struct Queueing {
-    /// Which of the changes.
-    at: usize,
-    client_id: String,
-    mailbox: Option<Arc<Mailbox>>,
-    losses: Arc<Losses>,
-}
-
 impl Topics {
     /// Nobody is there. `queue`: what waits in the store for one session at most.
     pub(crate) fn new(
@@ -151,8 +133,11 @@ impl Topics {
     ) -> Self {
         Self {
             pending: Arc::new(Pending::new(options.pending_total_bytes_max)),
+            rooms: Rooms {
+                pending: options.pending,
+                queue,
+            },
             options,
-            queue,
             counters,
             state: Mutex::default(),
         }
@@ -296,8 +281,8 @@ impl Topics {
     }
 
     /// Passes a message on to whoever follows its topic, and retains it if it says so. `told` hears of it once everything
-    /// that has to be on disk is there.
-    pub(crate) fn post(&self, post: Post, keeper: &Keeper, told: Told) {
+    /// that has to be on disk is there. Returns for how many there was no room in memory.
+    pub(crate) fn post(&self, post: Post, keeper: &Keeper, told: Told) -> u64 {
         let Post {
             message,
             from,
@@ -314,18 +299,23 @@ impl Topics {
             retain: message.retain,
             from,
         };
-        let copies = state.copies(&published);
-        let matched = !copies.is_empty();
+        let willing = |it| state.willing(it, &published);
+        let copies = state.followers.copies(&published, willing);
         let message = Arc::new(message);
-        let mut outcome = retained.map(|()| matched);
-        let mut queueing = Vec::new();
+        let mut parcel = Parcel::new(changes);
         for copy in copies {
-            if self.deliver(&state, &message, copy, &mut changes, &mut queueing) == Err(Over::Queue)
-            {
-                outcome = Err(Over::Queue);
+            // Whoever may not read it has no queue to be full of it either.
+            let subscriber = state.subscribers.get(&copy.to);
+            if let Some(subscriber) = subscriber.filter(|it| it.reads(&message.topic)) {
+                parcel.deliver(subscriber, &message, copy, &self.rooms);
             }
         }
-        self.write(changes, queueing, keeper, outcome, told);
+        let posted = parcel.close(retained, &self.counters);
+        let losses = parcel.losses();
+        self.write(parcel, keeper, posted, told);
+        // Whoever publishes without end has it again at once; those who wait go first.
+        MutexGuard::unlock_fair(state);
+        losses
     }
 
     /// Retained topics for a SUBSCRIBE, see [`RetainedTopics::page`].
@@ -354,17 +344,16 @@ impl Topics {
         told: Told,
     ) {
         let state = self.lock();
-        let (mut changes, mut queueing) = (Vec::new(), Vec::new());
+        let mut parcel = Parcel::default();
         for letter in letters {
             let since = letter.since.unwrap_or_default();
             if let Some(subscriber) = state.subscribers.get(&id)
                 && state.retained.is_since(&letter.message.topic, since)
             {
-                queueing.push(subscriber.queueing(changes.len()));
-                changes.push(subscriber.enqueue(&letter.message, &letter, self.queue));
+                parcel.enqueue(subscriber, &letter, &self.rooms);
             }
         }
-        self.write(changes, queueing, keeper, Ok(true), told);
+        self.write(parcel, keeper, Posted::Taken { matched: true }, told);
     }
 
     /// Clears what has expired.
@@ -408,67 +397,17 @@ impl Topics {
         Ok(())
     }
 
-    /// One copy: into a queue on disk, into a mailbox, or nowhere.
-    fn deliver(
-        &self,
-        state: &State,
-        message: &Arc<Message>,
-        copy: Copy,
-        changes: &mut Vec<SessionChange>,
-        queueing: &mut Vec<Queueing>,
-    ) -> Result<(), Over> {
-        let Some(subscriber) = state.subscribers.get(&copy.to) else {
-            return Ok(());
-        };
-        let letter = Letter {
-            message: Arc::clone(message),
-            qos: copy.qos,
-            retain: copy.retain,
-            identifiers: copy.identifiers,
-            share: copy.share,
-            since: None,
-        };
-        if subscriber.kept && copy.qos > 0 {
-            queueing.push(subscriber.queueing(changes.len()));
-            changes.push(subscriber.enqueue(message, &letter, self.queue));
-            return Ok(());
-        }
-        match &subscriber.mailbox {
-            Some(mailbox) if !mailbox.letter(letter, &self.options.pending) => {
-                let what = match copy.qos {
-                    0 => Count::DroppedSlow,
-                    _ => Count::RefusedSlow,
-                };
-                self.counters.count(what);
-                lost(&subscriber.key.client_id, &subscriber.losses);
-                match copy.qos {
-                    0 => Ok(()),
-                    _ => Err(Over::Queue),
-                }
-            }
-            // Who is away gets nothing at QoS 0, as MQTT allows.
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    fn write(
-        &self,
-        changes: Vec<SessionChange>,
-        queueing: Vec<Queueing>,
-        keeper: &Keeper,
-        outcome: Result<bool, Over>,
-        told: Told,
-    ) {
+    /// `told` hears what came of it once what goes to the disk is there.
+    fn write(&self, parcel: Parcel, keeper: &Keeper, posted: Posted, told: Told) {
+        let (changes, waiting) = parcel.split();
         if changes.is_empty() {
-            return told(posted(outcome));
+            return told(posted);
         }
         let counters = Arc::clone(&self.counters);
         let written = move |written: Result<Vec<usize>, StoreError>| match written {
             Err(error) => told(Posted::Failed(error)),
-            Ok(refused) => {
-                let over = settle(queueing, &refused, &counters);
-                told(posted(over.and(outcome)));
-            }
+            Ok(refused) if waiting.settle(&refused, &counters) => told(posted),
+            Ok(_) => told(Posted::Full(Over::Queue)),
         };
         keeper.write(changes, Some(Box::new(written)));
     }
@@ -489,14 +428,17 @@ impl Topics {
         let Some(copy) = state.followers.copy_in(&share, &published, willing) else {
             return;
         };
-        let (mut changes, mut queueing) = (Vec::new(), Vec::new());
+        let mut parcel = Parcel::default();
+        if let Some(subscriber) = state.subscribers.get(&copy.to) {
+            parcel.deliver(subscriber, &message, copy, &self.rooms);
+        }
         // Nobody waits to be told; it is counted.
-        let _ = self.deliver(state, &message, copy, &mut changes, &mut queueing);
-        self.write(changes, queueing, keeper, Ok(true), Box::new(|_| ()));
+        let posted = parcel.close(Ok(()), &self.counters);
+        self.write(parcel, keeper, posted, Box::new(|_| ()));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -510,14 +452,7 @@ impl State {
         let id = SubscriberId(self.next);
         self.next += 1;
         self.by_key.insert(key.clone(), id);
-        let subscriber = Subscriber {
-            key,
-            who: None,
-            kept,
-            mailbox,
-            follows: HashSet::new(),
-            losses: Arc::default(),
-        };
+        let subscriber = Subscriber::new(key, kept, mailbox);
         self.subscribers.insert(id, subscriber);
         id
     }
@@ -532,107 +467,10 @@ impl State {
         }
     }
 
-    fn copies(&self, published: &Published<'_>) -> Vec<Copy> {
-        let mut copies = self
-            .followers
-            .copies(published, |it| self.willing(it, published));
-        // Whoever may not read it has no queue to be full of it either.
-        copies.retain(|copy| self.reads(copy.to, published.topic));
-        copies
-    }
-
-    fn reads(&self, id: SubscriberId, topic: &str) -> bool {
-        let subscriber = self.subscribers.get(&id);
-        let who = subscriber.and_then(|it| it.who.as_ref());
-        who.is_none_or(|who| who.grant().reads_topic(topic))
-    }
-
     fn willing(&self, id: SubscriberId, published: &Published<'_>) -> Willing {
-        let Some(subscriber) = self.subscribers.get(&id) else {
-            return Willing::Never;
-        };
-        if !self.reads(id, published.topic) {
-            return Willing::Never;
-        }
-        let qos = published.qos;
-        match &subscriber.mailbox {
-            Some(mailbox) if mailbox.is_busy() => Willing::Slowly,
-            Some(_) => Willing::AtOnce,
-            None if subscriber.kept && qos > 0 => Willing::Later,
-            None => Willing::Never,
-        }
+        let subscriber = self.subscribers.get(&id);
+        subscriber.map_or(Willing::Never, |it| {
+            it.willing(published.topic, published.qos)
+        })
     }
-}
-
-impl Subscriber {
-    fn queueing(&self, at: usize) -> Queueing {
-        Queueing {
-            at,
-            client_id: self.key.client_id.clone(),
-            mailbox: self.mailbox.clone(),
-            losses: Arc::clone(&self.losses),
-        }
-    }
-
-    fn enqueue(&self, message: &Message, letter: &Letter, limit: QueueLimit) -> SessionChange {
-        let message = Message {
-            topic: message.topic.clone(),
-            payload: message.payload.clone(),
-            qos: letter.qos,
-            retain: letter.retain,
-            properties: with_identifiers(&message.properties, &letter.identifiers),
-            expires_at: message.expires_at,
-        };
-        SessionChange::Enqueue(self.key.clone(), message, limit)
-    }
-}
-
-fn posted(outcome: Result<bool, Over>) -> Posted {
-    match outcome {
-        Ok(matched) => Posted::Taken { matched },
-        Err(over) => Posted::Full(over),
-    }
-}
-
-/// Rings those whose queue has grown, and counts what had no room.
-fn settle(queueing: Vec<Queueing>, refused: &[usize], counters: &Counters) -> Result<(), Over> {
-    let mut over = Ok(());
-    for it in queueing {
-        if refused.binary_search(&it.at).is_ok() {
-            counters.count(Count::RefusedQueueFull);
-            lost(&it.client_id, &it.losses);
-            over = Err(Over::Queue);
-        } else if let Some(mailbox) = it.mailbox {
-            mailbox.queue_grew();
-        }
-    }
-    over
-}
-
-fn lost(client_id: &str, losses: &Losses) {
-    if let Some(losses) = losses.lose() {
-        tracing::warn!(
-            client_id,
-            losses,
-            "has no room for ordinary messages, which are lost"
-        );
-    }
-}
-
-/// The properties of a message and the Subscription Identifiers of those that it is for, as on the wire.
-fn with_identifiers(properties: &Bytes, identifiers: &[u32]) -> Bytes {
-    if identifiers.is_empty() {
-        return properties.clone();
-    }
-    let mut bytes = BytesMut::from(&properties[..]);
-    for identifier in identifiers {
-        bytes.put_u8(0x0b);
-        let mut rest = *identifier;
-        while rest >= 0x80 {
-            bytes.put_u8((rest & 0x7f) as u8 | 0x80);
-            rest >>= 7;
-        }
-        bytes.put_u8(rest as u8);
-    }
-    bytes.freeze()
 }

@@ -9,6 +9,7 @@ use syncline_protocol::{RefusalName, Refused};
 use super::Peer;
 use super::ordinary::not_kept;
 use crate::auth::{Admission, Credentials, Denied, Proof, Secret};
+use crate::edge::counters::Count;
 use crate::edge::devices::Claim;
 use crate::edge::identity::Identity;
 use crate::edge::session::{Answer, EndReason, RenewedBy, Ticket};
@@ -127,7 +128,9 @@ impl Peer {
     /// The same user over the same connection, with other rights or for another time.
     fn adopt(&mut self, now: Instant, before: &Identity, admission: Admission) {
         let identity = Arc::new(before.reviewed(admission));
-        self.session.reviewed(&identity);
+        if self.session.reviewed(&identity) {
+            self.shared.counters.count(Count::WillRefused);
+        }
         if let Some(id) = self.ordinary.id {
             let who = Arc::clone(&identity.principal);
             self.shared.topics.review(id, who);

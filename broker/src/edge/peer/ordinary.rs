@@ -1,6 +1,7 @@
 //! Ordinary topics of one connection: what it publishes is passed on, and what it follows is brought to it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use syncline_protocol::{Filter, UnixMillis};
 
@@ -31,12 +32,18 @@ const PAGE: ReadLimit = ReadLimit {
 /// Retained messages that are read at a time.
 const RETAINED_PAGE: usize = 64;
 
+/// Copies that find no room, and how long their publisher is not read for so many.
+const LOSSES_MANY: u64 = 1_000;
+const REST: Duration = Duration::from_millis(1);
+
 /// What a connection knows of its ordinary topics.
 #[derive(Debug, Default)]
 pub(super) struct Ordinary {
     /// Its session, once it is open.
     pub(super) id: Option<SubscriberId>,
     pub(super) outbox: Outbox,
+    /// Copies of what it published that found no room, since it last paid for them.
+    losses: u64,
 }
 
 impl Peer {
@@ -115,7 +122,15 @@ impl Peer {
             shared.keeper.write(vec![undo], Some(Box::new(told)));
         };
         let (topics, keeper) = (&self.shared.topics, &self.shared.keeper);
-        topics.post(post, keeper, Box::new(told));
+        self.ordinary.losses += topics.post(post, keeper, Box::new(told));
+    }
+
+    /// Work for nobody has its price: else whoever publishes without end to many who do not read has the broker to itself.
+    pub(super) fn pay_for_losses(&mut self, now: Instant) {
+        if self.ordinary.losses >= LOSSES_MANY {
+            self.ordinary.losses = 0;
+            self.rests_until = Some(now + REST);
+        }
     }
 
     /// What hears the outcome of an event that was published at QoS 2: its packet id goes to the disk behind it, also if the
@@ -389,7 +404,6 @@ impl Peer {
             held,
             unread,
             refused,
-            streams_refused,
         } = self.session.take_traffic();
         let expired = self.ordinary.outbox.take_expired();
         let counts = [
@@ -403,12 +417,11 @@ impl Peer {
             (Count::RateHeld, held),
             (Count::RateUnread, unread),
             (Count::RequestRefused, refused),
-            (Count::StreamRefused, streams_refused),
         ];
         for (what, more) in counts.into_iter().filter(|(_, more)| *more > 0) {
             self.shared.counters.add(what, more);
         }
-        let full = self.session.output().len() >= super::OUTPUT_FULL;
+        let full = !self.takes_more();
         let busy = full || !self.session.has_room() || self.ordinary.outbox.is_busy();
         self.mailbox.set_busy(busy);
     }

@@ -273,7 +273,8 @@ fn refusal_count(code: ConnectReasonCode) -> Count {
         Code::NotAuthorized | Code::BadAuthenticationMethod => Count::ConnectNotAuthorised,
         Code::ConnectionRateExceeded => Count::ConnectRate,
         Code::QuotaExceeded => Count::ConnectQuota,
-        Code::ServerBusy | Code::ServerUnavailable => Count::ConnectUnavailable,
+        Code::ServerBusy => Count::ConnectOverload,
+        Code::ServerUnavailable => Count::ConnectUnavailable,
         _ => Count::ConnectRefused,
     }
 }
@@ -282,7 +283,8 @@ impl From<Crowded> for Refusal {
     fn from(crowded: Crowded) -> Self {
         let code = match crowded {
             Crowded::Rate => ConnectReasonCode::ConnectionRateExceeded,
-            Crowded::Address | Crowded::User => ConnectReasonCode::QuotaExceeded,
+            Crowded::Overload => ConnectReasonCode::ServerBusy,
+            Crowded::Address | Crowded::Port | Crowded::User => ConnectReasonCode::QuotaExceeded,
         };
         Self::new(
             code,

@@ -62,10 +62,11 @@ impl Session {
             return false;
         };
         let taken = of.exactly_once && live.received.contains(&of.packet_id);
+        let told_about = live.reporting == Some(Some(of));
         if taken {
             self.wire.answer_with(of, 0, "");
         }
-        taken || (of.exactly_once && self.answers.is_open(of))
+        taken || (of.exactly_once && (told_about || self.answers.is_open(of)))
     }
 
     /// A PUBLISH was taken.

@@ -5,7 +5,6 @@ mod delivering;
 mod exactly_once;
 mod fitting;
 mod keeping;
-mod oracle;
 mod ordinary;
 mod publishing;
 
@@ -47,6 +46,8 @@ struct Talk {
     client: Connection<role::Client>,
     version: Version,
     now: Instant,
+    /// What the session has asked for and nobody has looked at.
+    asked: VecDeque<Action>,
 }
 
 impl Talk {
@@ -63,6 +64,7 @@ impl Talk {
             client: Connection::new(version),
             version,
             now,
+            asked: VecDeque::new(),
         }
     }
 
@@ -79,7 +81,7 @@ impl Talk {
 
     /// The session that the CONNECT asked for is there.
     fn open(&mut self, present: bool) -> Opening {
-        let Some(Action::Open { opening, .. }) = self.session.next_action() else {
+        let Some(Action::Open { opening, .. }) = self.next_action() else {
             panic!("no session is asked for")
         };
         self.session.opened(self.now, present);
@@ -102,11 +104,32 @@ impl Talk {
 
     /// Whoever wants to come in may.
     fn bytes(&mut self, bytes: &[u8]) {
-        self.session.receive(self.now, &mut BytesMut::from(bytes));
-        if let Some(Action::Authenticate(_)) = self.session.actions.front() {
-            self.session.actions.pop_front();
+        let mut input = BytesMut::from(bytes);
+        self.read(&mut input);
+        if self
+            .asked
+            .pop_front_if(|it| matches!(it, Action::Authenticate(_)))
+            .is_some()
+        {
             self.session.authenticated(Ok(crate::auth::anybody()));
         }
+    }
+
+    /// Has it read what it wants to read.
+    fn read(&mut self, input: &mut BytesMut) {
+        let mut before = usize::MAX;
+        while input.len() < before {
+            before = input.len();
+            self.session.receive(self.now, input);
+            self.asked
+                .extend(std::iter::from_fn(|| self.session.next_action()));
+        }
+    }
+
+    fn next_action(&mut self) -> Option<Action> {
+        self.asked
+            .pop_front()
+            .or_else(|| self.session.next_action())
     }
 
     /// What the session sent since.
@@ -127,7 +150,7 @@ impl Talk {
     }
 
     fn tickets(&mut self) -> Vec<Ticket> {
-        std::iter::from_fn(|| self.session.next_action())
+        std::iter::from_fn(|| self.next_action())
             .filter_map(|action| match action {
                 Action::Submit { ticket, .. } => Some(ticket),
                 _ => None,
@@ -265,7 +288,7 @@ fn with_will(version: Version) -> Talk {
 }
 
 fn sends_will(talk: &mut Talk) -> bool {
-    matches!(talk.session.next_action(), Some(Action::Will(super::Will::Event(it))) if it.stream().to_string() == "sync/a")
+    matches!(talk.next_action(), Some(Action::Will(super::Will::Event(it))) if it.stream().to_string() == "sync/a")
 }
 
 fn message(n: u64) -> (String, Tag) {
@@ -283,19 +306,28 @@ fn message(n: u64) -> (String, Tag) {
     )
 }
 
-fn deliver(talk: &mut Talk, n: u64, at_least_once: bool) -> Result<(), NotSent> {
-    let (payload, tag) = message(n);
-    let sent = talk.session.publish(Message {
-        topic: "sync/a/events",
-        payload: payload.as_bytes(),
-        qos: u8::from(at_least_once),
+/// A message with nothing but these.
+fn plain<'a>(topic: &'a str, payload: &'a [u8], qos: u8) -> Message<'a> {
+    Message {
+        topic,
+        payload,
+        qos,
         packet_id: None,
         retain: false,
         again: false,
-        identifiers: &[9],
+        identifiers: &[],
         properties: &[],
         expiry_s: None,
+        cargo: None,
+    }
+}
+
+fn deliver(talk: &mut Talk, n: u64, at_least_once: bool) -> Result<(), NotSent> {
+    let (payload, tag) = message(n);
+    let sent = talk.session.publish(Message {
+        identifiers: &[9],
         cargo: Some(Cargo::Event(tag)),
+        ..plain("sync/a/events", payload.as_bytes(), u8::from(at_least_once))
     });
     sent.map(drop)
 }

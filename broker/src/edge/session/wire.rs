@@ -1,9 +1,11 @@
-//! The packet layer: bytes in, packets out and back, for both versions. The codec is mqtt-protocol-core's; nothing
-//! outside this file and `packet.rs` names it.
+//! The packet layer: bytes in, packets out and back, for both versions. The codec is mqtt-protocol-core's; hardly anything
+//! outside this file, its folder and `packet.rs` names it.
 //!
 //! That library answers some malformed input with an error event alone, so every error ends the session here,
 //! and the caller closes. It would also close clients that send beyond the Receive Maximum; the session stops reading
 //! before that.
+
+mod properties;
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,9 +13,7 @@ use bytes::BytesMut;
 use mqtt_protocol_core::mqtt::common::Cursor;
 use mqtt_protocol_core::mqtt::connection::{ConnectionOptions, Event};
 use mqtt_protocol_core::mqtt::packet::{
-    AssignedClientIdentifier, AuthenticationMethod, MessageExpiryInterval, Packet, Property, Qos,
-    ReasonString, ReceiveMaximum, ServerKeepAlive, SessionExpiryInterval, SubscriptionIdentifier,
-    TopicAlias, TopicAliasMaximum, UserProperty,
+    AuthenticationMethod, Packet, Property, Qos, TopicAlias, UserProperty,
 };
 use mqtt_protocol_core::mqtt::packet::{v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::prelude::GenericPacketTrait;
@@ -23,9 +23,9 @@ use mqtt_protocol_core::mqtt::result_code::{
     UnsubackReasonCode,
 };
 use mqtt_protocol_core::mqtt::{Connection, Version, role};
-use syncline_protocol::RefusalName;
 
 use super::packet::Received;
+use properties::{accepted_properties, publish_properties, reason_string};
 
 /// Topic aliases to a client at most, however many it understands: they are memory here.
 const ALIASES_MAX: u16 = 16;
@@ -45,8 +45,6 @@ pub(crate) struct Traffic {
     pub(crate) unread: u64,
     /// Requests that were refused by name.
     pub(crate) refused: u64,
-    /// Of these, events that would have begun a stream too many.
-    pub(crate) streams_refused: u64,
 }
 
 /// One connection's packets.
@@ -220,6 +218,15 @@ impl Wire {
             // The library would answer a repeat of QoS 2 itself, perhaps before the first is on disk. The session knows.
             self.mqtt.restore_qos2_publish_handled(Default::default());
         }
+        if let Packet::V5_0Pubrec(it) = &packet
+            && let Some(code) = it.reason_code()
+            && code != PubrecReasonCode::Success
+            && !code.is_failure()
+            && let Err(error) = self.reopen(it.packet_id())
+        {
+            // The library takes every code but 0 for a failure; below 0x80 the exchange goes on (MQTT-4.3.3-4).
+            tracing::debug!(%error, "an exchange cannot go on");
+        }
         Input::Packet(packet.into())
     }
 
@@ -387,9 +394,16 @@ impl Wire {
         }
     }
 
-    /// The same for an exchange of an earlier connection. The library is brought to where that was: it hears of the PUBLISH
-    /// and of its PUBREC, or it would take the PUBCOMP for an error, and count wrongly.
+    /// The same for an exchange of an earlier connection.
     pub(super) fn pubrel_again(&mut self, packet_id: u16) -> Result<(), MqttError> {
+        self.reopen(packet_id)?;
+        self.pubrel(packet_id);
+        Ok(())
+    }
+
+    /// The library is brought to where an exchange is whose PUBLISH the client has: it hears of that and of its PUBREC, or it
+    /// would take the PUBCOMP for an error, and count wrongly.
+    fn reopen(&mut self, packet_id: u16) -> Result<(), MqttError> {
         let like = OutPublish {
             topic: "-",
             payload: &[],
@@ -411,7 +425,6 @@ impl Wire {
         }
         let [high, low] = packet_id.to_be_bytes();
         self.mqtt.recv(&mut Cursor::new(&[0x50, 2, high, low][..]));
-        self.pubrel(packet_id);
         Ok(())
     }
 
@@ -468,9 +481,8 @@ impl Wire {
         self.traffic.unread += u64::from(unread);
     }
 
-    pub(super) fn note_refusal(&mut self, name: RefusalName) {
+    pub(super) fn note_refusal(&mut self) {
         self.traffic.refused += 1;
-        self.traffic.streams_refused += u64::from(name == RefusalName::QuotaExceeded);
     }
 
     pub(super) fn pingresp(&mut self) {
@@ -526,8 +538,13 @@ impl Wire {
     }
 
     fn sent_publish(&mut self, it: OutPublish<'_>, id: Option<u16>) -> Result<(), NotSent> {
-        let alias = self.alias(it.topic);
-        let packet = self.built_publish(it, id, alias)?;
+        let mut alias = self.alias(it.topic);
+        let mut packet = self.built_publish(it, id, alias)?;
+        if packet.size() > self.packet_bytes_max {
+            // An alias takes room itself.
+            alias = Alias::None;
+            packet = self.built_publish(it, id, alias)?;
+        }
         if packet.size() > self.packet_bytes_max {
             return Err(NotSent::TooLarge);
         }
@@ -615,32 +632,6 @@ impl Wire {
     }
 }
 
-fn accepted_properties(it: &Connack<'_>) -> Vec<Property> {
-    let fixed = [
-        SessionExpiryInterval::new(it.expiry_s).map(Property::SessionExpiryInterval),
-        ReceiveMaximum::new(it.receive_maximum).map(Property::ReceiveMaximum),
-    ];
-    let aliases = (it.topic_alias_max > 0)
-        .then(|| TopicAliasMaximum::new(it.topic_alias_max).map(Property::TopicAliasMaximum));
-    let keep_alive = it
-        .keep_alive_s
-        .map(|seconds| ServerKeepAlive::new(seconds).map(Property::ServerKeepAlive));
-    let assigned = it
-        .assigned
-        .map(|id| AssignedClientIdentifier::new(id).map(Property::AssignedClientIdentifier));
-    let method = it
-        .method
-        .map(|method| AuthenticationMethod::new(method).map(Property::AuthenticationMethod));
-    fixed
-        .into_iter()
-        .chain(method)
-        .chain(aliases)
-        .chain(keep_alive)
-        .chain(assigned)
-        .filter_map(Result::ok)
-        .collect()
-}
-
 /// Whether the flags of a packet's first byte are those that its type must have, which the library does not look at.
 fn flags_fit(first: u8) -> bool {
     let flags = first & 0x0f;
@@ -650,32 +641,6 @@ fn flags_fit(first: u8) -> bool {
         6 | 8 | 10 => flags == 2,
         _ => flags == 0,
     }
-}
-
-fn reason_string(reason: &str) -> Vec<Property> {
-    ReasonString::new(reason)
-        .map(|it| vec![Property::ReasonString(it)])
-        .unwrap_or_default()
-}
-
-fn publish_properties(it: &OutPublish<'_>) -> Vec<Property> {
-    let mut props = Vec::new();
-    let mut rest = it.properties;
-    // They came over a wire and out of the same library.
-    while let Ok((property, length)) = Property::parse(rest) {
-        props.push(property);
-        rest = rest.get(length..).unwrap_or_default();
-    }
-    let expiry = it.expiry_s.map(MessageExpiryInterval::new);
-    props.extend(
-        expiry
-            .and_then(Result::ok)
-            .map(Property::MessageExpiryInterval),
-    );
-    let identifier = |id: &u32| SubscriptionIdentifier::new(*id).ok();
-    let identifiers = it.identifiers.iter().filter_map(identifier);
-    props.extend(identifiers.map(Property::SubscriptionIdentifier));
-    props
 }
 
 fn return_code(code: SubackReasonCode) -> SubackReturnCode {

@@ -69,7 +69,7 @@ fn g10_a_client_whose_connection_panics_is_lost_and_its_will_is_sent() {
         let connect = connect(Version::V5_0, PHONE, Some("sync/a/events"));
         let mut input = BytesMut::from(&connect.to_continuous_buffer()[..]);
         while peer.output().is_empty() {
-            peer.work(Instant::now(), &mut input);
+            peer.work(Instant::now(), &mut input, || false);
             tokio::task::yield_now().await;
             peer.mail(Instant::now());
         }

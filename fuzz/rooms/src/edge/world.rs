@@ -9,7 +9,7 @@ use syncline_broker::compactor::States;
 use syncline_broker::config::MUSIC_SCHEMA;
 use syncline_broker::edge::simulation::{Connection, SimulatedEdge};
 use syncline_broker::edge::{
-    CrowdOptions, Edge, EdgeOptions, OrdinaryOptions, PublishOptions, SessionsOptions,
+    CrowdOptions, Edge, EdgeOptions, OrdinaryOptions, Ports, PublishOptions, SessionsOptions,
 };
 use syncline_broker::router::{BusMessage, Consumer};
 use syncline_broker::sequencer::{Hooks, Options, Sequencer, Stepper};
@@ -220,6 +220,8 @@ fn hooks(states: &Arc<States>, bus: &Bus) -> Hooks {
             let value = farthest.farthest_counter(stream);
             value.map_err(|error| error.to_string())
         }),
+        state: Box::new(|_, _| Err("nobody is to ask".to_owned())),
+        full: Box::new(|_| ()),
     }
 }
 
@@ -233,6 +235,7 @@ fn limits() -> Options {
         active_streams_max: 2,
         device_retention_ms: 200_000,
         founding: syncline_broker::sequencer::FoundingOptions::default(),
+        stream: syncline_broker::sequencer::StreamOptions::default(),
     }
 }
 
@@ -265,6 +268,8 @@ fn options() -> EdgeOptions {
         device_retention: Duration::from_secs(200),
         crowd: CrowdOptions::default(),
         publish: PublishOptions::default(),
+        ports: Ports::new(),
+        load_lag_max: Duration::ZERO,
         ordinary: OrdinaryOptions::default(),
     }
 }

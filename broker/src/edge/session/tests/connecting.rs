@@ -12,7 +12,7 @@ fn a_v5_connack_says_what_this_broker_does() {
         client_id,
         identity,
         opening,
-    }) = talk.session.next_action()
+    }) = talk.next_action()
     else {
         panic!()
     };
@@ -50,17 +50,14 @@ fn a_client_that_takes_no_connack_is_closed() {
     talk.say(connect(Version::V5_0, DEVICE, None, vec![small]));
     talk.open(false);
     assert!(matches!(talk.end(), EndReason::Refused(..)));
-    assert!(talk.session.next_action().is_none());
+    assert!(talk.next_action().is_none());
 }
 
 #[test]
 fn an_empty_client_id_at_3_1_1_needs_a_clean_session() {
     let mut talk = Talk::fresh(Version::V3_1_1);
     talk.say(connect(Version::V3_1_1, "", None, vec![]));
-    assert!(matches!(
-        talk.session.next_action(),
-        Some(Action::Open { .. })
-    ));
+    assert!(matches!(talk.next_action(), Some(Action::Open { .. })));
     let mut talk = Talk::fresh(Version::V3_1_1);
     let connect = b"\x10\x0c\x00\x04MQTT\x04\x00\x00\x00\x00\x00";
     talk.bytes(connect);
@@ -89,7 +86,7 @@ fn event_4_the_device_of_a_v5_connect_is_its_property() {
     let props = [("device", OTHER), ("name", "Kitchen")]
         .map(|(key, value)| Property::UserProperty(UserProperty::new(key, value).unwrap()));
     talk.say(connect(Version::V5_0, DEVICE, None, props.to_vec()));
-    let Some(Action::Open { identity, .. }) = talk.session.next_action() else {
+    let Some(Action::Open { identity, .. }) = talk.next_action() else {
         panic!()
     };
     assert_eq!(identity.device.to_string(), OTHER);
@@ -138,9 +135,7 @@ fn keep_alive_0_never_ends_and_a_connect_must_come_in_time() {
     );
     let mut talk = Talk::fresh(Version::V3_1_1);
     talk.bytes("\u{10}\u{0e}\0\u{04}MQTT\u{04}\u{02}\0\0\0\u{02}ü".as_bytes());
-    assert!(
-        matches!(talk.session.next_action(), Some(Action::Open { client_id, .. }) if client_id == "ü")
-    );
+    assert!(matches!(talk.next_action(), Some(Action::Open { client_id, .. }) if client_id == "ü"));
     talk.session.opened(talk.now, false);
     assert_eq!(talk.session.next_timeout(), None);
     let mut talk = Talk::fresh(Version::V5_0);
@@ -196,7 +191,7 @@ fn a_will_that_is_no_event_is_refused_with_the_connect() {
                 other => panic!("{other:?}"),
             }
             assert!(matches!(talk.end(), EndReason::Refused(..)));
-            assert!(talk.session.next_action().is_none());
+            assert!(talk.next_action().is_none());
         }
     }
 }
@@ -262,7 +257,7 @@ proptest! {
         }
         for part in bytes.chunks(cut) {
             talk.bytes(part);
-            while let Some(action) = talk.session.next_action() {
+            while let Some(action) = talk.next_action() {
                 match action {
                     Action::Submit { ticket, .. } => talk.session.answer(ticket, saved(1)),
                     Action::Report(_) => talk.session.reported(),

@@ -20,7 +20,7 @@ fn view_8_filters_are_answered_one_by_one() {
         let Some(Action::Subscribe {
             packet_id,
             requests,
-        }) = talk.session.next_action()
+        }) = talk.next_action()
         else {
             panic!()
         };
@@ -56,7 +56,7 @@ fn topic_6_filters_outside_sync_are_granted_up_to_qos_2_and_those_under_it_up_to
         let mut talk = Talk::connected(version);
         let filters = ["home/lamp", "+/lamp", "#", "$SYS/broker/uptime", "sync/#"];
         talk.bytes(&subscribe(version, 3, &filters));
-        let Some(Action::Subscribe { requests, .. }) = talk.session.next_action() else {
+        let Some(Action::Subscribe { requests, .. }) = talk.next_action() else {
             panic!()
         };
         let most = requests.iter().map(|it| it.as_ref().unwrap().qos.max(1));
@@ -78,7 +78,7 @@ fn view_5_an_unsubscribe_of_any_form_names_the_base_filter() {
         .unwrap()
         .build();
     talk.bytes(&packet.unwrap().to_continuous_buffer());
-    let Some(Action::Unsubscribe { packet_id, filters }) = talk.session.next_action() else {
+    let Some(Action::Unsubscribe { packet_id, filters }) = talk.next_action() else {
         panic!()
     };
     let names: Vec<_> = filters
@@ -125,7 +125,7 @@ fn the_clients_receive_maximum_is_kept_and_acknowledgements_are_told() {
     assert_eq!(ids[2], None);
     let second = ids[1].unwrap().to_be_bytes();
     talk.bytes(&[0x40, 2, second[0], second[1]]);
-    assert!(matches!(talk.session.next_action(), Some(Action::Acked(tag)) if tag == message(2).1));
+    assert!(matches!(talk.next_action(), Some(Action::Acked(tag)) if tag == message(2).1));
     assert!(talk.session.has_room());
 }
 
@@ -146,16 +146,8 @@ fn a_message_larger_than_the_client_takes_is_skipped() {
         }
         let (_, tag) = message(n);
         let sent = talk.session.publish(Message {
-            topic: "sync/a/events",
-            payload: &[0; 20],
-            qos: 1,
-            packet_id: None,
-            retain: false,
-            again: false,
-            identifiers: &[],
-            properties: &[],
-            expiry_s: None,
             cargo: Some(Cargo::Event(tag)),
+            ..plain("sync/a/events", &[0; 20], 1)
         });
         assert_eq!(sent, Err(NotSent::TooLarge));
     }

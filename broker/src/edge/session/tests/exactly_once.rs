@@ -39,10 +39,7 @@ fn g1_a_pubrec_waits_for_the_event_and_a_repeat_is_not_taken_again() {
             (0, vec![(0x50, 7, 0)])
         );
         talk.bytes(&pubrel(7));
-        assert!(matches!(
-            talk.session.next_action(),
-            Some(Action::Release(7))
-        ));
+        assert!(matches!(talk.next_action(), Some(Action::Release(7))));
         assert_eq!(
             heard(&mut talk),
             [],
@@ -73,7 +70,7 @@ fn g10_a_pubrel_that_comes_again_and_again_is_one_wish() {
         for _ in 0..9 {
             talk.bytes(&pubrel(7));
         }
-        let wishes = std::iter::from_fn(|| talk.session.next_action());
+        let wishes = std::iter::from_fn(|| talk.next_action());
         assert_eq!(
             wishes.filter(|it| matches!(it, Action::Release(7))).count(),
             1
@@ -96,7 +93,7 @@ fn a_refused_publish_is_over_with_its_pubrec_at_v5() {
         assert_eq!(heard(&mut talk), [(0x50, 7, code)]);
         talk.tickets();
         talk.bytes(&pubrel(7));
-        let released = matches!(talk.session.next_action(), Some(Action::Release(7)));
+        let released = matches!(talk.next_action(), Some(Action::Release(7)));
         assert_eq!(released, version != Version::V5_0);
         let unknown = if released {
             vec![]
@@ -109,16 +106,10 @@ fn a_refused_publish_is_over_with_its_pubrec_at_v5() {
 
 fn delivery(packet_id: Option<u16>, slip: Slip) -> Message<'static> {
     Message {
-        topic: "t",
-        payload: b"1",
-        qos: 2,
         packet_id,
-        retain: false,
         again: packet_id.is_some(),
-        identifiers: &[],
-        properties: &[],
-        expiry_s: None,
         cargo: Some(Cargo::Ordinary(slip)),
+        ..plain("t", b"1", 2)
     }
 }
 
@@ -139,7 +130,7 @@ fn a_delivery_is_released_after_it_is_remembered() {
         let Some(Action::Received {
             packet_id,
             slip: of,
-        }) = talk.session.next_action()
+        }) = talk.next_action()
         else {
             panic!()
         };
@@ -149,7 +140,7 @@ fn a_delivery_is_released_after_it_is_remembered() {
         assert_eq!(heard(&mut talk), [(0x62, 0x8002, 0)]);
         talk.bytes(&[0x70, 2, 0x80, 2]);
         assert!(matches!(
-            talk.session.next_action(),
+            talk.next_action(),
             Some(Action::Completed(0x8002))
         ));
     }
@@ -162,7 +153,7 @@ fn a_pubrec_with_an_error_ends_the_exchange() {
     talk.session.publish(delivery(None, slip)).unwrap();
     talk.hear();
     talk.bytes(&[0x50, 3, 0, 1, 0x83]);
-    assert!(matches!(talk.session.next_action(), Some(Action::Arrived(it)) if it == slip));
+    assert!(matches!(talk.next_action(), Some(Action::Arrived(it)) if it == slip));
     assert_eq!(heard(&mut talk), []);
     talk.session.publish(delivery(None, slip)).unwrap();
     assert!(!talk.session.output().is_empty(), "the packet id is free");
@@ -187,11 +178,11 @@ fn exchanges_of_an_earlier_connection_go_on() {
         talk.bytes(&[0x70, 2, 0x80, 1]);
         talk.bytes(&[0x70, 2, 0x80, 4]);
         assert!(matches!(
-            talk.session.next_action(),
+            talk.next_action(),
             Some(Action::Completed(0x8001))
         ));
         assert!(matches!(
-            talk.session.next_action(),
+            talk.next_action(),
             Some(Action::Completed(0x8004))
         ));
         let event = event(None);
@@ -220,4 +211,45 @@ fn exchanges_of_an_earlier_connection_wait_until_the_client_takes_more() {
     assert!(!talk.session.has_room());
     talk.bytes(&[0x70, 2, 0x80, 4]);
     assert!(talk.session.has_room());
+}
+
+#[test]
+fn mqtt_4_3_3_4_a_pubrec_with_any_code_below_0x80_is_followed_by_its_pubrel() {
+    let mut talk = Talk::connected(Version::V5_0);
+    for _ in 0..3 {
+        let id = sent(&mut talk, 1);
+        talk.session.output().clear();
+        talk.bytes(&[0x50, 3, 0, id, 0x10]);
+        assert_eq!(heard(&mut talk), [(0x62, u16::from(id), 0)]);
+        talk.bytes(&[0x70, 2, 0, id]);
+        assert!(talk.session.ended().is_none() && talk.session.has_room());
+    }
+}
+
+#[test]
+fn mqtt_4_3_3_10_a_publish_that_is_being_refused_does_not_begin_again() {
+    let mut talk = Talk::connected(Version::V3_1_1);
+    let refused = publish(
+        Version::V3_1_1,
+        "sync/a/events",
+        b"no event",
+        Qos::ExactlyOnce,
+        Some(7),
+    );
+    let bytes = refused.to_continuous_buffer();
+    talk.bytes(&[&bytes[..], &bytes].concat());
+    let reports = std::iter::from_fn(|| talk.next_action()).count();
+    assert_eq!(reports, 1);
+    talk.session.reported();
+    assert_eq!(heard(&mut talk), [(0x50, 7, 0)]);
+    assert!(talk.next_action().is_none());
+}
+
+/// A delivery at QoS 2 that is in no queue; its packet id.
+fn sent(talk: &mut Talk, n: u64) -> u8 {
+    let id = talk.session.publish(Message {
+        cargo: Some(Cargo::Ordinary(Slip::Loose(n))),
+        ..plain("news", b"x", 2)
+    });
+    u8::try_from(id.unwrap().unwrap()).unwrap()
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 use crate::auth::Denied;
-use mqtt_protocol_core::mqtt::packet::MaximumPacketSize;
+use mqtt_protocol_core::mqtt::packet::{MaximumPacketSize, TopicAliasMaximum};
 
 /// A CONNACK that accepts fits, and little else that is said in words.
 const SMALL: u32 = 25;
@@ -122,5 +122,22 @@ fn mqtt_1_5_5_1_a_length_has_as_few_bytes_as_it_can() {
         let output = &talk.session.output()[..];
         assert_eq!(output.len(), 1 + bytes.len() + length);
         assert_eq!(output[1..=bytes.len()], *bytes);
+    }
+}
+
+#[test]
+fn mqtt_3_1_2_24_a_message_that_fits_is_not_made_too_large_by_an_alias() {
+    let mut props = takes(Some(40));
+    props.extend(TopicAliasMaximum::new(5).map(Property::TopicAliasMaximum));
+    let mut talk = Talk::fresh(Version::V5_0);
+    talk.say(connect(Version::V5_0, DEVICE, None, props));
+    talk.open(false);
+    talk.hear();
+    for (bytes, with_alias) in [(31, false), (28, true), (31, true)] {
+        let sent = talk.session.publish(plain("news", &vec![b'x'; bytes], 0));
+        assert_eq!(sent, Ok(None));
+        let output = talk.session.output().split();
+        assert!(output.len() <= 40 && output.ends_with(b"x"));
+        assert_eq!(output.contains(&0x23), with_alias, "{output:?}");
     }
 }

@@ -139,16 +139,9 @@ fn what_was_sent_before_says_so_at_qos_1() {
         for (at_least_once, again) in [(true, true), (true, false), (false, true)] {
             let (_, tag) = message(1);
             let sent = talk.session.publish(Message {
-                topic: "sync/a/events",
-                payload: b"1",
-                qos: u8::from(at_least_once),
-                packet_id: None,
-                retain: false,
                 again,
-                identifiers: &[],
-                properties: &[],
-                expiry_s: None,
                 cargo: Some(Cargo::Event(tag)),
+                ..plain("sync/a/events", b"1", u8::from(at_least_once))
             });
             assert_eq!(sent.map(|id| id.is_some()), Ok(at_least_once));
             let dup = match &talk.hear()[..] {

@@ -8,7 +8,7 @@ use mqtt_protocol_core::mqtt::packet::{
 use crate::store::sessions::Message as Ordinary;
 
 fn post(talk: &mut Talk) -> (Ticket, Posting, Option<u16>) {
-    match talk.session.next_action() {
+    match talk.next_action() {
         Some(Action::Post {
             ticket,
             posting,
@@ -115,7 +115,7 @@ fn topic_7_a_share_is_granted_on_ordinary_topics_alone() {
             "$share/g/$SYS/#",
         ];
         talk.bytes(&subscribe(version, 3, &filters));
-        let Some(Action::Subscribe { requests, .. }) = talk.session.next_action() else {
+        let Some(Action::Subscribe { requests, .. }) = talk.next_action() else {
             panic!()
         };
         let refused: Vec<_> = requests
@@ -150,8 +150,7 @@ fn a_will_is_handed_over_with_its_delay_and_properties() {
     talk.bytes(&packet.to_continuous_buffer());
     talk.open(false);
     talk.session.end(EndReason::Lost);
-    let Some(Action::Will(super::super::Will::Posting(posting, delay_s))) =
-        talk.session.next_action()
+    let Some(Action::Will(super::super::Will::Posting(posting, delay_s))) = talk.next_action()
     else {
         panic!()
     };
@@ -178,18 +177,7 @@ fn a_topic_that_the_client_knows_by_a_number_is_not_written_again() {
     let lengths: Vec<_> = ["a/long/topic", "a/long/topic", "other"]
         .into_iter()
         .map(|topic| {
-            let message = Message {
-                topic,
-                payload: b"",
-                qos: 0,
-                packet_id: None,
-                retain: false,
-                again: false,
-                identifiers: &[],
-                properties: &[],
-                expiry_s: None,
-                cargo: None,
-            };
+            let message = plain(topic, b"", 0);
             talk.session.publish(message).unwrap();
             let length = talk.session.output().len();
             let [Packet::V5_0Publish(it)] = &talk.hear()[..] else {

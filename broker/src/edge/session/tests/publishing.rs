@@ -18,10 +18,7 @@ fn answer_2_acknowledgements_leave_in_the_order_of_the_publishes_refusals_too() 
         let mut packets = talk.hear();
         if version == Version::V3_1_1 {
             assert_eq!(puback_ids(&packets), [7, 8]);
-            assert!(matches!(
-                talk.session.next_action(),
-                Some(Action::Report(_))
-            ));
+            assert!(matches!(talk.next_action(), Some(Action::Report(_))));
             talk.session.reported();
             packets.extend(talk.hear());
         }
@@ -122,7 +119,7 @@ fn answer_3_at_3_1_1_and_at_qos_0_the_errors_topic_tells() {
         Qos::AtLeastOnce,
         Some(5),
     );
-    let Some(Action::Report(notice)) = talk.session.next_action() else {
+    let Some(Action::Report(notice)) = talk.next_action() else {
         panic!()
     };
     assert_eq!(notice.error, RefusalName::NotYourDevice.as_str());
@@ -135,10 +132,7 @@ fn answer_3_at_3_1_1_and_at_qos_0_the_errors_topic_tells() {
 
     let mut talk = Talk::connected(Version::V5_0);
     talk.publish("sync/a/events", b"?", Qos::AtMostOnce, None);
-    assert!(matches!(
-        talk.session.next_action(),
-        Some(Action::Report(_))
-    ));
+    assert!(matches!(talk.next_action(), Some(Action::Report(_))));
     talk.session.reported();
     assert!(talk.hear().is_empty());
 }
@@ -188,12 +182,12 @@ fn g10_a_publisher_is_not_read_beyond_the_receive_maximum() {
             packet.to_continuous_buffer()
         };
         let mut input: BytesMut = (1..=6).flat_map(packet).collect();
-        talk.session.receive(talk.now, &mut input);
+        talk.read(&mut input);
         let tickets = talk.tickets();
         assert_eq!(tickets.len(), 4);
         assert!(!talk.session.wants_input() && !input.is_empty());
         talk.session.answer(tickets[0], saved(1));
-        talk.session.receive(talk.now, &mut input);
+        talk.read(&mut input);
         assert_eq!(talk.tickets().len(), 1);
         assert!(talk.session.ended().is_none());
     }
