@@ -10,9 +10,10 @@ use syncline_tests::wire::{Connect, Version, Wire};
 use crate::table::Table;
 use crate::{Brokers, Target};
 
-/// A process that has computed nothing for so long is at rest.
-const AT_REST: Duration = Duration::from_millis(500);
-const REST_PATIENCE: Duration = Duration::from_secs(15);
+/// A process that has computed nothing for so long, and has as much memory as before, is at rest: what is free goes back to
+/// the system later than that it is freed.
+const AT_REST: Duration = Duration::from_secs(2);
+const REST_PATIENCE: Duration = Duration::from_secs(30);
 
 /// In brokers that have done nothing before, so that no memory is reused; none of `count` 0.
 pub(crate) fn measure(count: usize) -> io::Result<Option<Table>> {
@@ -64,9 +65,10 @@ fn still_there(target: &Target, wires: &mut [Wire]) -> io::Result<()> {
 /// The resident memory once the process computes no more.
 fn at_rest(process: Process) -> io::Result<u64> {
     wait::poll(REST_PATIENCE, || {
-        let before = process.processor_time();
+        let now = || (process.processor_time(), process.resident_bytes());
+        let before = now();
         wait::let_pass(AT_REST);
-        (process.processor_time() == before).then_some(())
+        (now() == before).then_some(())
     });
     let bytes = process.resident_bytes();
     bytes.ok_or_else(|| io::Error::other("the broker is gone"))

@@ -15,10 +15,8 @@ const WINDOW: usize = 16;
 const PAYLOAD: [u8; 64] = [b'x'; 64];
 const CONNECTS: usize = 1_000;
 const FILTERS_EACH: usize = 240;
-const SUBSCRIBERS: usize = 50;
 /// Fewer than may wait for one subscriber in memory, so that none is lost to a slow one.
 const FANNED_OUT: usize = 900;
-const BURSTS: u32 = 4;
 
 pub(crate) struct Load {
     pub(crate) address: SocketAddr,
@@ -31,12 +29,13 @@ pub(crate) struct Scenario {
     pub(crate) run: fn(&Load) -> io::Result<f64>,
 }
 
-pub(crate) const SCENARIOS: [Scenario; 7] = [
+pub(crate) const SCENARIOS: [Scenario; 8] = [
     scenario("connect", connects),
     scenario("publish QoS 0", |it| publishes(it, 0, it.messages * 2)),
     scenario("publish QoS 1", |it| publishes(it, 1, it.messages)),
     scenario("publish QoS 2", |it| publishes(it, 2, it.messages / 2)),
-    scenario("deliver QoS 1, 1 to 50", fan_out),
+    scenario("deliver QoS 1, 1 to 1", |it| fan_out(it, 1, 40)),
+    scenario("deliver QoS 1, 1 to 50", |it| fan_out(it, 50, 4)),
     scenario("sync/ events, to delivery", events),
     scenario("subscribe", subscribes),
 ];
@@ -95,14 +94,14 @@ fn publishes(load: &Load, qos: u8, messages: usize) -> io::Result<f64> {
 }
 
 /// In bursts, each of which every subscriber has read to its end before the next one.
-fn fan_out(load: &Load) -> io::Result<f64> {
-    let topic = format!("fan/{}", load.round);
-    let names = (0..SUBSCRIBERS).map(|at| format!("fan-{at}"));
+fn fan_out(load: &Load, subscribers: usize, bursts: usize) -> io::Result<f64> {
+    let topic = format!("fan-{subscribers}/{}", load.round);
+    let names = (0..subscribers).map(|at| format!("fan-{at}"));
     let mut subscribers = subscribed(load, names, &topic)?;
     let mut wire = load.wire("fan-out")?;
     let message = Outgoing::new(&topic, PAYLOAD).qos(1);
     let begin = Instant::now();
-    for _ in 0..BURSTS {
+    for _ in 0..bursts {
         thread::scope(|scope| {
             let subscribers = subscribers.iter_mut();
             let reading: Vec<_> = subscribers
@@ -112,7 +111,7 @@ fn fan_out(load: &Load) -> io::Result<f64> {
             reading.into_iter().try_for_each(joined)
         })?;
     }
-    let rate = rate(BURSTS as usize * FANNED_OUT * SUBSCRIBERS, begin);
+    let rate = rate(bursts * FANNED_OUT * subscribers.len(), begin);
     subscribers.into_iter().try_for_each(Wire::disconnect)?;
     wire.disconnect()?;
     Ok(rate)

@@ -71,33 +71,28 @@ impl fmt::Display for Row {
     }
 }
 
-/// Whether nothing was wrong.
-pub(crate) fn verdict(rows: &[Row]) -> bool {
-    let wrong: Vec<_> = rows
-        .iter()
-        .filter(|it| !it.after.wrong().is_empty())
-        .collect();
-    let slower: Vec<_> = rows
-        .iter()
-        .filter(|it| !it.is_calm())
-        .map(|it| it.name)
-        .collect();
+/// Whether nothing was wrong; `whole`: of the whole run, from the end of the warm-up on.
+pub(crate) fn verdict(rows: &[Row], whole: &After) -> bool {
+    let (before, now) = (whole.before_bytes >> 10, whole.after_bytes >> 10);
+    let percent = whole.percent();
+    println!("hostile: memory over all attacks, KiB: {before} > {now}, {percent:+} %");
+    let slower: Vec<_> = rows.iter().filter(|it| !it.is_calm()).collect();
     if slower.is_empty() {
         println!(
             "hostile: nobody waited more than {RATIO_MAX} times as long as in the control runs"
         );
     } else {
-        println!(
-            "hostile: more than {RATIO_MAX} times the control run's latency: {}",
-            slower.join(", ")
-        );
+        let names: Vec<_> = slower.iter().map(|it| it.name).collect();
+        let names = names.join(", ");
+        println!("hostile: more than {RATIO_MAX} times the control run's latency: {names}");
     }
-    for row in &wrong {
-        println!(
-            "hostile: FAILED: {}: {}",
-            row.name,
-            row.after.wrong().join("; ")
-        );
+    let each = rows.iter().map(|row| (row.name, row.after.wrong()));
+    let wrong: Vec<_> = each
+        .chain([("all of them", whole.wrong())])
+        .filter(|(_, wrong)| !wrong.is_empty())
+        .collect();
+    for (name, wrong) in &wrong {
+        println!("hostile: FAILED: {name}: {}", wrong.join("; "));
     }
     if wrong.is_empty() {
         println!(
