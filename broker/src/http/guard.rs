@@ -132,7 +132,10 @@ fn is_shed(request: &Request) -> bool {
 }
 
 fn entrance(request: &Request) -> Option<Arc<Entrance>> {
-    request.extensions().get::<Place>().map(Place::entrance)
+    request
+        .extensions()
+        .get::<Place>()
+        .and_then(Place::entrance)
 }
 
 /// What an answer is counted as, if it is a refusal.

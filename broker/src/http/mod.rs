@@ -173,8 +173,11 @@ async fn mqtt(
         .max_write_buffer_size(bounds.write_buffer_bytes_max)
         .on_upgrade(move |socket| async move {
             place.upgrade();
-            (port.services.mqtt)(socket, caller, place.entrance()).await;
-            drop(place);
+            let Some(entrance) = place.entrance() else {
+                return;
+            };
+            (port.services.mqtt)(socket, caller, entrance).await;
+            place.leave();
         })
 }
 

@@ -2,7 +2,8 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -15,7 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::{Service, ServiceExt};
 
-use super::patience::{Patient, Upgraded};
+use super::patience::Patient;
 use super::{HttpOptions, HttpServices, routes};
 use crate::edge::{Entrance, HttpRefusal};
 use crate::transport::{Arriving, Caller, Listener, NotArrived, Stream};
@@ -98,12 +99,8 @@ impl Server {
                 return;
             };
             let header_timeout = server.header_timeout(&entrance);
-            let place = Place {
-                _permit: Arc::new(permit),
-                entrance: Arc::new(entrance),
-                upgraded: Upgraded::default(),
-            };
-            let stream = Patient::new(stream, write_timeout, place.upgraded.clone());
+            let place = Place::new(permit, entrance);
+            let stream = Patient::new(stream, write_timeout, place.clone());
             let service = service(server.routes, caller, place);
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -161,22 +158,51 @@ fn service(
     })
 }
 
-/// Travels with each request, so that an upgraded one can keep its connection's place after HTTP is done with it.
+/// What a connection holds of the limits. It travels with each request, so that an upgraded one can keep it after HTTP is done with it.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
-    _permit: Arc<OwnedSemaphorePermit>,
+    held: Arc<Mutex<Option<Held>>>,
+    upgraded: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+struct Held {
+    _permit: OwnedSemaphorePermit,
     entrance: Arc<Entrance>,
-    upgraded: Upgraded,
 }
 
 impl Place {
-    /// How its connection is counted.
-    pub(super) fn entrance(&self) -> Arc<Entrance> {
-        Arc::clone(&self.entrance)
+    pub(super) fn new(permit: OwnedSemaphorePermit, entrance: Entrance) -> Self {
+        let held = Held {
+            _permit: permit,
+            entrance: Arc::new(entrance),
+        };
+        Self {
+            held: Arc::new(Mutex::new(Some(held))),
+            upgraded: Arc::default(),
+        }
+    }
+
+    /// How its connection is counted, as long as that is not ending.
+    pub(super) fn entrance(&self) -> Option<Arc<Entrance>> {
+        self.lock().as_ref().map(|held| Arc::clone(&held.entrance))
     }
 
     /// From now on it is a WebSocket's.
     pub(super) fn upgrade(&self) {
-        self.upgraded.set();
+        self.upgraded.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.upgraded.load(Ordering::Acquire)
+    }
+
+    /// Gives it back, before the client is told that the connection ends: whoever comes again at once finds room.
+    pub(super) fn leave(&self) {
+        drop(self.lock().take());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
