@@ -1,5 +1,6 @@
 //! What events mean: a schema maps event types to operations on collections (SCHEMA-1 … SCHEMA-5).
 
+mod compose;
 mod definition;
 mod document;
 mod operation;
@@ -15,6 +16,7 @@ use crate::fields::DecodeError;
 use crate::ids::{EventType, UnixMillis};
 use crate::value::Value;
 
+pub use compose::CannotSay;
 pub use definition::{CollectionSchema, Conflict, Kind, SchemaProblem};
 pub use operation::{Action, After, BadData, Operation};
 pub use toml_text::SchemaError;

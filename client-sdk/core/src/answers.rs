@@ -104,6 +104,7 @@ impl Core {
             return;
         };
         self.view.hide(id, &entry.intent);
+        self.steps.forget(id);
         self.draft().delete.push(id);
         let outcome = Outcome::Refused(refusal.clone());
         self.out.push(Output::Receipt { id, outcome });

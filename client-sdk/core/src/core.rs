@@ -1,16 +1,18 @@
 //! The machine: what it holds, how an input goes through it, and what the app may ask.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use syncline_protocol::{DeviceId, Event, Seq, StreamId, Topic, UnixMillis, Value};
+use syncline_protocol::{DeviceId, Event, Schema, Seq, StreamId, Topic, UnixMillis, Value};
 
 use crate::fork::Fork;
 use crate::input::Input;
 use crate::link::Link;
 use crate::outbox::{Outbox, Stage};
-use crate::output::{FaultKind, Output, Phase, Status};
+use crate::output::{FaultKind, Output, Pending, PendingStage, Phase, Status};
 use crate::rows::{DeviceRow, IntentId, Row, Stored, Write, WriteId};
 use crate::saves::Saves;
+use crate::undo::Steps;
 use crate::view::{OpenValue, View};
 
 /// How many intents may wait unless the app says otherwise (OUTBOX-3).
@@ -25,6 +27,8 @@ pub struct OpenOptions {
     pub device: DeviceId,
     /// What the storage holds; `None`: it is new.
     pub stored: Option<Stored>,
+    /// By what the app's changes are shown until a schema of the broker is known.
+    pub schema: Option<Arc<Schema>>,
     /// Whether to connect.
     pub online: bool,
     /// How many unacknowledged intents there may be.
@@ -38,6 +42,7 @@ impl OpenOptions {
             stream,
             device,
             stored: None,
+            schema: None,
             online: true,
             outbox_limit: OUTBOX_LIMIT,
         }
@@ -84,6 +89,8 @@ pub struct Core {
     /// Every opening tells a fork until there is a new device (FORK-5).
     pub(crate) taken_over: bool,
     pub(crate) saves: Saves,
+    /// UNDO-1.
+    pub(crate) steps: Steps,
     next_write: WriteId,
     pub(crate) persisted: WriteId,
     /// Whether the storage knows the device.
@@ -104,6 +111,12 @@ impl Core {
         let mut core = Self::empty(&options);
         if let Some(stored) = options.stored {
             core.restore(stored);
+        }
+        if let (None, Some(schema)) = (core.view.schema(), options.schema) {
+            core.view.start_over(schema);
+            core.saves.schema_is_new = true;
+            core.show_all();
+            core.view.take_changes();
         }
         if options.online {
             core.connect(now);
@@ -128,6 +141,7 @@ impl Core {
             fork: Fork::No,
             taken_over: false,
             saves: Saves::default(),
+            steps: Steps::default(),
             next_write: WriteId::NONE.next(),
             persisted: WriteId::NONE,
             device_is_stored: options.stored.is_some(),
@@ -219,6 +233,34 @@ impl Core {
     /// (OVERLAY-5).
     pub fn open_values(&self, collection: &str, key: &str) -> Vec<OpenValue> {
         self.view.open_values(collection, key)
+    }
+
+    /// All conflicts of a collection: keys with their open values (OVERLAY-5).
+    pub fn conflicts(&self, collection: &str) -> Vec<(String, Vec<OpenValue>)> {
+        self.view.conflicts(collection)
+    }
+
+    /// The intents that the broker has not acknowledged, in their order.
+    pub fn pending(&self) -> Vec<Pending> {
+        let ids = self.outbox.pending_in_order().into_iter();
+        let pending = ids.filter_map(|id| {
+            let entry = self.outbox.get(id)?;
+            Some(Pending {
+                id,
+                intent: entry.intent.clone(),
+                stage: match entry.stage {
+                    Stage::Sent(_) => PendingStage::Sent,
+                    Stage::Overtaken => PendingStage::Overtaken,
+                    Stage::Queued | Stage::Acknowledged => PendingStage::Waiting,
+                },
+            })
+        });
+        pending.collect()
+    }
+
+    /// The schema by which the app's changes are shown, once one is known.
+    pub fn schema(&self) -> Option<&Arc<Schema>> {
+        self.view.schema()
     }
 
     /// How things stand.

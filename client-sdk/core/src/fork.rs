@@ -59,6 +59,7 @@ impl Core {
             return;
         }
         (self.fork, self.taken_over) = (Fork::No, false);
+        self.steps.clear();
         let (renumbered, next_device_seq) = self.outbox.renumber(device);
         self.device = DeviceRow {
             device,

@@ -19,6 +19,7 @@ mod opening;
 mod resume;
 
 mod publish;
+mod undo;
 
 mod answers;
 mod fork;
@@ -31,6 +32,7 @@ mod view;
 
 pub use crate::core::{Core, OpenOptions, Rejected};
 pub use input::{Answer, Input, Refusal};
-pub use output::{FaultKind, Label, Outcome, Output, Phase, Status};
+pub use output::{FaultKind, Label, Outcome, Output, Pending, PendingStage, Phase, Status};
 pub use rows::{DeviceRow, IntentId, Row, Saw, Stored, Write, WriteId};
+pub use undo::NotUndone;
 pub use view::OpenValue;

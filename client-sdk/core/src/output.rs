@@ -107,6 +107,28 @@ pub enum Outcome {
     Superseded(IntentId),
 }
 
+/// An intent that the broker has not acknowledged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pending {
+    /// Its number in the store.
+    pub id: IntentId,
+    /// What it says; its clock is when the user acted.
+    pub intent: Intent,
+    /// How far it is.
+    pub stage: PendingStage,
+}
+
+/// How far an intent is that is not acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PendingStage {
+    /// In the outbox.
+    Waiting,
+    /// On its way.
+    Sent,
+    /// The history of the broker went past it: the next opening decides (REFUSE-5).
+    Overtaken,
+}
+
 /// Which rule was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {

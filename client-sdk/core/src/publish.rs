@@ -9,6 +9,7 @@ use crate::fork::Fork;
 use crate::outbox::Stage;
 use crate::output::{Outcome, Output};
 use crate::rows::IntentId;
+use crate::undo::{Step, Unfinished};
 
 impl Core {
     /// Publishes for the app: shown at once, durable when `Stored` comes for the id.
@@ -18,6 +19,22 @@ impl Core {
         event_type: EventType,
         event_data: Value,
     ) -> Result<(IntentId, Vec<Output>), Rejected> {
+        let (id, step) = self.add(now, event_type, event_data)?;
+        let outputs = self.finish(now);
+        // What was set aside at once is no step.
+        if let Some(step) = step.filter(|_| self.outbox.get(id).is_some()) {
+            self.steps.did(step.finish(id, &self.view));
+        }
+        Ok((id, outputs))
+    }
+
+    /// Without the end of the input. The step that takes it back, if the schema names its type.
+    pub(crate) fn add(
+        &mut self,
+        now: UnixMillis,
+        event_type: EventType,
+        event_data: Value,
+    ) -> Result<(IntentId, Option<Unfinished>), Rejected> {
         let operation = self.view.operation(&event_type, &event_data)?;
         let superseded = operation.as_ref().map(|it| self.superseded_by(it));
         let superseded = superseded.unwrap_or_default();
@@ -25,6 +42,7 @@ impl Core {
             return Err(Rejected::OutboxFull(self.outbox_limit));
         }
         let saw = operation.as_ref().map(|it| self.view.saw(it));
+        let step = operation.as_ref().map(|it| Step::before(&self.view, it));
         let intent = self.stamp(now, event_type, event_data);
         let id = self.outbox.add(intent.clone(), saw);
         superseded
@@ -37,7 +55,7 @@ impl Core {
         self.unstored.push_back((id, self.next_write()));
         let early = planted(Planted::StoredBeforeDurable).then_some(Output::Stored(id));
         self.out.extend(early);
-        Ok((id, self.finish(now)))
+        Ok((id, step))
     }
 
     /// OUTBOX-10: of what was certainly not accepted. A later intent beats what it beats, and has seen what it has.

@@ -27,7 +27,7 @@ impl Core {
             Ok(None) => {}
             Ok(Some(Known::Event(event))) => self.event(now, random, event),
             Ok(Some(Known::State(part))) => self.state(now, random, *part),
-            Ok(Some(Known::Schema(schema))) => self.schema(now, random, schema),
+            Ok(Some(Known::Schema(schema))) => self.take_schema(now, random, schema),
             Ok(Some(Known::Refused(device_seq, refusal))) => self.error(now, device_seq, refusal),
             Err(detail) => self.give_up(now, random, FaultKind::BadMessage, detail),
         }
@@ -96,6 +96,7 @@ impl Core {
         if let Some(id) = self.outbox.at(event.device, event.device_seq) {
             if let Some(entry) = self.outbox.get_mut(id) {
                 entry.seen = Some(event.seq);
+                self.steps.confirmed(&entry.intent, &event);
             }
             self.hide(id);
         }
@@ -104,7 +105,7 @@ impl Core {
     }
 
     /// SCHEMA-11.
-    fn schema(&mut self, now: UnixMillis, random: f64, schema: Arc<Schema>) {
+    fn take_schema(&mut self, now: UnixMillis, random: f64, schema: Arc<Schema>) {
         let awaits = self.link.up().map(|up| up.awaits);
         let hash = schema.hash();
         if self.view.schema_hash() == Some(hash) {
@@ -121,6 +122,7 @@ impl Core {
             return;
         }
         self.view.start_over(schema);
+        self.steps.clear();
         self.show_all();
         self.saves.schema_is_new = true;
         self.saves.changed(now);

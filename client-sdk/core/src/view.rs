@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use syncline_protocol::planted::{Planted, planted};
-use syncline_protocol::schema::{BadData, CollectionSchema, Conflict, Kind};
+use syncline_protocol::schema::{After, BadData, CollectionSchema, Conflict, Kind};
 use syncline_protocol::state::{Act, Content, NotNext, OpenAct, Overlay, Place, SnapshotError};
 use syncline_protocol::{
     Clock, DeviceId, Entry, Epoch, Event, EventType, Intent, Operation, Schema, SchemaHash, Seq,
@@ -18,6 +18,7 @@ use syncline_protocol::{
 
 use crate::output::Output;
 use crate::rows::{IntentId, Saw};
+use crate::undo::Standing;
 
 /// One of the values that stand for a key until somebody settles them (OVERLAY-5).
 #[derive(Debug, Clone, PartialEq)]
@@ -391,6 +392,44 @@ impl View {
             Some(entry) => entry.acts().map(OpenValue::of).collect(),
             None => Vec::new(),
         }
+    }
+
+    /// All keys of a collection that have open values.
+    pub(crate) fn conflicts(&self, collection: &str) -> Vec<(String, Vec<OpenValue>)> {
+        let confirmed = self.confirmed.iter();
+        let confirmed = confirmed.flat_map(|state| state.entries(collection));
+        let all = confirmed.chain(self.over.over(collection));
+        let keys: BTreeSet<&str> = all.map(|(key, _)| key).collect();
+        let open = keys
+            .into_iter()
+            .map(|key| (key.to_owned(), self.open_values(collection, key)));
+        open.filter(|(_, values)| !values.is_empty()).collect()
+    }
+
+    /// Whose act stands for a key, also where that says it is removed.
+    pub(crate) fn standing(&self, collection: &str, key: &str) -> Standing {
+        match self.entry(collection, key) {
+            None => Standing::Nothing,
+            Some(it) if it.conflicts.is_empty() => Standing::One(it.shown.device, it.shown.clock),
+            Some(_) => Standing::Several,
+        }
+    }
+
+    /// In which list a live item stands, and behind what.
+    pub(crate) fn place(&self, collection: &str, key: &str) -> Option<(Option<String>, After)> {
+        let entry = self.entry(collection, key).filter(|it| it.is_live());
+        let list = entry?.shown.place.as_ref()?.list.clone();
+        let items = self
+            .over
+            .list(self.confirmed.as_ref()?, collection, list.as_deref());
+        let mut behind = After::Beginning;
+        for (item, _) in items {
+            if item == key {
+                break;
+            }
+            behind = After::Item(item.to_owned());
+        }
+        Some((list, behind))
     }
 
     fn seen(&self, collection: &str, key: &str) -> Seen {

@@ -3,14 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use syncline_client_core::{OpenValue, Outcome, Refusal, Rejected, Status};
+use syncline_client_core::{NotUndone, OpenValue, Pending, Rejected, Status};
 use syncline_protocol::ids::IdError;
-use syncline_protocol::{DeviceId, Event, EventType, Intent, Seq, Value};
+use syncline_protocol::schema::CannotSay;
+use syncline_protocol::state::Content;
+use syncline_protocol::{Action, DeviceId, Event, EventType, Operation, Value};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::ambient::NoRandomness;
-use crate::driver::{self, Command, Tellers};
+use crate::aside::{SetAside, SetAsideId};
+use crate::devices::Device;
+use crate::driver::{self, Command, Step, Tellers};
 use crate::options::Options;
+use crate::receipt::Receipt;
 use crate::store::StoreError;
 
 /// Why no client was opened.
@@ -58,51 +63,26 @@ pub enum PublishError {
     /// The outbox is full, or the schema would not have it.
     #[error(transparent)]
     Rejected(#[from] Rejected),
+    /// The schema has no event for that.
+    #[error(transparent)]
+    CannotSay(#[from] CannotSay),
+    /// What a change of a collection is called, is not known yet.
+    #[error("no schema is known yet: connect once, or open with `Options::schema`")]
+    NoSchema,
     /// There is no client any more. What it had not made durable is lost.
     #[error(transparent)]
     Closed(#[from] Closed),
 }
 
-/// An intent on the broker's disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Saved {
-    /// Its place in the stream, if the broker still knew it.
-    pub seq: Option<Seq>,
-}
-
-/// Why an intent is not on the broker's disk.
+/// Why nothing was undone.
 #[derive(Debug, thiserror::Error)]
-pub enum NotSaved {
-    /// The broker refused it for good; it was set aside.
-    #[error("{}: {}", .0.name, .0.reason)]
-    Refused(Refusal),
-    /// The client ended before. The intent is in the store and goes out with the next client on it.
+pub enum UndoError {
+    /// There is nothing, or somebody else changed it since, or the schema cannot say the opposite.
+    #[error(transparent)]
+    NotUndone(#[from] NotUndone),
+    /// There is no client any more.
     #[error(transparent)]
     Closed(#[from] Closed),
-}
-
-/// Of an intent that is durable in the outbox.
-#[derive(Debug)]
-pub struct Receipt {
-    outcome: oneshot::Receiver<Outcome>,
-    end: End,
-}
-
-impl Receipt {
-    pub(crate) fn new(outcome: oneshot::Receiver<Outcome>, end: End) -> Self {
-        Self { outcome, end }
-    }
-
-    /// Waits for the broker's answer, however long that takes. A change that a later one replaced before it was ever
-    /// sent (star, unstar, star) has the answer of that one.
-    pub async fn saved(self) -> Result<Saved, NotSaved> {
-        match self.outcome.await {
-            Ok(Outcome::Saved(seq)) => Ok(Saved { seq }),
-            Ok(Outcome::Refused(refusal)) => Err(NotSaved::Refused(refusal)),
-            // The driver hands on the receipts of what was superseded, so this is the end of a driver.
-            Ok(Outcome::Superseded(_)) | Err(_) => Err(self.end.closed().into()),
-        }
-    }
 }
 
 /// An event that came in.
@@ -124,13 +104,45 @@ pub struct Change {
     pub keys: Vec<String>,
 }
 
-/// An intent that will never be saved.
-#[derive(Debug, Clone)]
-pub struct SetAside {
-    /// What it was.
-    pub intent: Arc<Intent>,
-    /// Why.
-    pub refusal: Refusal,
+/// What [`Client::wipe`] took away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wiped {
+    /// How many changes the broker had not acknowledged. They are gone.
+    pub pending: usize,
+}
+
+/// Why something may be left of a store.
+#[derive(Debug, thiserror::Error)]
+pub enum WipeError {
+    /// There was no client any more.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+    /// The file stays.
+    #[error("{path} could not be removed: {error}")]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+/// A key with several open values, and what they are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenConflict {
+    /// The key.
+    pub key: String,
+    /// At least two, the one that is shown first.
+    pub values: Vec<Side>,
+}
+
+/// One side of a conflict.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Side {
+    /// What it says, who said it and when.
+    pub open: OpenValue,
+    /// What people call that device, if it was seen in this group.
+    pub device_name: Option<String>,
 }
 
 /// Why the driver ended, once it has.
@@ -156,6 +168,7 @@ pub struct Client {
     commands: mpsc::Sender<Command>,
     tellers: Tellers,
     status: watch::Receiver<Status>,
+    devices: watch::Receiver<Arc<[Device]>>,
     end: End,
     options: Arc<Options>,
 }
@@ -165,11 +178,12 @@ impl Client {
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         let (tellers, end) = (Tellers::new(), End::default());
         let kept = Arc::new(options.clone());
-        let (commands, status) = driver::start(options, tellers.clone(), end.clone()).await?;
+        let started = driver::start(options, tellers.clone(), end.clone()).await?;
         Ok(Self {
-            commands,
+            commands: started.commands,
             tellers,
-            status,
+            status: started.status,
+            devices: started.devices,
             end,
             options: kept,
         })
@@ -196,7 +210,61 @@ impl Client {
             event_data,
             reply,
         };
-        Ok(self.ask(publish).await??)
+        self.ask(publish).await?
+    }
+
+    /// Makes a change of an entry by the event that the schema has for it. [`Set`](crate::Set), [`Map`](crate::Map),
+    /// [`Counter`](crate::Counter) and [`List`](crate::List) say it more briefly.
+    pub async fn act(
+        &self,
+        collection: &str,
+        key: &str,
+        action: Action,
+    ) -> Result<Receipt, PublishError> {
+        let operation = Operation {
+            collection: collection.to_owned(),
+            key: key.to_owned(),
+            action,
+        };
+        self.ask(|reply| Command::Act { operation, reply }).await?
+    }
+
+    /// Settles a conflict: one of its open values, another one, or that it is removed. Whoever sees them all may do so.
+    pub async fn settle(
+        &self,
+        collection: &str,
+        key: &str,
+        choice: Content,
+    ) -> Result<Receipt, PublishError> {
+        let action = match choice {
+            Content::Live(value) => Action::Put(value),
+            Content::Removed => Action::Remove,
+        };
+        self.act(collection, key, action).await
+    }
+
+    /// Takes back the last change that this client made and has not taken back yet, by publishing the opposite; works offline,
+    /// too. What somebody else changed since stays as it is (UNDO-3).
+    pub async fn undo(&self) -> Result<Receipt, UndoError> {
+        let undo = |reply| Command::Undo {
+            which: Step::Undo,
+            reply,
+        };
+        self.ask(undo).await?
+    }
+
+    /// Does again what was undone last.
+    pub async fn redo(&self) -> Result<Receipt, UndoError> {
+        let redo = |reply| Command::Undo {
+            which: Step::Redo,
+            reply,
+        };
+        self.ask(redo).await?
+    }
+
+    /// The changes that the broker has not acknowledged, in their order.
+    pub async fn pending_events(&self) -> Result<Vec<Pending>, Closed> {
+        self.ask(|reply| Command::Pending { reply }).await
     }
 
     /// All live keys of a collection in the view, and their values.
@@ -250,6 +318,30 @@ impl Client {
         .await
     }
 
+    /// All conflicts of a collection, by their keys.
+    pub async fn conflicts(&self, collection: &str) -> Result<Vec<OpenConflict>, Closed> {
+        let collection = collection.to_owned();
+        let conflicts = self.ask(|reply| Command::Conflicts { collection, reply });
+        let conflicts = conflicts.await?;
+        let devices = self.devices();
+        let devices = devices.borrow();
+        let name = |id: DeviceId| devices.iter().find(|it| it.id == id)?.name.clone();
+        let side = |open: OpenValue| Side {
+            device_name: name(open.device),
+            open,
+        };
+        let conflict = |(key, values): (String, Vec<OpenValue>)| OpenConflict {
+            key,
+            values: values.into_iter().map(side).collect(),
+        };
+        Ok(conflicts.into_iter().map(conflict).collect())
+    }
+
+    /// The devices of the group that the broker tells of, this one included, now and from now on. None while offline.
+    pub fn devices(&self) -> watch::Receiver<Arc<[Device]>> {
+        self.devices.clone()
+    }
+
     /// The device that this client is. It changes when its UUID turns out to be another installation's, too.
     pub async fn device(&self) -> Result<DeviceId, Closed> {
         self.ask(|reply| Command::Device { reply }).await
@@ -276,6 +368,16 @@ impl Client {
         self.tellers.set_aside.subscribe()
     }
 
+    /// All that is set aside and was not dismissed, oldest first; also from earlier runs on the same store. The last 1,000 are kept.
+    pub async fn all_set_aside(&self) -> Result<Vec<SetAside>, Closed> {
+        self.ask(|reply| Command::SetAside { reply }).await
+    }
+
+    /// Forgets an intent that was set aside, once its user knows. Whether it was there.
+    pub async fn dismiss(&self, id: SetAsideId) -> Result<bool, Closed> {
+        self.ask(|reply| Command::Dismiss { id, reply }).await
+    }
+
     /// The app's switch. On while waiting for a retry: tries at once.
     pub async fn set_online(&self, online: bool) -> Result<(), Closed> {
         self.ask(|reply| Command::SetOnline { online, reply }).await
@@ -285,6 +387,14 @@ impl Client {
     pub async fn close(self) {
         // An error says that it is closed already.
         let _ = self.ask(|reply| Command::Close { reply }).await;
+    }
+
+    /// For a user who leaves this installation: disconnects, and removes the stream's file with everything in it. To lose
+    /// nothing, wait for `status` to say that nothing is pending first. Other clones of this client are closed with it.
+    pub async fn wipe(self) -> Result<Wiped, WipeError> {
+        let pending = self.status.borrow().pending;
+        self.ask(|reply| Command::Wipe { reply }).await??;
+        Ok(Wiped { pending })
     }
 
     async fn ask<T>(

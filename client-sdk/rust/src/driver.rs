@@ -2,22 +2,28 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::pending;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use syncline_client_core::{
-    Core, Input, IntentId, OpenOptions, OpenValue, Outcome, Output, Rejected, Status, Stored,
-    WriteId,
+    Core, Input, IntentId, NotUndone, OpenOptions, OpenValue, Outcome, Output, Pending, Status,
+    Stored, WriteId,
 };
-use syncline_protocol::{DeviceId, EventType, UnixMillis, Value};
+use syncline_protocol::{DeviceId, EventType, Intent, Operation, UnixMillis, Value};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep_until;
 
 use crate::ambient::{WallClock, random, random_device};
-use crate::client::{Change, Delivered, End, Failure, OpenError, Receipt, SetAside};
+use crate::aside::{Kept, SetAside, SetAsideId};
+use crate::client::{
+    Change, Delivered, End, Failure, OpenError, PublishError, UndoError, WipeError,
+};
 use crate::connection::{Connection, Who};
+use crate::devices::{Device, Devices};
 use crate::options::{Address, Credentials, Options, Store};
-use crate::store::FileStore;
+use crate::receipt::Receipt;
+use crate::store::{Contents, FileStore, Job, Owner};
 use crate::token::Tokens;
 use crate::writer::{Writer, Written};
 
@@ -32,7 +38,29 @@ pub(crate) enum Command {
     Publish {
         event_type: EventType,
         event_data: Value,
-        reply: oneshot::Sender<Result<Receipt, Rejected>>,
+        reply: Published,
+    },
+    Act {
+        operation: Operation,
+        reply: Published,
+    },
+    Undo {
+        which: Step,
+        reply: oneshot::Sender<Result<Receipt, UndoError>>,
+    },
+    Pending {
+        reply: oneshot::Sender<Vec<Pending>>,
+    },
+    Conflicts {
+        collection: String,
+        reply: oneshot::Sender<Vec<(String, Vec<OpenValue>)>>,
+    },
+    SetAside {
+        reply: oneshot::Sender<Vec<SetAside>>,
+    },
+    Dismiss {
+        id: SetAsideId,
+        reply: oneshot::Sender<bool>,
     },
     Entries {
         collection: String,
@@ -63,6 +91,26 @@ pub(crate) enum Command {
     Close {
         reply: oneshot::Sender<()>,
     },
+    Wipe {
+        reply: oneshot::Sender<Result<(), WipeError>>,
+    },
+}
+
+/// What a publish waits for.
+pub(crate) type Published = oneshot::Sender<Result<Receipt, PublishError>>;
+
+/// Whoever waits until an intent is durable.
+#[derive(Debug)]
+enum Storing {
+    Published(Published),
+    Undone(oneshot::Sender<Result<Receipt, UndoError>>),
+}
+
+/// Back, or forth again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Step {
+    Undo,
+    Redo,
 }
 
 /// To whoever listens.
@@ -100,14 +148,27 @@ struct Driver {
     credentials: Option<Credentials>,
     tokens: Option<Tokens>,
     /// Publishes whose intent is not durable yet.
-    storing: HashMap<IntentId, oneshot::Sender<Result<Receipt, Rejected>>>,
+    storing: HashMap<IntentId, Storing>,
     /// Receipts that wait for the broker; those of superseded intents wait for what superseded them.
-    receipts: HashMap<IntentId, Vec<oneshot::Sender<Outcome>>>,
+    receipts: HashMap<IntentId, Vec<watch::Sender<Option<Outcome>>>>,
     /// What superseded an intent that was not durable yet.
     superseded: HashMap<IntentId, IntentId>,
     status: watch::Sender<Status>,
+    devices: Devices,
+    told_devices: watch::Sender<Arc<[Device]>>,
+    kept: Kept,
+    /// What was set aside by this input, and goes with its write.
+    aside: Job,
+    file: Option<PathBuf>,
     tellers: Tellers,
     end: End,
+}
+
+/// The app's ends of a driver.
+pub(crate) struct Started {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) status: watch::Receiver<Status>,
+    pub(crate) devices: watch::Receiver<Arc<[Device]>>,
 }
 
 /// What wakes the task.
@@ -123,14 +184,16 @@ pub(crate) async fn start(
     options: Options,
     tellers: Tellers,
     end: End,
-) -> Result<(mpsc::Sender<Command>, watch::Receiver<Status>), OpenError> {
+) -> Result<Started, OpenError> {
     let device = random_device()?;
-    let (store, stored) = open_store(&options).await?;
+    let file = options.store.file(&options.stream, options.owner());
+    let (store, contents) = open_store(&options, file.clone()).await?;
     let (writer, written) = Writer::start(store).map_err(OpenError::Thread)?;
     let mut clock = WallClock::new();
-    let (core, outputs) = Core::open(clock.now(), core_options(&options, device, stored));
+    let (core, outputs) = Core::open(clock.now(), core_options(&options, device, contents.stored));
     let (sender, commands) = mpsc::channel(COMMANDS_MAX);
     let (status, watcher) = watch::channel(core.status());
+    let (told_devices, devices) = watch::channel(Arc::from([]));
     let driver = Driver {
         core,
         clock,
@@ -149,38 +212,52 @@ pub(crate) async fn start(
         receipts: HashMap::new(),
         superseded: HashMap::new(),
         status,
+        devices: Devices::new(options.stream),
+        told_devices,
+        kept: Kept::new(contents.aside),
+        aside: Job::default(),
+        file,
         tellers,
         end,
     };
     tokio::spawn(driver.run(outputs));
-    Ok((sender, watcher))
+    Ok(Started {
+        commands: sender,
+        status: watcher,
+        devices,
+    })
 }
 
 fn core_options(options: &Options, device: DeviceId, stored: Option<Stored>) -> OpenOptions {
     let mut core = OpenOptions::new(options.stream.clone(), device);
     core.stored = stored;
+    core.schema = options.schema.clone();
     core.online = options.online;
     core.outbox_limit = options.outbox_limit.unwrap_or(core.outbox_limit);
     core
 }
 
-async fn open_store(options: &Options) -> Result<(Option<FileStore>, Option<Stored>), OpenError> {
-    let Some(path) = options.store.file(&options.stream) else {
-        return Ok((None, None));
+async fn open_store(
+    options: &Options,
+    file: Option<PathBuf>,
+) -> Result<(Option<FileStore>, Contents), OpenError> {
+    let Some(path) = file else {
+        return Ok((None, Contents::default()));
     };
-    let (stream, is_folder) = (
-        options.stream.clone(),
-        matches!(options.store, Store::Folder(_)),
-    );
+    let owner = Owner {
+        stream: options.stream.clone(),
+        user: options.owner().map(str::to_owned),
+    };
+    let is_folder = matches!(options.store, Store::Folder(_));
     let open = move || {
         if let Some(folder) = path.parent().filter(|_| is_folder) {
             FileStore::make_folder(folder)?;
         }
-        FileStore::open(&path, &stream)
+        FileStore::open(&path, &owner)
     };
     let opened = spawn_blocking(open).await;
-    let (store, stored) = opened.map_err(|error| OpenError::Thread(error.into()))??;
-    Ok((Some(store), stored))
+    let (store, contents) = opened.map_err(|error| OpenError::Thread(error.into()))??;
+    Ok((Some(store), contents))
 }
 
 impl Driver {
@@ -193,7 +270,8 @@ impl Driver {
             };
             follow_up = match wake {
                 Wake::Input(input) => self.handle(input),
-                Wake::Command(Command::Close { reply }) => break Some(reply),
+                Wake::Command(Command::Close { reply }) => break Some(Leave::Closed(reply)),
+                Wake::Command(Command::Wipe { reply }) => break Some(Leave::Wiped(reply)),
                 Wake::Command(command) => self.obey(command),
                 Wake::Stop => break None,
                 Wake::Fail(failure) => {
@@ -203,9 +281,12 @@ impl Driver {
                 }
             };
         };
+        let file = self.file.clone();
         self.shut_down().await;
-        if let Some(reply) = closing {
-            let _ = reply.send(());
+        match closing {
+            None => {}
+            Some(Leave::Closed(reply)) => drop(reply.send(())),
+            Some(Leave::Wiped(reply)) => drop(reply.send(wipe(file).await)),
         }
     }
 
@@ -230,9 +311,18 @@ impl Driver {
     }
 
     fn handle(&mut self, input: Input) -> Option<Wake> {
+        let input = match input {
+            Input::Message { topic, payload } if self.devices.take(&topic, &payload) => {
+                self.tell_devices();
+                return None;
+            }
+            other => other,
+        };
         if matches!(input, Input::Disconnected { .. }) {
             self.connection = None;
+            self.forget_devices();
         }
+        let connected = matches!(input, Input::Connected { .. });
         if let Input::Persisted(write) = input {
             self.durable = write;
         }
@@ -240,7 +330,19 @@ impl Driver {
         let random = random().unwrap_or(0.999);
         let now = self.now();
         let outputs = self.core.handle(now, random, input);
-        self.carry_out(outputs)
+        let follow_up = self.carry_out(outputs);
+        let subscribed = connected.then(|| self.subscribe(self.devices.filter()));
+        follow_up.or(subscribed.flatten())
+    }
+
+    fn tell_devices(&mut self) {
+        let list = self.devices.list(self.core.device());
+        self.told_devices.send_replace(list.into());
+    }
+
+    fn forget_devices(&mut self) {
+        self.devices.clear();
+        self.tell_devices();
     }
 
     fn now(&mut self) -> UnixMillis {
@@ -256,6 +358,18 @@ impl Driver {
                 reply,
             } => {
                 return self.publish(event_type, event_data, reply);
+            }
+            Command::Act { operation, reply } => return self.act(&operation, reply),
+            Command::Undo { which, reply } => return self.undo(which, reply),
+            Command::Pending { reply } => drop(reply.send(self.core.pending())),
+            Command::Conflicts { collection, reply } => {
+                let _ = reply.send(self.core.conflicts(&collection));
+            }
+            Command::SetAside { reply } => drop(reply.send(self.kept.all())),
+            Command::Dismiss { id, reply } => {
+                self.aside.dismissed.push(id);
+                self.write(None);
+                let _ = reply.send(self.kept.dismiss(id));
             }
             Command::Entries { collection, reply } => {
                 let _ = reply.send(self.core.entries(&collection));
@@ -288,6 +402,7 @@ impl Driver {
                 return follow_up;
             }
             Command::Close { reply } => drop(reply),
+            Command::Wipe { reply } => drop(reply),
         }
         None
     }
@@ -296,24 +411,70 @@ impl Driver {
         &mut self,
         event_type: EventType,
         event_data: Value,
-        reply: oneshot::Sender<Result<Receipt, Rejected>>,
+        reply: Published,
     ) -> Option<Wake> {
         let now = self.now();
         match self.core.publish(now, event_type, event_data) {
             Ok((id, outputs)) => {
-                self.storing.insert(id, reply);
+                self.storing.insert(id, Storing::Published(reply));
                 self.carry_out(outputs)
             }
             Err(rejected) => {
-                let _ = reply.send(Err(rejected));
+                let _ = reply.send(Err(rejected.into()));
                 None
             }
         }
     }
 
+    fn act(&mut self, operation: &Operation, reply: Published) -> Option<Wake> {
+        let schema = self.core.schema().ok_or(PublishError::NoSchema);
+        let composed = schema.and_then(|schema| Ok(schema.compose(operation)?));
+        match composed {
+            Ok((event_type, event_data)) => self.publish(event_type, event_data, reply),
+            Err(error) => {
+                let _ = reply.send(Err(error));
+                None
+            }
+        }
+    }
+
+    fn undo(
+        &mut self,
+        which: Step,
+        reply: oneshot::Sender<Result<Receipt, UndoError>>,
+    ) -> Option<Wake> {
+        let now = self.now();
+        let undone: Result<_, NotUndone> = match which {
+            Step::Undo => self.core.undo(now),
+            Step::Redo => self.core.redo(now),
+        };
+        match undone {
+            Ok((id, outputs)) => {
+                self.storing.insert(id, Storing::Undone(reply));
+                self.carry_out(outputs)
+            }
+            Err(error) => {
+                let _ = reply.send(Err(error.into()));
+                None
+            }
+        }
+    }
+
+    /// What goes to the disk in one piece: what the core writes, and what was set aside or dismissed meanwhile.
+    fn write(&mut self, write: Option<syncline_client_core::Write>) {
+        let job = Job {
+            write,
+            ..std::mem::take(&mut self.aside)
+        };
+        self.writer.write(job);
+    }
+
     /// What must go back into the core at once, if anything.
     fn carry_out(&mut self, outputs: Vec<Output>) -> Option<Wake> {
         let mut follow_up = None;
+        for output in &outputs {
+            self.keep_if_set_aside(output);
+        }
         for output in outputs {
             follow_up = self.carry_out_one(output).or(follow_up);
         }
@@ -326,12 +487,7 @@ impl Driver {
             Output::Disconnect => self.disconnect(),
             Output::Connect(device) => self.connect(device),
             Output::Subscribe(filter) => {
-                tracing::debug!(%filter, "subscribe");
-                let taken = self
-                    .connection
-                    .as_ref()
-                    .is_none_or(|it| it.subscribe(filter));
-                return self.unless(taken);
+                return self.subscribe(filter);
             }
             Output::Send { id, topic, payload } => {
                 let connection = self.connection.as_mut();
@@ -340,12 +496,35 @@ impl Driver {
             }
             Output::Write(write) => {
                 self.handed_over = write.id;
-                self.writer.write(*write);
+                self.write(Some(*write));
             }
             Output::Stored(id) => self.stored(id),
             other => self.tell(other),
         }
         None
+    }
+
+    fn subscribe(&mut self, filter: String) -> Option<Wake> {
+        tracing::debug!(%filter, "subscribe");
+        let connection = self.connection.as_ref();
+        let taken = connection.is_none_or(|it| it.subscribe(filter));
+        self.unless(taken)
+    }
+
+    /// With the write that takes the intent out of the outbox, so that it is always in one of both places.
+    fn keep_if_set_aside(&mut self, output: &Output) {
+        let Output::SetAside {
+            intent, refusal, ..
+        } = output
+        else {
+            return;
+        };
+        tracing::warn!(name = refusal.name, reason = refusal.reason, "set aside");
+        let (set_aside, goes) = self.kept.add(Intent::clone(intent), refusal.clone());
+        self.aside.dismissed.extend(goes);
+        self.aside.aside.push(set_aside.clone());
+        // Telling fails only where nobody listens.
+        let _ = self.tellers.set_aside.send(set_aside);
     }
 
     /// A connection that takes no more is at its end.
@@ -374,18 +553,24 @@ impl Driver {
         self.leaving.retain(|task| !task.is_finished());
         self.leaving
             .extend(self.connection.take().map(Connection::close));
+        self.forget_devices();
     }
 
     fn stored(&mut self, id: IntentId) {
         if let Some(reply) = self.storing.remove(&id) {
-            let (sender, outcome) = oneshot::channel();
+            let (sender, outcome) = watch::channel(None);
             let mut last = id;
             while let Some(by) = self.superseded.get(&last) {
                 last = *by;
             }
             self.superseded.remove(&id);
             self.receipts.entry(last).or_default().push(sender);
-            let _ = reply.send(Ok(Receipt::new(outcome, self.end.clone())));
+            let devices = self.told_devices.subscribe();
+            let receipt = Receipt::new(outcome, devices, self.end.clone());
+            match reply {
+                Storing::Published(reply) => drop(reply.send(Ok(receipt))),
+                Storing::Undone(reply) => drop(reply.send(Ok(receipt))),
+            }
         }
     }
 
@@ -401,7 +586,7 @@ impl Driver {
         }
         for receipt in waiting {
             // Whoever dropped it does not want to know.
-            let _ = receipt.send(outcome.clone());
+            let _ = receipt.send(Some(outcome.clone()));
         }
     }
 
@@ -409,15 +594,6 @@ impl Driver {
     fn tell(&mut self, output: Output) {
         match output {
             Output::Receipt { id, outcome } => self.receipt(id, &outcome),
-            Output::SetAside {
-                intent, refusal, ..
-            } => {
-                tracing::warn!(name = refusal.name, reason = refusal.reason, "set aside");
-                let _ = self.tellers.set_aside.send(SetAside {
-                    intent: intent.into(),
-                    refusal,
-                });
-            }
             Output::Event { event, own } => {
                 tracing::trace!(seq = %event.seq, own, "event");
                 let _ = self.tellers.events.send(Delivered {
@@ -456,6 +632,25 @@ impl Driver {
             tracing::warn!("the outbox was not closed in order");
         }
     }
+}
+
+/// Whoever asked for the end.
+enum Leave {
+    Closed(oneshot::Sender<()>),
+    Wiped(oneshot::Sender<Result<(), WipeError>>),
+}
+
+/// Of a store that is free.
+async fn wipe(file: Option<PathBuf>) -> Result<(), WipeError> {
+    let Some(path) = file else {
+        return Ok(());
+    };
+    let removed = spawn_blocking({
+        let path = path.clone();
+        move || FileStore::remove(&path)
+    });
+    let removed = removed.await.unwrap_or_else(|error| Err(error.into()));
+    removed.map_err(|error| WipeError::File { path, error })
 }
 
 async fn next_input(connection: &mut Option<Connection>) -> Input {

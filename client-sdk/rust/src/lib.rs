@@ -76,8 +76,12 @@
 //!
 //! The rules are in `client-sdk/SPEC.md`; the machine that follows them is `syncline_client_core`.
 
+mod aside;
 mod client;
+mod collections;
+mod devices;
 mod options;
+mod receipt;
 mod token;
 
 mod connection;
@@ -92,15 +96,22 @@ mod writer;
 mod ambient;
 
 pub use ambient::NoRandomness;
+pub use aside::{SetAside, SetAsideId};
 pub use client::{
-    Change, Client, Closed, Delivered, Failure, NotSaved, OpenError, PublishError, Receipt, Saved,
-    SetAside,
+    Change, Client, Closed, Delivered, Failure, OpenConflict, OpenError, PublishError, Side,
+    UndoError, WipeError, Wiped,
 };
+pub use collections::{Counter, CounterOf, FromValue, List, ListOf, Map, MapOf, Set, SetOf};
+pub use devices::Device;
 pub use options::{AddressError, Options, OptionsError, Store};
+pub use receipt::{NotSaved, NotSeen, Receipt, Saved};
 pub use store::StoreError;
-pub use syncline_client_core::{Label, OpenValue, Phase, Refusal, Rejected, Status};
+pub use syncline_client_core::{
+    IntentId, Label, NotUndone, OpenValue, Pending, PendingStage, Phase, Refusal, Rejected, Status,
+};
+pub use syncline_protocol::schema::{After, CannotSay};
 pub use syncline_protocol::state::Content;
-pub use syncline_protocol::{Clock, DeviceId, Event, Intent, Seq, Value};
+pub use syncline_protocol::{Action, Clock, DeviceId, Event, Intent, Schema, Seq, Value};
 pub use token::Token;
 
 /// A map of text to values, as `event_data` usually is.

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use syncline_protocol::ids::IdError;
-use syncline_protocol::{Channel, StreamId, SyncId};
+use syncline_protocol::{Channel, Schema, StreamId, SyncId};
 
 use crate::token::{Token, Tokens};
 
@@ -17,14 +18,15 @@ pub enum Store {
     Memory,
     /// In this file, made if it is missing. One client, one stream, one file.
     File(PathBuf),
-    /// In this folder, made if it is missing: a file for each stream, `<sync_id>.redb` or `<sync_id>+<channel>.redb`.
-    /// So an app names one place, however many channels it follows.
+    /// In this folder, made if it is missing: a file for each stream, `<sync_id>.redb` or `<sync_id>+<channel>.redb`, and a
+    /// folder for each user whom the options name. So an app names one place, whoever uses it and however many channels it
+    /// follows.
     Folder(PathBuf),
 }
 
 impl Store {
     /// In which file a stream is kept, if in any.
-    pub(crate) fn file(&self, stream: &StreamId) -> Option<PathBuf> {
+    pub(crate) fn file(&self, stream: &StreamId, user: Option<&str>) -> Option<PathBuf> {
         match self {
             Self::Memory => None,
             Self::File(path) => Some(path.clone()),
@@ -32,10 +34,27 @@ impl Store {
                 let channel = stream.channel.as_ref();
                 // No name has a plus sign (TOPIC-1), so no two streams share a file.
                 let channel = channel.map_or(String::new(), |it| format!("+{it}"));
-                Some(path.join(format!("{}{channel}.redb", stream.sync_id)))
+                let file = format!("{}{channel}.redb", stream.sync_id);
+                Some(match user {
+                    Some(user) => path.join(folder_of(user)).join(file),
+                    None => path.join(file),
+                })
             }
         }
     }
+}
+
+/// A name that every file system takes, and another one for each user: bytes that are not plain are written as `%` and two digits.
+fn folder_of(user: &str) -> String {
+    let plain = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || b"-_".contains(&it);
+    let mut name = "user-".to_owned();
+    for byte in user.bytes() {
+        match plain(byte) {
+            true => name.push(char::from(byte)),
+            false => name.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    name
 }
 
 /// Why an address is none.
@@ -81,6 +100,8 @@ pub struct Options {
     pub(crate) device_name: Option<String>,
     pub(crate) credentials: Option<Credentials>,
     pub(crate) tokens: Option<Tokens>,
+    pub(crate) user: Option<String>,
+    pub(crate) schema: Option<Arc<Schema>>,
     pub(crate) online: bool,
     pub(crate) outbox_limit: Option<usize>,
 }
@@ -125,6 +146,8 @@ impl Options {
             device_name: None,
             credentials: None,
             tokens: None,
+            user: None,
+            schema: None,
             online: true,
             outbox_limit: None,
         })
@@ -150,7 +173,7 @@ impl Options {
         self
     }
 
-    /// Who the user is, for a broker that asks. What is stored is not kept apart by user: give each a folder of their own.
+    /// Who the user is, for a broker that asks, and whose what is stored is, as by [`Options::user`].
     #[must_use]
     pub fn credentials(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.credentials = Some(Credentials {
@@ -171,6 +194,29 @@ impl Options {
     {
         self.tokens = Some(Tokens::new(ask));
         self
+    }
+
+    /// Whose what is stored is, so that nobody sees or sends what another user did: a file is its first user's, and another one is
+    /// refused; in a [`Store::Folder`] each has a folder. Beside [`Options::token`] this says what no token says here.
+    #[must_use]
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// The schema by which changes are shown and said before the broker's own is known, so that a new installation works offline
+    /// from its first moment. The broker's counts as soon as it is here.
+    #[must_use]
+    pub fn schema(mut self, schema: Schema) -> Self {
+        self.schema = Some(Arc::new(schema));
+        self
+    }
+
+    /// Whose what is stored is.
+    pub(crate) fn owner(&self) -> Option<&str> {
+        let credentials = self.credentials.as_ref();
+        let user = self.user.as_deref();
+        user.or_else(|| credentials.map(|it| it.user.as_str()))
     }
 
     /// Whether to connect at once (the default); see `Client::set_online`.
@@ -217,11 +263,19 @@ mod tests {
     #[test]
     fn each_stream_has_its_own_file_in_a_folder() {
         let store = Store::Folder("data".into());
-        let file = |options: Options| store.file(&options.stream).unwrap();
+        let file = |options: Options| store.file(&options.stream, options.owner()).unwrap();
         let options = Options::new("localhost", "demo").unwrap();
         assert_eq!(file(options.clone()), PathBuf::from("data/demo.redb"));
-        let jam = options.channel("jam.room").unwrap();
+        let jam = options.clone().channel("jam.room").unwrap();
         assert_eq!(file(jam), PathBuf::from("data/demo+jam.room.redb"));
+        let of = |user: &str| file(options.clone().user(user));
+        assert_eq!(of("ana"), PathBuf::from("data/user-ana/demo.redb"));
+        assert_eq!(
+            of("../Ana"),
+            PathBuf::from("data/user-%2e%2e%2f%41na/demo.redb")
+        );
+        let credentials = options.clone().credentials("bob", "b");
+        assert_eq!(file(credentials), PathBuf::from("data/user-bob/demo.redb"));
     }
 
     #[test]

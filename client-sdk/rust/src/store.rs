@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition,
+    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, Table, TableDefinition,
     WriteTransaction,
 };
 use syncline_client_core::{DeviceRow, IntentId, Row, Saw, Stored, Write};
 use syncline_protocol::{Clock, DeviceSeq, Intent, Schema, Snapshot, StreamId, UnixMillis, Value};
+
+use crate::aside::{self, SetAside, SetAsideId};
 
 /// Raised whenever an older program could misread the file.
 const FORMAT: &[u8] = b"syncline outbox 2";
@@ -23,6 +25,37 @@ const FORMAT_1: &[u8] = b"syncline outbox 1";
 const ROWS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rows");
 /// Intents by id.
 const INTENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("intents");
+
+/// What was set aside, by its number.
+const ASIDE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("aside");
+
+/// One change of the file, durable whole or not at all.
+#[derive(Debug, Default)]
+pub(crate) struct Job {
+    /// What the core asks for.
+    pub(crate) write: Option<Write>,
+    /// What it sets aside with that.
+    pub(crate) aside: Vec<SetAside>,
+    /// What is forgotten of it.
+    pub(crate) dismissed: Vec<SetAsideId>,
+}
+
+/// All that a file holds.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    /// For the core; `None`: it is new.
+    pub(crate) stored: Option<Stored>,
+    /// Oldest first.
+    pub(crate) aside: Vec<SetAside>,
+}
+
+/// Whose a file is.
+#[derive(Debug, Clone)]
+pub(crate) struct Owner {
+    pub(crate) stream: StreamId,
+    /// None where nobody is named.
+    pub(crate) user: Option<String>,
+}
 
 /// Why a store does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +74,16 @@ pub enum StoreError {
         found: String,
         /// Whose it should be.
         wanted: String,
+    },
+    /// It was made for another user, who may not be meant to see it, or to send it.
+    #[error(
+        "{path} holds what the user {found:?} did: give each user a folder of their own (`Store::Folder` does), or wipe it first"
+    )]
+    OtherUser {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
     },
     /// It was made by a newer version, or is no outbox.
     #[error("{0} is not an outbox that this version can read")]
@@ -79,10 +122,7 @@ impl FileStore {
     }
 
     /// Opens or makes the file for a stream, and reads what it holds. Blocks.
-    pub(crate) fn open(
-        path: &Path,
-        stream: &StreamId,
-    ) -> Result<(Self, Option<Stored>), StoreError> {
+    pub(crate) fn open(path: &Path, owner: &Owner) -> Result<(Self, Contents), StoreError> {
         let database = Database::create(path).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.to_owned()),
             other => disk(path, other),
@@ -91,14 +131,15 @@ impl FileStore {
             path: path.to_owned(),
             database,
         };
-        store.claim(stream)?;
+        store.claim(owner)?;
         let stored = store.load()?;
-        Ok((store, stored))
+        let aside = store.aside()?;
+        Ok((store, Contents { stored, aside }))
     }
 
     /// Makes the tables of a new file; checks whose an old one is.
-    fn claim(&self, stream: &StreamId) -> Result<(), StoreError> {
-        let wanted = stream.to_string();
+    fn claim(&self, owner: &Owner) -> Result<(), StoreError> {
+        let wanted = owner.stream.to_string();
         let transaction = self.begin()?;
         {
             let mut rows = transaction.open_table(ROWS).map_err(self.disk())?;
@@ -133,9 +174,32 @@ impl FileStore {
                     wanted,
                 });
             }
+            self.claim_for_user(&mut rows, owner)?;
             transaction.open_table(INTENTS).map_err(self.disk())?;
+            transaction.open_table(ASIDE).map_err(self.disk())?;
         }
         transaction.commit().map_err(self.disk())
+    }
+
+    /// A file that is nobody's becomes the user's.
+    fn claim_for_user(
+        &self,
+        rows: &mut Table<'_, &'static str, &'static [u8]>,
+        owner: &Owner,
+    ) -> Result<(), StoreError> {
+        let found = rows.get("user").map_err(self.disk())?;
+        let found = found.map(|row| String::from_utf8_lossy(row.value()).into_owned());
+        match (found, &owner.user) {
+            (Some(found), user) if Some(&found) != user.as_ref() => Err(StoreError::OtherUser {
+                path: self.path.clone(),
+                found,
+            }),
+            (None, Some(user)) => {
+                let inserted = rows.insert("user", user.as_bytes());
+                inserted.map(drop).map_err(self.disk())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// From format 1.
@@ -200,13 +264,43 @@ impl FileStore {
         Ok(intents)
     }
 
-    /// Makes writes durable, all in one commit. Blocks until the disk has them.
-    pub(crate) fn write(&self, writes: &[Write]) -> Result<(), StoreError> {
+    fn aside(&self) -> Result<Vec<SetAside>, StoreError> {
+        let transaction = self.database.begin_read().map_err(self.disk())?;
+        let table = transaction.open_table(ASIDE).map_err(self.disk())?;
+        let mut all = Vec::new();
+        for row in table.iter().map_err(self.disk())? {
+            let (id, bytes) = row.map_err(self.disk())?;
+            let id = id.value();
+            let row = aside::read(id, bytes.value())
+                .map_err(|why| self.damaged(&format!("set aside {id}"), why))?;
+            all.push(row);
+        }
+        Ok(all)
+    }
+
+    /// Removes the file, which nobody has open.
+    pub(crate) fn remove(path: &Path) -> std::io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    /// Makes changes durable, all in one commit. Blocks until the disk has them.
+    pub(crate) fn write(&self, jobs: &[Job]) -> Result<(), StoreError> {
         let transaction = self.begin()?;
         {
             let mut rows = transaction.open_table(ROWS).map_err(self.disk())?;
             let mut intents = transaction.open_table(INTENTS).map_err(self.disk())?;
-            for write in writes {
+            let mut kept = transaction.open_table(ASIDE).map_err(self.disk())?;
+            for job in jobs {
+                for set_aside in &job.aside {
+                    let bytes = aside::write(set_aside);
+                    kept.insert(set_aside.id.get(), bytes.as_slice())
+                        .map_err(self.disk())?;
+                }
+                for id in &job.dismissed {
+                    kept.remove(id.get()).map_err(self.disk())?;
+                }
+            }
+            for write in jobs.iter().filter_map(|job| job.write.as_ref()) {
                 for id in &write.delete {
                     intents.remove(id.get()).map_err(self.disk())?;
                 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::mpsc as blocking;
 use std::thread;
 
-use syncline_client_core::{Write, WriteId};
+use syncline_client_core::WriteId;
 use tokio::sync::mpsc;
 
-use crate::store::{FileStore, StoreError};
+use crate::store::{FileStore, Job, StoreError};
 
 /// How many writes share one commit at most.
 const BATCH_MAX: usize = 256;
@@ -26,7 +26,7 @@ pub(crate) struct Writer {
 enum Target {
     Memory,
     File {
-        writes: Option<blocking::Sender<Write>>,
+        jobs: Option<blocking::Sender<Job>>,
         thread: Option<thread::JoinHandle<()>>,
     },
 }
@@ -45,23 +45,24 @@ impl Writer {
         Ok((Self { target, done }, written))
     }
 
-    pub(crate) fn write(&self, write: Write) {
-        let id = write.id;
+    pub(crate) fn write(&self, job: Job) {
         match &self.target {
-            Target::Memory => drop(self.done.send(Ok(id))),
+            Target::Memory => {
+                let id = job.write.map(|write| write.id);
+                drop(id.map(|id| self.done.send(Ok(id))));
+            }
             // If the thread is gone, it has said why.
             Target::File {
-                writes: Some(writes),
-                ..
-            } => drop(writes.send(write)),
-            Target::File { writes: None, .. } => {}
+                jobs: Some(jobs), ..
+            } => drop(jobs.send(job)),
+            Target::File { jobs: None, .. } => {}
         }
     }
 
     /// Waits until everything that was handed over is durable, and frees the file.
     pub(crate) fn finish(mut self) {
-        if let Target::File { writes, thread } = &mut self.target {
-            drop(writes.take());
+        if let Target::File { jobs, thread } = &mut self.target {
+            drop(jobs.take());
             if let Some(thread) = thread.take()
                 && thread.join().is_err()
             {
@@ -72,13 +73,13 @@ impl Writer {
 }
 
 fn start_thread(store: FileStore, done: mpsc::UnboundedSender<Written>) -> std::io::Result<Target> {
-    let (writes, waiting) = blocking::channel();
+    let (jobs, waiting) = blocking::channel();
     let name = "syncline-outbox".to_owned();
     let thread = thread::Builder::new()
         .name(name)
         .spawn(move || run(&store, &waiting, &done))?;
     Ok(Target::File {
-        writes: Some(writes),
+        jobs: Some(jobs),
         thread: Some(thread),
     })
 }
@@ -86,13 +87,17 @@ fn start_thread(store: FileStore, done: mpsc::UnboundedSender<Written>) -> std::
 /// Commits what has gathered while the last commit was under way (group commit).
 fn run(
     store: &FileStore,
-    waiting: &blocking::Receiver<Write>,
+    waiting: &blocking::Receiver<Job>,
     done: &mpsc::UnboundedSender<Written>,
 ) {
     while let Ok(first) = waiting.recv() {
         let mut batch = vec![first];
         batch.extend(waiting.try_iter().take(BATCH_MAX - 1));
-        let last = batch.last().map_or(WriteId::NONE, |write| write.id);
+        let last = batch
+            .iter()
+            .rev()
+            .find_map(|job| Some(job.write.as_ref()?.id));
+        let last = last.unwrap_or(WriteId::NONE);
         let written = store.write(&batch).map(|()| last).map_err(Arc::new);
         let failed = written.is_err();
         if done.send(written).is_err() || failed {

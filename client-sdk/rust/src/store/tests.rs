@@ -9,6 +9,20 @@ fn stream(sync_id: &str) -> StreamId {
     }
 }
 
+fn owner(sync_id: &str) -> Owner {
+    Owner {
+        stream: stream(sync_id),
+        user: None,
+    }
+}
+
+fn job(write: Write) -> Job {
+    Job {
+        write: Some(write),
+        ..Job::default()
+    }
+}
+
 fn schema() -> Arc<Schema> {
     Arc::new(Schema::parse(include_str!("../../../../config/schemas/music.toml")).unwrap())
 }
@@ -64,7 +78,7 @@ fn write(n: u64) -> Write {
 fn store_1_what_was_written_is_there_when_it_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("outbox.redb");
-    let (store, stored) = FileStore::open(&path, &stream("a")).unwrap();
+    let (store, Contents { stored, .. }) = FileStore::open(&path, &owner("a")).unwrap();
     assert!(stored.is_none());
     let replica = Snapshot::of(&State::new(schema()), stream("a"), Default::default());
     let (mut seen, mut overtaken) = (row(3), row(4));
@@ -82,9 +96,9 @@ fn store_1_what_was_written_is_there_when_it_is_opened_again() {
         delete: vec![IntentId::new(1)],
         ..write(2)
     };
-    store.write(&[first, second]).unwrap();
+    store.write(&[job(first), job(second)]).unwrap();
     drop(store);
-    let (_store, stored) = FileStore::open(&path, &stream("a")).unwrap();
+    let (_store, Contents { stored, .. }) = FileStore::open(&path, &owner("a")).unwrap();
     let stored = stored.unwrap();
     assert_eq!(stored.device, device());
     assert_eq!(stored.intents, [row(2), seen, overtaken]);
@@ -96,13 +110,13 @@ fn store_1_what_was_written_is_there_when_it_is_opened_again() {
 fn a_file_in_use_or_of_another_stream_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("outbox.redb");
-    let (store, _) = FileStore::open(&path, &stream("a")).unwrap();
+    let (store, _) = FileStore::open(&path, &owner("a")).unwrap();
     assert!(matches!(
-        FileStore::open(&path, &stream("a")),
+        FileStore::open(&path, &owner("a")),
         Err(StoreError::InUse(_))
     ));
     drop(store);
-    let other = FileStore::open(&path, &stream("b"));
+    let other = FileStore::open(&path, &owner("b"));
     assert!(matches!(other, Err(StoreError::OtherStream { .. })));
 }
 
@@ -110,7 +124,7 @@ fn a_file_in_use_or_of_another_stream_is_refused() {
 fn a_newer_format_and_a_damaged_row_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("outbox.redb");
-    let (store, _) = FileStore::open(&path, &stream("a")).unwrap();
+    let (store, _) = FileStore::open(&path, &owner("a")).unwrap();
     let put = |store: &FileStore, name: &str, bytes: &[u8]| {
         let transaction = store.database.begin_write().unwrap();
         transaction
@@ -122,7 +136,7 @@ fn a_newer_format_and_a_damaged_row_are_named() {
     };
     put(&store, "device", b"?");
     drop(store);
-    let damaged = FileStore::open(&path, &stream("a")).unwrap_err();
+    let damaged = FileStore::open(&path, &owner("a")).unwrap_err();
     assert!(
         damaged.to_string().contains("row device is damaged"),
         "{damaged}"
@@ -135,7 +149,7 @@ fn a_newer_format_and_a_damaged_row_are_named() {
     put(&store, "format", b"syncline outbox 3");
     drop(store);
     assert!(matches!(
-        FileStore::open(&path, &stream("a")),
+        FileStore::open(&path, &owner("a")),
         Err(StoreError::Format(_))
     ));
 }
@@ -144,12 +158,12 @@ fn a_newer_format_and_a_damaged_row_are_named() {
 fn store_5_a_file_of_format_1_is_read_and_becomes_one_of_format_2() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("outbox.redb");
-    let (store, _) = FileStore::open(&path, &stream("a")).unwrap();
+    let (store, _) = FileStore::open(&path, &owner("a")).unwrap();
     let first = Write {
         device: Some(device()),
         ..write(1)
     };
-    store.write(&[first]).unwrap();
+    store.write(&[job(first)]).unwrap();
     let transaction = store.database.begin_write().unwrap();
     {
         let mut rows = transaction.open_table(ROWS).unwrap();
@@ -162,7 +176,7 @@ fn store_5_a_file_of_format_1_is_read_and_becomes_one_of_format_2() {
     transaction.commit().unwrap();
     drop(store);
     for _ in 0..2 {
-        let (_store, stored) = FileStore::open(&path, &stream("a")).unwrap();
+        let (_store, Contents { stored, .. }) = FileStore::open(&path, &owner("a")).unwrap();
         assert_eq!(stored.unwrap().intents, [row(2)]);
     }
 }

@@ -76,7 +76,7 @@ fn run(options: &Options) -> io::Result<bool> {
         attacks.len(),
         options.seconds
     );
-    warm_up(&broker, &attacks)?;
+    warm_up(&broker, &attacks, options)?;
     let first = Before::of(&broker)?;
     println!("{}", report::HEADER);
     let mut rows = Vec::new();
@@ -97,8 +97,9 @@ fn arena(broker: &Broker) -> Arena {
     }
 }
 
-/// Every attack in turn, until a round of them leaves the broker no larger than the one before: then its caches are full.
-fn warm_up(broker: &Broker, attacks: &[&Attack]) -> io::Result<()> {
+/// Every attack in turn, until a round of them leaves the broker no larger than the one before, and one of them at full length: then
+/// its caches are full.
+fn warm_up(broker: &Broker, attacks: &[&Attack], options: &Options) -> io::Result<()> {
     let mut before = 0;
     for _ in 0..ROUNDS_MAX {
         for attack in attacks {
@@ -107,7 +108,15 @@ fn warm_up(broker: &Broker, attacks: &[&Attack]) -> io::Result<()> {
         after::settle(broker)?;
         let bytes = broker.resident_bytes();
         if bytes * 100 <= before * LEVEL_PERCENT {
-            return Ok(());
+            for attack in attacks.iter().take(1) {
+                under(
+                    attack,
+                    arena(broker),
+                    broker,
+                    Duration::from_secs(options.seconds),
+                )?;
+            }
+            return after::settle(broker);
         }
         before = bytes;
     }
