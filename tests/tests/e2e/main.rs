@@ -5,6 +5,7 @@
 mod answers;
 mod bus;
 mod by_websocket;
+mod collections;
 mod copies;
 mod counters;
 mod differential;
