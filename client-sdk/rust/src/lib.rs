@@ -42,6 +42,34 @@
 //! # Ok(()) }
 //! ```
 //!
+//! What an app changes often is said by its collections, and can be taken back, offline too:
+//!
+//! ```no_run
+//! # async fn example(client: &syncline_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! use syncline_client::{After, List, Map, Set};
+//!
+//! const ALBUMS: Set = Set::new("albums");
+//! const RATINGS: Map<u32> = Map::new("ratings");
+//! const PLAYLISTS: List<String> = List::new("playlists");
+//!
+//! ALBUMS.of(client).add("lantern-year").await?;
+//! RATINGS.of(client).put("t7", 4).await?;
+//! client.undo().await?;
+//! let sunday = PLAYLISTS.of(client, Some("sunday"));
+//! sunday.put("i2", "t7".to_owned(), After::End).await?;
+//! sunday.move_to("i2", After::Beginning).await?;
+//! // Both sides of a conflict, and one call to settle it.
+//! for conflict in client.conflicts("notes").await? {
+//!     let first = conflict.values[0].open.content.clone();
+//!     client.settle("notes", &conflict.key, first).await?;
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! How far a change has come: [`Client::publish`] returned, so it is here; [`Receipt::saved`], so the broker has it on disk;
+//! [`Receipt::seen_by`], so another device has it ([`Client::devices`] knows them). What waits: [`Client::pending_events`].
+//! What will never be saved: [`Client::all_set_aside`]. A user who leaves: [`Client::wipe`].
+//!
 //! One client follows one stream: the group's own, or one of its channels. Several go together in one folder; each is a
 //! device of its own, with its own outbox and its own connection:
 //!
