@@ -9,11 +9,13 @@ use std::sync::Arc;
 use model::{Broker, How};
 use proptest::prelude::*;
 use syncline_client_core::{
-    Answer, Core, DeviceRow, Input, NotUndone, OpenOptions, Output, PendingStage, Stored, WriteId,
+    Answer, Core, DeviceRow, Input, IntentId, NotUndone, OpenOptions, Output, PendingStage,
+    Refusal, Stored, WriteId,
 };
 use syncline_protocol::schema::{Action, After, Operation};
 use syncline_protocol::{
-    Clock, DeviceId, DeviceSeq, Epoch, Event, Intent, Seq, StreamId, Topic, UnixMillis, Value,
+    Clock, DeviceId, DeviceSeq, Epoch, Event, Intent, Schema, Seq, StreamId, Topic, UnixMillis,
+    Value,
 };
 
 fn device(n: u8) -> DeviceId {
@@ -33,7 +35,7 @@ struct Phone {
     broker: Broker,
     now: u64,
     /// Sent and not answered.
-    sent: Vec<(syncline_client_core::IntentId, Vec<u8>)>,
+    sent: Vec<(IntentId, Vec<u8>)>,
 }
 
 impl Phone {
@@ -312,6 +314,36 @@ fn undo_3_a_conflict_is_somebody_elses_change() {
 }
 
 #[test]
+fn undo_4_what_the_schema_cannot_say_is_told_and_the_step_before_is_next() {
+    let mut phone = Phone::offline();
+    let text = "[collections.seen]\nkind = \"counter\"\nkey = \"k\"\nadd = \"see\"\n";
+    let mut options = OpenOptions::new(stream(), device(1));
+    options.online = false;
+    options.schema = Some(Arc::new(Schema::parse(text).unwrap()));
+    phone.core = Core::open(UnixMillis::new(1), options).0;
+    for _ in 0..2 {
+        let now = phone.tick();
+        let data = Value::Map([("k".to_owned(), "x".into())].into());
+        let (_, outputs) = phone
+            .core
+            .publish(now, "see".parse().unwrap(), data)
+            .unwrap();
+        phone.carry_out(outputs);
+    }
+    assert_eq!(
+        phone.core.value("seen", "x").and_then(Value::as_i64),
+        Some(2)
+    );
+    let error = phone.undo().unwrap_err();
+    assert!(error.to_string().contains("counts by one"), "{error}");
+    assert_eq!(phone.core.steps(), (1, 0));
+    assert_eq!(
+        phone.core.value("seen", "x").and_then(Value::as_i64),
+        Some(2)
+    );
+}
+
+#[test]
 fn undo_2_another_change_ends_what_can_be_done_again() {
     let mut phone = Phone::offline();
     phone.publish(&star("a"));
@@ -327,7 +359,7 @@ fn undo_1_what_was_refused_is_no_step_any_more() {
     phone.connect();
     phone.publish(&star("a"));
     let (id, _) = phone.sent.pop().unwrap();
-    let refusal = syncline_client_core::Refusal::new("not_allowed", "no");
+    let refusal = Refusal::new("not_allowed", "no");
     phone.handle(Input::Acked {
         id,
         answer: Answer::Refused(refusal),

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn presence_1_a_device_is_told_with_what_it_has_of_this_stream() {
+    fn told_2_presence_1_a_device_is_told_with_what_it_has_of_this_stream() {
         let stream = StreamId {
             sync_id: "music".parse().unwrap(),
             channel: Some("jam".parse().unwrap()),

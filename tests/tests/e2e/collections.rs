@@ -96,7 +96,7 @@ async fn collections_of_every_kind_agree_on_two_devices() {
 }
 
 #[tokio::test]
-async fn g11_the_ladder_goes_from_here_to_the_broker_to_another_device() {
+async fn told_1_g11_the_ladder_goes_from_here_to_the_broker_to_another_device() {
     let broker = Broker::start();
     let phone = client(&broker, "phone").await;
     let laptop = client(&broker, "laptop").await;
@@ -104,7 +104,7 @@ async fn g11_the_ladder_goes_from_here_to_the_broker_to_another_device() {
     laptop.set_online(false).await.unwrap();
     let receipt = ALBUMS.of(&phone).add("a1").await.unwrap();
     let saved = within(receipt.saved()).await.unwrap();
-    assert_eq!(saved.seq.map(|it| it.get()), Some(1));
+    assert_eq!(saved.seq.map(syncline_client::Seq::get), Some(1));
     // Not before the laptop has it: the broker tells of that at most once a second.
     let seen = receipt.clone();
     let mut waiting = tokio::spawn(async move { seen.seen_by(device).await });
@@ -199,7 +199,7 @@ async fn undo_reaches_the_other_devices_and_leaves_their_changes() {
 }
 
 #[tokio::test]
-async fn what_is_set_aside_outlives_the_client_until_it_is_dismissed() {
+async fn told_3_what_is_set_aside_outlives_the_client_until_it_is_dismissed() {
     let broker = Setup::new()
         .variable("SYNCLINE__LIMITS__EVENT_BYTES_MAX", "2000")
         .start();
@@ -230,7 +230,7 @@ async fn what_is_set_aside_outlives_the_client_until_it_is_dismissed() {
 }
 
 #[tokio::test]
-async fn a_store_is_its_users_and_is_gone_when_it_is_wiped() {
+async fn told_4_a_store_is_its_users_and_is_gone_when_it_is_wiped() {
     let broker = Broker::start();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("music.redb");
