@@ -169,6 +169,7 @@ pub struct Client {
     tellers: Tellers,
     status: watch::Receiver<Status>,
     devices: watch::Receiver<Arc<[Device]>>,
+    needs_auth: watch::Receiver<bool>,
     end: End,
     options: Arc<Options>,
 }
@@ -184,6 +185,7 @@ impl Client {
             tellers,
             status: started.status,
             devices: started.devices,
+            needs_auth: started.needs_auth,
             end,
             options: kept,
         })
@@ -351,6 +353,13 @@ impl Client {
     /// they give is dropped, the client waits, and everything on its thread with it.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
+    }
+
+    /// Whether the user has to log in again: the broker refused the user, the password or the token, or [`Options::token`](crate::Options::token)
+    /// had none to give. What is published meanwhile is kept. It is tried again like after every connection that failed, so a
+    /// source of tokens that has one again is enough; `set_online(true)` tries at once.
+    pub fn needs_auth(&self) -> watch::Receiver<bool> {
+        self.needs_auth.clone()
     }
 
     /// The events that come in from now on. What a state bridged is not among them.

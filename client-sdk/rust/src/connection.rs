@@ -7,8 +7,8 @@ use std::time::Duration;
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
-    ConnAck, ConnectProperties, DisconnectReasonCode, PubAck, PubAckReason, SubAck,
-    SubscribeReasonCode,
+    ConnAck, ConnectProperties, ConnectReturnCode, DisconnectReasonCode, PubAck, PubAckReason,
+    SubAck, SubscribeReasonCode,
 };
 use rumqttc::v5::{
     AsyncClient, ConnectionError, Event, EventLoop, Incoming, MqttOptions, StateError,
@@ -49,6 +49,7 @@ const RENEW_AGAIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) enum Signal {
     Input(Input),
+    Ended(Ending),
     Published(u16),
     Answered(u16, Answer),
 }
@@ -63,6 +64,7 @@ pub(crate) struct Connection {
     /// Handed over, and not yet written: rumqttc says the packet id only then, in this order.
     unwritten: VecDeque<IntentId>,
     by_packet: HashMap<u16, IntentId>,
+    needs_auth: bool,
 }
 
 impl Connection {
@@ -81,15 +83,25 @@ impl Connection {
             task,
             unwritten,
             by_packet,
+            needs_auth: false,
         }
+    }
+
+    /// Whether it ended because of who connects.
+    pub(crate) fn needs_auth(&self) -> bool {
+        self.needs_auth
     }
 
     /// What happens next. Safe to cancel.
     pub(crate) async fn input(&mut self) -> Input {
         loop {
-            let closed = || Signal::Input(Ending::of("the connection ended").into());
+            let closed = || Signal::Ended(Ending::of("the connection ended"));
             match self.signals.recv().await.unwrap_or_else(closed) {
                 Signal::Input(input) => return input,
+                Signal::Ended(ending) => {
+                    self.needs_auth = ending.needs_auth;
+                    return ending.into();
+                }
                 Signal::Published(packet) => {
                     if let Some(id) = self.unwritten.pop_front() {
                         self.by_packet.insert(packet, id);
@@ -191,9 +203,12 @@ async fn talk(
     let token = match tokens.fresh().await {
         Ok(token) => token,
         Err(error) => {
-            let ending = Ending::of(format!("no token: {error}"));
+            let ending = Ending {
+                needs_auth: true,
+                ..Ending::of(format!("no token: {error}"))
+            };
             // If nobody listens, the connection was given up.
-            let _ = signals.send(Signal::Input(ending.into())).await;
+            let _ = signals.send(Signal::Ended(ending)).await;
             return;
         }
     };
@@ -250,7 +265,7 @@ async fn drive(event_loop: &mut EventLoop, signals: &mpsc::Sender<Signal>, conne
         };
         if let Some(ending) = end {
             // If nobody listens, the connection was given up.
-            let _ = signals.send(Signal::Input(ending.into())).await;
+            let _ = signals.send(Signal::Ended(ending)).await;
             return;
         }
     }
@@ -296,9 +311,11 @@ fn connected(connack: &ConnAck) -> Input {
 
 /// How a connection ended.
 #[derive(Debug, PartialEq, Eq)]
-struct Ending {
+pub(crate) struct Ending {
     reason: String,
     taken_over: bool,
+    /// The broker did not take the user, the password or the token, or there was none to show.
+    needs_auth: bool,
 }
 
 impl Ending {
@@ -306,6 +323,7 @@ impl Ending {
         Self {
             reason: reason.into(),
             taken_over: false,
+            needs_auth: false,
         }
     }
 
@@ -319,12 +337,23 @@ impl Ending {
         Self {
             reason: why(error),
             taken_over: code == Some(DisconnectReasonCode::SessionTakenOver),
+            needs_auth: matches!(
+                error,
+                ConnectionError::ConnectionRefused(
+                    ConnectReturnCode::BadUserNamePassword
+                        | ConnectReturnCode::NotAuthorized
+                        | ConnectReturnCode::BadAuthenticationMethod
+                )
+            ),
         }
     }
 }
 
 impl From<Ending> for Input {
-    fn from(Ending { reason, taken_over }: Ending) -> Self {
+    fn from(ending: Ending) -> Self {
+        let Ending {
+            reason, taken_over, ..
+        } = ending;
         Self::Disconnected { reason, taken_over }
     }
 }

@@ -156,6 +156,7 @@ struct Driver {
     status: watch::Sender<Status>,
     devices: Devices,
     told_devices: watch::Sender<Arc<[Device]>>,
+    needs_auth: watch::Sender<bool>,
     kept: Kept,
     /// What was set aside by this input, and goes with its write.
     aside: Job,
@@ -169,6 +170,7 @@ pub(crate) struct Started {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) devices: watch::Receiver<Arc<[Device]>>,
+    pub(crate) needs_auth: watch::Receiver<bool>,
 }
 
 /// What wakes the task.
@@ -194,6 +196,7 @@ pub(crate) async fn start(
     let (sender, commands) = mpsc::channel(COMMANDS_MAX);
     let (status, watcher) = watch::channel(core.status());
     let (told_devices, devices) = watch::channel(Arc::from([]));
+    let (needs_auth, auth_watcher) = watch::channel(false);
     let driver = Driver {
         core,
         clock,
@@ -214,6 +217,7 @@ pub(crate) async fn start(
         status,
         devices: Devices::new(options.stream),
         told_devices,
+        needs_auth,
         kept: Kept::new(contents.aside),
         aside: Job::default(),
         file,
@@ -225,6 +229,7 @@ pub(crate) async fn start(
         commands: sender,
         status: watcher,
         devices,
+        needs_auth: auth_watcher,
     })
 }
 
@@ -319,10 +324,15 @@ impl Driver {
             other => other,
         };
         if matches!(input, Input::Disconnected { .. }) {
-            self.connection = None;
+            let ended = self.connection.take();
+            let needs_auth = ended.is_some_and(|it| it.needs_auth());
+            self.tell_needs_auth(needs_auth);
             self.forget_devices();
         }
         let connected = matches!(input, Input::Connected { .. });
+        if connected {
+            self.tell_needs_auth(false);
+        }
         if let Input::Persisted(write) = input {
             self.durable = write;
         }
@@ -338,6 +348,11 @@ impl Driver {
     fn tell_devices(&mut self) {
         let list = self.devices.list(self.core.device());
         self.told_devices.send_replace(list.into());
+    }
+
+    fn tell_needs_auth(&self, needs: bool) {
+        let differs = |told: &mut bool| std::mem::replace(told, needs) != needs;
+        self.needs_auth.send_if_modified(differs);
     }
 
     fn forget_devices(&mut self) {

@@ -474,6 +474,7 @@ async fn wall_8_a_client_of_the_sdk_shows_a_token_and_goes_on_with_fresh_ones() 
     drop(timeout(PATIENCE, told).await.unwrap().unwrap());
     let online = status.wait_for(|it| it.phase == Phase::Online);
     drop(timeout(PATIENCE, online).await.unwrap().unwrap());
+    assert!(!*client.needs_auth().borrow());
     // Longer than any of its tokens lasts.
     let renewed = count.wait_for(|it| *it >= 8);
     tokio::select! {

@@ -467,4 +467,8 @@ async fn g9_a_client_of_the_sdk_says_who_it_is_and_waits_where_it_is_not_believe
     let refused = status.wait_for(|it| it.reason.is_some());
     let refused = timeout(PATIENCE, refused).await.unwrap().unwrap().clone();
     assert_eq!(refused.pending, 1, "{refused:?}");
+    let mut needs_auth = wrong.needs_auth();
+    let told = needs_auth.wait_for(|it| *it);
+    assert!(*timeout(PATIENCE, told).await.unwrap().unwrap());
+    assert!(!*right.needs_auth().borrow());
 }
