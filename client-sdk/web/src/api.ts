@@ -6,6 +6,8 @@
 import type { SyncEvent } from './protocol/event.js';
 import type { Presence } from './protocol/presence.js';
 import type { Value } from './protocol/value.js';
+import type { StoreEnd } from './storage/store.js';
+import type { AskToken } from './transport/credentials.js';
 
 /** How to open one stream of one sync group. */
 export interface SynclineOptions {
@@ -17,14 +19,19 @@ export interface SynclineOptions {
   readonly channel?: string;
   /** A name for people, shown to the other devices (PRESENCE-1). */
   readonly name?: string;
-  /** Who the user is, for a broker that asks. What is stored here is kept apart by user. */
+  /** Who the user is, for a broker that asks. What is stored here is kept apart by user. Beside `token` it is not shown. */
   readonly username?: string;
   /**
    * What the user shows: a password, or a token of the user's. A function is asked at every connection; when a token expires, the
    * broker ends the connection and the next one shows what the function gives then.
    */
   readonly password?: string | (() => string);
-  /** Where outbox and replica live. Default: `indexeddb` where there is one, else `memory`. */
+  /** In place of a password: where fresh tokens come from. Needs `username` beside it. */
+  readonly token?: AskToken;
+  /**
+   * Where outbox and replica live. Default: `indexeddb` where the browser gives it, else `memory`, which
+   * {@link Syncline.storage} says, and a `fault`. `indexeddb`: that, or not at all.
+   */
   readonly storage?: 'indexeddb' | 'memory';
   /** One device per browser tab. The only scope so far. */
   readonly deviceScope?: 'tab';
@@ -44,6 +51,23 @@ export type Status =
       readonly pending: number;
       readonly retryAt: number | null;
       readonly reason: string | null;
+    }
+  /**
+   * The broker does not take what this user shows, or there is nothing to show. `retryAt`: when it is asked for again; null:
+   * nothing happens until `setOnline(true)`. Changes are kept meanwhile.
+   */
+  | {
+      readonly state: 'needs_auth';
+      readonly pending: number;
+      readonly retryAt: number | null;
+      readonly reason: string;
+    }
+  /** For ever: what is stored here is gone, or another version's. `pending`: what is still stored for a later client. */
+  | {
+      readonly state: 'closed';
+      readonly pending: number;
+      readonly cause: StoreEnd;
+      readonly reason: string;
     };
 
 /** A live entry of a collection, own unconfirmed changes included. */
@@ -67,8 +91,27 @@ export interface OpenValue {
   /** undefined: this device removed the entry. */
   readonly value: Value | undefined;
   readonly deviceUuid: string;
+  /** What people call that device; undefined: this client has not seen its presence, or it has no name. */
+  readonly deviceName: string | undefined;
   /** Unix milliseconds, by that device's clock. */
   readonly timestamp: number;
+}
+
+/** What shall be: a value, or nothing (`undefined`). An {@link OpenValue} is one. */
+export interface Choice {
+  readonly value: Value | undefined;
+}
+
+/** A change that the broker has not confirmed. */
+export interface PendingEvent {
+  /** Its number in this device's store; later ones are higher. */
+  readonly id: number;
+  readonly eventType: string;
+  readonly eventData: Value;
+  /** Unix milliseconds, by this device's clock; a little later where the stream's clock was ahead of it. */
+  readonly createdAt: number;
+  /** In the outbox; on its way; or so old that the broker's history went past it, and the next connection decides. */
+  readonly stage: 'waiting' | 'sent' | 'overtaken';
 }
 
 /** A device of the group, as the broker tells it (PRESENCE-1). */
@@ -81,7 +124,7 @@ export interface DevicePresence extends Presence {
 export class RefusedError extends Error {
   override readonly name = 'RefusedError';
   constructor(
-    /** For example `bad_data`, `overtaken`, `not_allowed`; of `publish` also `outbox_full`. */
+    /** For example `bad_data`, `overtaken`, `not_allowed`; of `publish` also `outbox_full` and `quota_exceeded`, of `settle` `cannot_settle`. */
     readonly refusal: string,
     /** A sentence for people. */
     readonly reason: string,
@@ -98,6 +141,12 @@ export interface SetAside {
   readonly reason: string;
 }
 
+/** A change on the broker's disk. */
+export interface Saved {
+  /** Its place in the stream; null: the broker only said that it has it. */
+  readonly seq: number | null;
+}
+
 /** What `publish` returns: the intent is in this device's durable outbox. */
 export interface Receipt {
   /** Its number in this device's outbox. */
@@ -107,7 +156,22 @@ export interface Receipt {
    * that a later one of this device made pointless before it was ever sent shares that one's fate. Rejects
    * with a {@link RefusedError}, or with another error if this page ends or another tab delivers it.
    */
-  readonly saved: Promise<{ readonly seq: number | null }>;
+  readonly saved: Promise<Saved>;
+  /**
+   * Resolves when that device has told the broker that it has this, however long that takes. Rejects as `saved` does;
+   * when `signal` ends, with its reason; when the client is closed; and where nobody can say: the broker only said that it
+   * has it, or has begun another history since.
+   */
+  seenBy(deviceUuid: string, options?: { readonly signal?: AbortSignal }): Promise<void>;
+}
+
+/** What a wipe took away. */
+export interface Wiped {
+  /**
+   * How many changes went with it that the broker had not confirmed. Of other open tabs, some that it confirmed within the
+   * last second may be among them.
+   */
+  readonly pending: number;
 }
 
 /** Names of events and what their `detail` holds. */
@@ -135,13 +199,16 @@ export interface Syncline {
   readonly channel: string | null;
   /** The present status. The same object until it changes. */
   readonly status: Status;
+  /** Where outbox and replica live. `memory`: they end with this page. */
+  readonly storage: 'indexeddb' | 'memory';
   /** The last seq that this device has applied. */
   readonly seq: number;
 
   /**
    * Applies an intent at once and stores it; resolves when it is in the durable outbox (G11).
    * Rejects with a {@link RefusedError} if it could never be saved: `bad_value`, `bad_data`, `not_an_event`, or if too
-   * many changes wait already: `outbox_full`.
+   * many changes wait already: `outbox_full`, or if the browser has no room for one more: `quota_exceeded`; what is stored
+   * goes on being sent then.
    */
   publish(eventType: string, eventData: Value): Promise<Receipt>;
 
@@ -158,9 +225,16 @@ export interface Syncline {
   list(collection: string, list?: string): readonly Entry[];
   /**
    * The open conflicts of a `keep_both` collection, ascending by the UTF-8 bytes of their keys. Same array until one
-   * changes. To settle one, publish what shall be: it replaces all values that this device sees.
+   * changes. To settle one, say what shall be: it replaces all values that this device sees.
    */
   conflicts(collection: string): readonly Conflict[];
+  /**
+   * Settles a conflict: publishes one of its open values, another value, or (`undefined`) that the entry is removed. Rejects
+   * with a {@link RefusedError} `cannot_settle` if the schema has no event for that.
+   */
+  settle(collection: string, key: string, choice: Choice): Promise<Receipt>;
+  /** The changes that the broker has not confirmed, in the order in which they go out. Same array until that changes. */
+  pendingEvents(): readonly PendingEvent[];
   /** Devices of the group that the broker knows, this one included once it is online. Same array until one changes. */
   devices(): readonly DevicePresence[];
   /** Intents that were refused for ever, oldest first. */
@@ -170,6 +244,12 @@ export interface Syncline {
   setOnline(online: boolean): void;
   /** Disconnects, stores what is to be stored, and releases the device. */
   close(): Promise<void>;
+  /**
+   * For logout: closes, and deletes what this browser keeps of this stream and user, in all tabs; those are closed, too, and
+   * say so by their `status`. To lose nothing, wait until nothing is pending first. Resolves when it is gone. Rejects if this
+   * client is closed already: open it again for that.
+   */
+  wipe(): Promise<Wiped>;
 
   /** Calls `listener` once after any changes of status, entries, devices or set-aside intents (external-store shape). */
   subscribe(listener: () => void): () => void;

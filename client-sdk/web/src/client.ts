@@ -6,22 +6,28 @@
  */
 import {
   RefusedError,
+  type Choice,
   type Conflict,
   type DevicePresence,
   type Entry,
+  type PendingEvent,
   type Receipt,
   type SetAside,
   type Status,
   type Syncline,
   type SynclineEvents,
+  type Wiped,
 } from './api.js';
-import type { CoreStatus, Receipt as ReceiptOutput } from './core/messages.js';
+import type { CoreStatus } from './core/messages.js';
 import { Courier } from './courier.js';
 import { Devices } from './devices.js';
+import { PendingEvents } from './pending.js';
 import type { StreamId } from './protocol/ids.js';
 import { BadValueError, toValue, type Value } from './protocol/value.js';
+import { Receipts } from './receipts.js';
 import { Runner, type RunnerListener, type Told } from './runner.js';
-import { SlotLostError } from './storage/store.js';
+import { settling } from './settle.js';
+import { SlotLostError, StoreEndedError, type StoreEnd } from './storage/store.js';
 import type { Tenancy, Tenure } from './tabs/tenancy.js';
 import type { Transport } from './transport/transport.js';
 import { Views } from './views.js';
@@ -37,9 +43,11 @@ export interface ClientOptions {
   readonly transport: Transport;
 }
 
-interface Saved {
-  readonly resolve: (saved: { readonly seq: number | null }) => void;
-  readonly reject: (error: Error) => void;
+/** What the broker did not take (WEB-6). */
+interface Unauthorized {
+  readonly reason: string;
+  /** Nothing more is tried until the app says so. */
+  readonly isFinal: boolean;
 }
 
 /** See {@link Syncline}. */
@@ -48,23 +56,35 @@ export class Client implements Syncline {
   readonly #options: ClientOptions;
   readonly #devices: Devices;
   readonly #courier: Courier;
-  readonly #saved = new Map<number, Saved>();
-  readonly #views = new Views(() => this.#runner.core);
+  readonly #receipts: Receipts;
+  readonly #pending = new PendingEvents(() => this.#runner.core);
+  readonly #views: Views;
   readonly #stopWaking: () => void;
   #tenure: Tenure;
   #runner: Runner;
   #moving: Promise<void> | undefined;
   #wanted = true;
+  #unauthorized: Unauthorized | undefined;
   #closed = false;
   #closing: Promise<void> | undefined;
   #status: Status = { state: 'connecting', pending: 0 };
   #setAside: readonly SetAside[] = [];
   #updating = false;
+  #namings = 0;
 
   private constructor(options: ClientOptions, tenure: Tenure) {
     const { tenancy, stream, transport } = options;
     this.#options = options;
     this.#devices = new Devices(stream.syncId);
+    this.#receipts = new Receipts({
+      devices: this.#devices,
+      channel: stream.channel,
+      epoch: () => this.#runner.core.epoch,
+    });
+    this.#views = new Views(
+      () => this.#runner.core,
+      (device) => this.#devices.nameOf(device),
+    );
     this.#courier = new Courier({
       tenancy,
       stream,
@@ -74,6 +94,7 @@ export class Client implements Syncline {
     this.#tenure = tenure;
     this.#runner = this.#newRunner(tenure);
     this.#stopWaking = tenancy.environment.onWake(() => this.#wake());
+    tenancy.store.onEnd((end) => this.#onStoreEnd(end));
   }
 
   /** Loads what is stored and starts connecting. */
@@ -103,6 +124,10 @@ export class Client implements Syncline {
 
   get status(): Status {
     return this.#status;
+  }
+
+  get storage(): 'indexeddb' | 'memory' {
+    return this.#options.tenancy.store.kind;
   }
 
   get seq(): number {
@@ -137,6 +162,15 @@ export class Client implements Syncline {
     return this.#views.conflicts(collection);
   }
 
+  async settle(collection: string, key: string, choice: Choice): Promise<Receipt> {
+    const { eventType, eventData } = settling(this.#runner.core.schema, collection, key, choice);
+    return this.publish(eventType, eventData);
+  }
+
+  pendingEvents(): readonly PendingEvent[] {
+    return this.#pending.list;
+  }
+
   devices(): readonly DevicePresence[] {
     return this.#devices.list;
   }
@@ -147,11 +181,30 @@ export class Client implements Syncline {
 
   setOnline(online: boolean): void {
     this.#wanted = online;
+    this.#unauthorized = undefined;
     this.#runner.setOnline(online);
+    // The runner may have been off already, for another reason.
+    if (this.#status.state === 'needs_auth') this.#showStatus();
   }
 
   close(): Promise<void> {
     return (this.#closing ??= this.#close());
+  }
+
+  wipe(): Promise<Wiped> {
+    if (this.#closed)
+      return Promise.reject(new Error('the client is closed: open it again to wipe what it stored'));
+    const wiping = this.#wipe();
+    this.#closing = wiping.then(
+      () => undefined,
+      () => undefined,
+    );
+    return wiping;
+  }
+
+  /** For whoever opens a client, and knows of a fault before. */
+  tellFault(kind: string, detail: string): void {
+    this.#tell('fault', { kind, detail });
   }
 
   subscribe(listener: () => void): () => void {
@@ -177,31 +230,25 @@ export class Client implements Syncline {
   }
 
   async #publish(eventType: string, eventData: Value): Promise<Receipt> {
-    let saved: Receipt['saved'] | undefined;
+    // Assigned before `publish` resolves.
+    let receipt!: Receipt;
+    let id: number | undefined;
+    const runner = this.#runner;
     try {
-      const { deviceSeq } = await this.#runner.publish(
-        eventType,
-        eventData,
-        ({ id }) => (saved = this.#await(id)),
-      );
-      return { deviceSeq, saved: saved ?? Promise.resolve({ seq: null }) };
+      await runner.publish(eventType, eventData, (published) => {
+        id = published.id;
+        receipt = this.#receipts.expect(published);
+      });
+      return receipt;
     } catch (error) {
+      // Another intent may get this number.
+      if (id !== undefined) this.#receipts.forget(id, error as Error);
       if (!(error instanceof SlotLostError) || this.#closed) throw error;
-      const lost = this.#runner;
       await this.#moving;
       // There was no other slot to be had.
-      if (this.#runner === lost) throw error;
+      if (this.#runner === runner) throw error;
       return this.#publish(eventType, eventData);
     }
-  }
-
-  /** The promise of a receipt. An app that does not ask for it is not troubled by its rejection. */
-  #await(id: number): Receipt['saved'] {
-    const saved = new Promise<{ readonly seq: number | null }>((resolve, reject) =>
-      this.#saved.set(id, { resolve, reject }),
-    );
-    saved.catch(() => undefined);
-    return saved;
   }
 
   // What the runner tells
@@ -213,7 +260,7 @@ export class Client implements Syncline {
       tenure,
       stream,
       transport,
-      online: this.#wanted,
+      online: this.#wanted && this.#unauthorized?.isFinal !== true,
       listener: this.#listener(),
     });
   }
@@ -223,6 +270,9 @@ export class Client implements Syncline {
       told: (output) => this.#told(output),
       connected: (link) => link.subscribe(this.#devices.filter, false),
       message: (topic, payload) => this.#onPresence(topic, payload),
+      unauthorized: (reason, isFinal) => void (this.#unauthorized = { reason, isFinal }),
+      full: (detail) => this.tellFault('storage', detail),
+      overfull: () => this.#onOverfull(),
       lost: () => this.#move(),
       failed: (error) => this.#onFailed(error),
     };
@@ -231,7 +281,9 @@ export class Client implements Syncline {
   #told(output: Told): void {
     switch (output.type) {
       case 'receipt':
-        return this.#onReceipt(output);
+        this.#receipts.take(output);
+        // An entry may wait no more, although its value is the same.
+        return this.#onChanged(this.#views.collections);
       case 'set_aside': {
         const { eventType, eventData } = output.intent;
         return this.#onSetAside({ eventType, eventData, refusal: output.name, reason: output.reason });
@@ -243,35 +295,10 @@ export class Client implements Syncline {
       case 'status':
         return this.#onStatus(output);
       case 'fault':
-        return this.#tell('fault', { kind: output.kind, detail: output.detail });
+        return this.tellFault(output.kind, output.detail);
+      case 'send':
+        return this.#update();
     }
-  }
-
-  #onReceipt(receipt: ReceiptOutput): void {
-    const saved = this.#saved.get(receipt.id);
-    this.#saved.delete(receipt.id);
-    switch (receipt.outcome) {
-      case 'saved':
-        saved?.resolve({ seq: receipt.seq ?? null });
-        break;
-      case 'refused':
-        saved?.reject(new RefusedError(receipt.name, receipt.reason));
-        break;
-      case 'superseded':
-        this.#follow(saved, receipt.by);
-    }
-    // An entry may wait no more, although its value is the same.
-    this.#onChanged(this.#views.collections);
-  }
-
-  /** A superseded intent ends as the one that replaced it (OUTBOX-10). */
-  #follow(saved: Saved | undefined, by: number): void {
-    if (saved === undefined) return;
-    const next = this.#saved.get(by);
-    this.#saved.set(by, {
-      resolve: (seq) => [next, saved].forEach((one) => one?.resolve(seq)),
-      reject: (error) => [next, saved].forEach((one) => one?.reject(error)),
-    });
   }
 
   #onSetAside(intent: SetAside): void {
@@ -283,14 +310,30 @@ export class Client implements Syncline {
     if (collections.length === 0) return;
     for (const collection of collections) this.#views.forget(collection);
     this.#tell('change', { collections });
+    this.#receipts.look();
   }
 
   #onStatus(status: CoreStatus): void {
     const before = this.#status;
-    this.#setStatus(statusOf(status));
-    if (status.phase === 'offline') this.#forgetDevices();
     const isOnline = status.phase === 'online';
+    const { reason, isFinal } = this.#unauthorized ?? {};
+    // It may have ended otherwise since.
+    if (isOnline || (isFinal === false && status.reason !== reason)) this.#unauthorized = undefined;
+    this.#showStatus();
+    if (status.phase === 'offline') this.#forgetDevices();
     if (isOnline && before.state !== 'saved' && before.state !== 'saving') this.#courier.look();
+  }
+
+  #showStatus(): void {
+    const core = this.#runner.core.status;
+    if (this.#unauthorized === undefined) return this.#setStatus(statusOf(core));
+    const { reason, isFinal } = this.#unauthorized;
+    const before = this.#status.state === 'needs_auth' ? this.#status : undefined;
+    const soon = core.nextRetryAt ?? before?.retryAt ?? this.#options.tenancy.environment.now();
+    const retryAt = isFinal ? null : soon;
+    // While it is tried again nothing is known that was not known before.
+    if (before?.reason === reason && before.retryAt === retryAt && before.pending === core.pending) return;
+    this.#setStatus({ state: 'needs_auth', pending: core.pending, retryAt, reason });
   }
 
   #setStatus(status: Status): void {
@@ -305,6 +348,11 @@ export class Client implements Syncline {
       return this.#tell('fault', { kind: 'bad_message', detail: `${topic}: ${String(error)}` });
     }
     this.#tell('presence', { devices: this.#devices.list });
+    this.#receipts.look();
+    if (this.#namings === this.#devices.namings) return;
+    this.#namings = this.#devices.namings;
+    const renamed = this.#views.forgetNames();
+    if (renamed.length > 0) this.#tell('change', { collections: renamed });
   }
 
   /** Without a connection nobody is known to be here. */
@@ -317,24 +365,80 @@ export class Client implements Syncline {
     const reason = `the browser's storage failed: ${String(error)}`;
     this.#setStatus({ state: 'offline', pending: this.#status.pending, retryAt: null, reason });
     this.#forgetDevices();
-    this.#rejectSaved(new Error(reason));
+    this.#receipts.rejectAll(new Error(reason));
   }
 
   // Other slots, and the end
 
   async #close(): Promise<void> {
+    await this.#stop();
+    this.#options.tenancy.close();
+    this.#receipts.close(new Error('the client is closed'));
+  }
+
+  /** Resolves once everything is durable, and nothing more comes. */
+  async #stop(): Promise<void> {
     this.#closed = true;
     this.#stopWaking();
     await this.#moving;
     await this.#courier.stop();
     await this.#runner.stop();
-    this.#options.tenancy.close();
-    this.#rejectSaved(new Error('the client is closed'));
+  }
+
+  async #wipe(): Promise<Wiped> {
+    const { tenancy } = this.#options;
+    try {
+      await this.#stop();
+      const others = await tenancy.others();
+      const pending = others.reduce((sum, { waiting }) => sum + waiting, this.#runner.core.status.pending);
+      await tenancy.store.wipe();
+      this.#end(new StoreEndedError('wiped'));
+      return { pending };
+    } catch (error) {
+      await this.#close();
+      throw error;
+    }
+  }
+
+  /** Another tab wiped the store or needs it for itself, or the browser took it away (WEB-7, WEB-9). */
+  #onStoreEnd(end: StoreEnd): void {
+    const error = new StoreEndedError(end);
+    this.#closed = true;
+    this.#stopWaking();
+    this.#runner.end(error);
+    void this.#courier.stop();
+    if (end !== 'wiped') this.tellFault('storage', error.message);
+    this.#end(error);
+  }
+
+  #end(error: StoreEndedError): void {
+    const { tenancy } = this.#options;
+    const { end: cause, message: reason } = error;
+    if (cause === 'wiped') tenancy.forget();
+    tenancy.close();
+    this.#receipts.close(error);
+    this.#forgetDevices();
+    const pending = cause === 'wiped' ? 0 : this.#status.pending;
+    this.#setStatus({ state: 'closed', pending, cause, reason });
+  }
+
+  /** WEB-8: what is stored goes on; what found no room is as if it had never been. */
+  #onOverfull(): void {
+    this.tellFault('storage', 'the storage is full: a change was rejected');
+    this.#moving = this.#reload().catch((error: unknown) =>
+      error instanceof SlotLostError ? this.#move() : this.#onFailed(error),
+    );
+  }
+
+  async #reload(): Promise<void> {
+    const { slot, owner } = this.#tenure;
+    this.#tenure = { slot, owner, stored: await this.#options.tenancy.store.read(slot, owner) };
+    this.#restart();
   }
 
   /** WEB-4. */
   #move(): void {
-    this.#rejectSaved(new SlotLostError());
+    this.#receipts.rejectAll(new SlotLostError());
     this.#forgetDevices();
     if (this.#closed) return;
     this.#moving = this.#settleElsewhere().catch((error: unknown) => this.#onFailed(error));
@@ -345,22 +449,28 @@ export class Client implements Syncline {
     const left = this.#tenure;
     tenancy.release(left);
     this.#tenure = await tenancy.settle(left.slot);
+    this.#restart();
+  }
+
+  #restart(): void {
+    if (this.#closed) return;
     this.#runner = this.#newRunner(this.#tenure);
     this.#runner.start();
     this.#onChanged(this.#views.collections);
   }
 
+  /** WEB-10. What was refused for good would only be refused again. */
   #wake(): void {
-    if (this.#wanted) this.#runner.setOnline(true);
-  }
-
-  #rejectSaved(error: Error): void {
-    for (const saved of this.#saved.values()) saved.reject(error);
-    this.#saved.clear();
+    if (this.#wanted && this.#unauthorized?.isFinal !== true) this.#runner.wake();
   }
 
   #tell<K extends keyof SynclineEvents>(type: K, detail: SynclineEvents[K]): void {
     this.#target.dispatchEvent(new CustomEvent(type, { detail }));
+    this.#update();
+  }
+
+  /** Tells those who `subscribe`. */
+  #update(): void {
     if (this.#updating) return;
     this.#updating = true;
     queueMicrotask(() => {

@@ -99,6 +99,9 @@ export class Courier {
       told: (output) => this.#told(output, resolve),
       connected: () => undefined,
       message: () => undefined,
+      unauthorized: () => undefined,
+      full: () => undefined,
+      overfull: () => resolve(false),
       lost: () => resolve(false),
       failed: () => resolve(false),
     };

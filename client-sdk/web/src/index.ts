@@ -9,42 +9,57 @@ import { eventsTopic, streamId } from './protocol/ids.js';
 import { IndexedDbStore } from './storage/indexeddb.js';
 import { MemoryStore } from './storage/memory.js';
 import type { Store } from './storage/store.js';
-import { pageEnvironment } from './tabs/environment.js';
+import { askToPersist, pageEnvironment } from './tabs/environment.js';
 import { Tenancy } from './tabs/tenancy.js';
+import { credentialsOf } from './transport/credentials.js';
 import { MqttTransport } from './transport/mqtt.js';
 
 export * from './api.js';
+export type { AskToken, Token } from './transport/credentials.js';
+export type { StoreEnd } from './storage/store.js';
 export type { SyncEvent } from './protocol/event.js';
 export type { Presence } from './protocol/presence.js';
 export type { Value, ValueMap } from './protocol/value.js';
 
 /**
  * Opens a stream: resolves when what is stored is loaded, before the network is there. Throws a `RangeError` for an
- * address or a name that cannot be, and an `Error` that says so if the browser does not give its storage (some private
- * windows and framed pages); its `cause` is what the browser says. `storage: 'memory'` works there, for as long as the
- * page lives.
+ * address, a name or credentials that cannot be, and an `Error` that says so where `storage: 'indexeddb'` was asked for and
+ * the browser does not give it, or where a newer version of the page has stored something; its `cause` is what the browser says.
  */
 export async function openSyncline(options: SynclineOptions): Promise<Syncline> {
   const stream = streamId(options.syncId, options.channel ?? null);
-  const { username, password = '' } = options;
-  const credentials = () =>
-    username === undefined
-      ? {}
-      : { username, password: typeof password === 'function' ? password() : password };
-  const transport = new MqttTransport(options.url, options.name ?? null, credentials);
+  const transport = new MqttTransport(options.url, options.name ?? null, credentialsOf(options));
   // Another broker's data is another's, also where the group has the same name, and so is another user's.
-  const user = username === undefined ? '' : ` as ${username}`;
+  const user = options.username === undefined ? '' : ` as ${options.username}`;
   const name = `syncline ${options.url} ${eventsTopic(stream)}${user}`;
-  const store = await openStore(options.storage, name);
-  return Client.open({ stream, transport, tenancy: new Tenancy(name, store, pageEnvironment()) });
+  const { store, fault } = await openStore(options.storage, name);
+  const client = await Client.open({
+    stream,
+    transport,
+    tenancy: new Tenancy(name, store, pageEnvironment()),
+  });
+  // When whoever opened it has had the time to listen.
+  if (fault !== undefined) setTimeout(() => client.tellFault('storage', fault));
+  return client;
 }
 
-async function openStore(kind: SynclineOptions['storage'], name: string): Promise<Store> {
-  const durable = kind === undefined ? 'indexedDB' in globalThis : kind === 'indexeddb';
-  if (!durable) return new MemoryStore();
+interface Opened {
+  readonly store: Store;
+  /** Why it is not as durable as it might be. */
+  readonly fault?: string;
+}
+
+async function openStore(kind: SynclineOptions['storage'], name: string): Promise<Opened> {
+  if (kind === 'memory' || (kind === undefined && !globalThis.indexedDB)) return { store: new MemoryStore() };
   try {
-    return await IndexedDbStore.open(name);
+    const store = await IndexedDbStore.open(name);
+    askToPersist();
+    return { store };
   } catch (cause) {
-    throw new Error(`this browser gives no storage to keep changes in (${String(cause)})`, { cause });
+    if (cause instanceof Error && cause.name === 'VersionError')
+      throw new Error('a newer version of this page has stored changes here: reload it', { cause });
+    const what = `this browser gives no storage to keep changes in (${String(cause)})`;
+    if (kind === 'indexeddb') throw new Error(what, { cause });
+    return { store: new MemoryStore(), fault: `${what}; they end with this page` };
   }
 }

@@ -12,12 +12,16 @@ import type { Value } from './protocol/value.js';
 import { SlotLostError } from './storage/store.js';
 import { WallClock } from './tabs/clock.js';
 import type { Tenancy, Tenure } from './tabs/tenancy.js';
-import type { Link, Transport } from './transport/transport.js';
+import type { Ending, Link, Transport } from './transport/transport.js';
+import { FullError, Writer } from './writer.js';
+
+/** How long a connection may be silent that is asked whether it is alive (WEB-10). */
+const PROBE_MS_MAX = 3_000;
 
 /** Outputs that are the app's business, and not the driver's. */
 export type Told = Extract<
   Output,
-  { type: 'receipt' | 'set_aside' | 'event' | 'changed' | 'status' | 'fault' }
+  { type: 'receipt' | 'set_aside' | 'event' | 'changed' | 'status' | 'fault' | 'send' }
 >;
 
 /** Who listens to a runner. */
@@ -27,6 +31,12 @@ export interface RunnerListener {
   connected(link: Link): void;
   /** A message of a topic that is not the core's. */
   message(topic: string, payload: Uint8Array): void;
+  /** The broker wants to know who this is; `isFinal`: nothing more is tried until `setOnline` (WEB-6). */
+  unauthorized(reason: string, isFinal: boolean): void;
+  /** The storage is full; it goes on (WEB-8). */
+  full(detail: string): void;
+  /** A new intent found no room. The runner has stopped; one on what is stored goes on (WEB-8). */
+  overfull(): void;
   /** This slot is another page's. The runner has stopped. */
   lost(): void;
   /** The store does not take writes any more (STORE-4). The runner has stopped. */
@@ -78,14 +88,22 @@ export class Runner {
   #now = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #link: Link | undefined;
-  #writes: Write[] = [];
-  #writing: Promise<void> | undefined;
+  readonly #writer: Writer;
+  #probed: Link | undefined;
 
   constructor(options: RunnerOptions) {
     this.#options = options;
     const { slot, stored } = options.tenure;
     this.#clock = new WallClock(options.tenancy.environment);
     this.core = new Core({ deviceUuid: slot, stream: options.stream, stored, online: options.online });
+    const { tenancy, tenure, listener } = options;
+    this.#writer = new Writer({
+      store: (writes) => tenancy.store.write(tenure.slot, tenure.owner, writes),
+      isAwaited: ({ put }) => put.intents?.some(({ id }) => this.#waiters.has(id)) === true,
+      persisted: (write) => this.#feed({ type: 'persisted', write }),
+      failed: (error) => this.#onWriteFailed(error),
+      full: (detail) => listener.full(detail),
+    });
   }
 
   start(): void {
@@ -94,6 +112,12 @@ export class Runner {
 
   setOnline(online: boolean): void {
     this.#feed({ type: 'set_online', online });
+  }
+
+  /** It is worth looking: connects at once, or finds out whether the connection that stands is alive (WEB-10). */
+  wake(): void {
+    if (this.#link === undefined) this.setOnline(true);
+    else void this.#probe(this.#link);
   }
 
   /**
@@ -109,8 +133,13 @@ export class Runner {
   /** Disconnects, and resolves once everything that was written is durable. */
   async stop(): Promise<void> {
     this.#feed({ type: 'set_online', online: false });
-    await this.#writing;
+    await this.#writer.finish();
     this.#halt(new Error('the client is closed'));
+  }
+
+  /** Ends at once, and writes nothing more. */
+  end(error: Error): void {
+    this.#halt(error);
   }
 
   #publish(eventType: string, eventData: Value, { taken, stored, failed }: Publisher): void {
@@ -169,11 +198,12 @@ export class Runner {
       case 'subscribe':
         return this.#link?.subscribe(output.filter, true);
       case 'write':
-        return this.#write(output);
+        return this.#writer.write(output);
       case 'stored':
         return this.#onStored(output.id);
       case 'send':
-        return this.#send(output.id, output.topic, output.payload);
+        this.#send(output.id, output.topic, output.payload);
+        return this.#options.listener.told(output);
       case 'rejected':
       case 'schema_changed':
         return;
@@ -196,13 +226,12 @@ export class Runner {
       const link: Link = transport.connect(deviceUuid, {
         connected: (limits) => this.#ifCurrent(link, () => this.#onConnected(link, limits)),
         message: (topic, payload) => this.#ifCurrent(link, () => this.#onMessage(topic, payload)),
-        disconnected: (reason, takenOver) =>
-          this.#ifCurrent(link, () => this.#onDisconnected(reason, takenOver)),
+        disconnected: (reason, how) => this.#ifCurrent(link, () => this.#onDisconnected(reason, how)),
       });
       this.#link = link;
     } catch (error) {
       // A page may not open every address: none without TLS from a page that has it.
-      this.#onDisconnected(error instanceof Error ? error.message : String(error), false);
+      this.#onDisconnected(error instanceof Error ? error.message : String(error), 'lost');
     }
   }
 
@@ -220,9 +249,24 @@ export class Runner {
     this.#options.listener.message(topic, payload);
   }
 
-  #onDisconnected(reason: string, takenOver: boolean): void {
+  #onDisconnected(reason: string, how: Ending): void {
     this.#link = undefined;
-    this.#feed({ type: 'disconnected', reason, takenOver });
+    const isFinal = how === 'refused';
+    if (isFinal || how === 'no_credentials') this.#options.listener.unauthorized(reason, isFinal);
+    // To show the same again would only be refused again.
+    if (isFinal) return this.#feed({ type: 'set_online', online: false });
+    this.#feed({ type: 'disconnected', reason, takenOver: how === 'taken_over' });
+  }
+
+  async #probe(link: Link): Promise<void> {
+    if (this.#probed === link) return;
+    this.#probed = link;
+    const alive = await link.probe(PROBE_MS_MAX);
+    this.#probed = undefined;
+    if (alive || this.#link !== link) return;
+    link.close();
+    this.#onDisconnected('the connection did not answer', 'lost');
+    this.setOnline(true);
   }
 
   #disconnect(): void {
@@ -240,30 +284,17 @@ export class Runner {
 
   // Storage
 
-  #write(write: Write): void {
-    this.#writes.push(write);
-    this.#writing ??= this.#writeAll();
-  }
-
-  async #writeAll(): Promise<void> {
-    const { tenancy, tenure } = this.#options;
-    try {
-      while (this.#writes.length > 0) {
-        const writes = this.#writes.splice(0);
-        await tenancy.store.write(tenure.slot, tenure.owner, writes);
-        this.#feed({ type: 'persisted', write: writes.at(-1)?.write ?? 0 });
-      }
-      this.#writing = undefined;
-    } catch (error) {
-      this.#onWriteFailed(error);
-    }
-  }
-
   #onWriteFailed(error: unknown): void {
     if (this.#stopped) return;
     if (error instanceof SlotLostError) return this.#lose();
+    if (error instanceof FullError) return this.#overflow(error);
     this.#halt(error instanceof Error ? error : new Error(String(error)));
     this.#options.listener.failed(error);
+  }
+
+  #overflow({ message }: FullError): void {
+    this.#halt(new RefusedError('quota_exceeded', message));
+    this.#options.listener.overfull();
   }
 
   #onStored(id: number): void {
@@ -299,5 +330,8 @@ export class Runner {
 class Attempt implements Link {
   subscribe(): void {}
   publish(): void {}
+  async probe(): Promise<boolean> {
+    return true;
+  }
   close(): void {}
 }

@@ -1,5 +1,5 @@
 /** What an app reads of a core: each view is the same array until something of its collection changes. */
-import type { Conflict, Entry } from './api.js';
+import type { Conflict, Entry, OpenValue } from './api.js';
 import type { Core } from './core/core.js';
 import { isLive, type OpenAct } from './protocol/entry.js';
 import { compareUtf8, type Value } from './protocol/value.js';
@@ -14,7 +14,10 @@ interface Cached {
 export class Views {
   readonly #cached = new Map<string, Cached>();
 
-  constructor(private readonly core: () => Core) {}
+  constructor(
+    private readonly core: () => Core,
+    private readonly nameOf: (deviceUuid: string) => string | undefined,
+  ) {}
 
   value(collection: string, key: string): Value | undefined {
     return this.core().entries(collection).get(key)?.shown.value;
@@ -40,6 +43,13 @@ export class Views {
   /** The collections of which somebody has read something. */
   get collections(): readonly string[] {
     return [...this.#cached.keys()];
+  }
+
+  /** What people call a device changed. Gives the collections in whose conflicts it may show. */
+  forgetNames(): string[] {
+    const shown = [...this.#cached].filter(([, { conflicts = [] }]) => conflicts.length > 0);
+    for (const [, cached] of shown) delete cached.conflicts;
+    return shown.map(([collection]) => collection);
   }
 
   /** Something of a collection changed. */
@@ -74,14 +84,14 @@ export class Views {
     const conflicts: Conflict[] = [];
     for (const [key] of this.core().entries(collection)) {
       const open = this.core().openValues(collection, key);
-      if (open.length > 0) conflicts.push({ key, values: open.map(openValue) });
+      if (open.length > 0) conflicts.push({ key, values: open.map((act) => this.#openValue(act)) });
     }
     return conflicts.sort(byKey);
   }
-}
 
-function openValue({ value, deviceUuid, timestamp }: OpenAct): Conflict['values'][number] {
-  return { value, deviceUuid, timestamp };
+  #openValue({ value, deviceUuid, timestamp }: OpenAct): OpenValue {
+    return { value, deviceUuid, deviceName: this.nameOf(deviceUuid), timestamp };
+  }
 }
 
 function byKey(a: { readonly key: string }, b: { readonly key: string }): number {

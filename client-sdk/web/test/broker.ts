@@ -11,25 +11,31 @@ import { encodeSnapshot, snapshotOf } from '../src/protocol/snapshot.js';
 import { State } from '../src/protocol/state.js';
 import type { Refusal } from '../src/protocol/refusal.js';
 import type { Value } from '../src/protocol/value.js';
-import type { Link, LinkListener, Transport } from '../src/transport/transport.js';
+import type { Ending, Link, LinkListener, Transport } from '../src/transport/transport.js';
 import { Schema } from '../src/protocol/schema.js';
 import { MUSIC, schemaDocument } from './golden.js';
 
 const STREAM = streamId('music', null);
-const EPOCH = '00c0ffee00c0ffee';
-
 export class FakeBroker {
+  #epoch = '00c0ffee00c0ffee';
   readonly log: SyncEvent[] = [];
   readonly links = new Map<string, FakeLink>();
   /** Devices in the order in which they connected. */
   readonly joined: string[] = [];
   readonly #marks = new Map<string, number>();
   readonly #schema = schemaDocument(MUSIC);
-  readonly state = new State(Schema.fromDocument(this.#schema));
+  state = new State(Schema.fromDocument(this.#schema));
   /** Whether connections can be made. */
   reachable = true;
   /** Event types that are refused for ever. */
   readonly refused = new Map<string, Refusal>();
+  /** How connections end that are not made. */
+  unauthorized: Ending | undefined;
+  /** How many were asked for. */
+  attempts = 0;
+  /** Connections stand, but nothing is heard on them. */
+  deaf = false;
+  probes = 0;
   /** Accepts and delivers, but its answers are lost. */
   mute = false;
 
@@ -37,13 +43,23 @@ export class FakeBroker {
     return { connect: (device, listener) => new FakeLink(this, device, name, listener) };
   }
 
+  /** As after a restore: an empty history that has one event of its own. */
+  beginAnew(epoch: string): void {
+    this.#epoch = epoch;
+    this.log.splice(0);
+    this.#marks.clear();
+    this.state = new State(Schema.fromDocument(this.#schema));
+    const event = { event_type: 'other', event_data: null, device_uuid: new Uint8Array(16), base_seq: 0 };
+    this.#accept({ ...event, device_seq: null, timestamp: 1, counter: 0, epoch, seq: 1, ...this.#rest() });
+  }
+
   /** Ends all connections, as a network does. */
   cut(): void {
-    for (const link of [...this.links.values()]) link.end('cut', false);
+    for (const link of [...this.links.values()]) link.end('cut', 'lost');
   }
 
   join(link: FakeLink): void {
-    this.links.get(link.device)?.end('taken over', true);
+    this.links.get(link.device)?.end('taken over', 'taken_over');
     this.links.set(link.device, link);
     this.joined.push(link.device);
     for (const other of this.links.values()) this.#tellPresence(other, link, true);
@@ -60,7 +76,7 @@ export class FakeBroker {
     if (filter === SCHEMA_TOPIC) return link.deliver(SCHEMA_TOPIC, new TextEncoder().encode(this.#schema));
     const [, seq, epoch] = /^\$since\/(\d+)-([0-9a-f]+)\//.exec(filter) ?? [];
     if (seq === undefined) return;
-    link.deliver(stateTopic(STREAM), this.#opening(link.device, epoch === EPOCH ? Number(seq) : 0));
+    link.deliver(stateTopic(STREAM), this.#opening(link.device, epoch === this.#epoch ? Number(seq) : 0));
     link.follows = true;
   }
 
@@ -86,13 +102,15 @@ export class FakeBroker {
     this.#marks.set(device, deviceSeq);
     this.#accept({
       ...intent,
-      epoch: EPOCH,
+      epoch: this.#epoch,
       seq: this.log.length + 1,
-      accepted_at: Date.now(),
-      sync_id: 'music',
-      channel: null,
+      ...this.#rest(),
     });
     return { saved: this.log.length };
+  }
+
+  #rest(): Record<string, Value> {
+    return { accepted_at: Date.now(), sync_id: 'music', channel: null };
   }
 
   #accept(map: Record<string, Value>): void {
@@ -108,7 +126,22 @@ export class FakeBroker {
   }
 
   #tellPresence(to: FakeLink, { device, name }: FakeLink, online: boolean): void {
-    const presence = encodeCanonical({ device_uuid: device, online, since: 1, name, acked: {} });
+    this.#presence(to, device, name, online, {});
+  }
+
+  /** Tells everybody how far a device is, as its acknowledgements would. */
+  tellAcked(device: string, acked: Readonly<Record<string, number>>, online = true): void {
+    for (const link of this.links.values()) this.#presence(link, device, null, online, acked);
+  }
+
+  #presence(
+    to: FakeLink,
+    device: string,
+    name: string | null,
+    online: boolean,
+    acked: Readonly<Record<string, number>>,
+  ): void {
+    const presence = encodeCanonical({ device_uuid: device, online, since: 1, name, acked });
     to.deliver(`sync/music/presence/${device}`, presence);
   }
 
@@ -153,15 +186,22 @@ export class FakeLink implements Link {
     this.#later(() => this.listener.message(topic, payload));
   }
 
-  end(reason: string, takenOver: boolean): void {
+  async probe(): Promise<boolean> {
+    this.broker.probes += 1;
+    return !this.broker.deaf;
+  }
+
+  end(reason: string, how: Ending): void {
     if (this.#ended) return;
     this.#ended = true;
     this.broker.leave(this);
-    this.listener.disconnected(reason, takenOver);
+    this.listener.disconnected(reason, how);
   }
 
   #connect(): void {
-    if (!this.broker.reachable) return this.end('unreachable', false);
+    this.broker.attempts += 1;
+    if (this.broker.unauthorized !== undefined) return this.end('not this one', this.broker.unauthorized);
+    if (!this.broker.reachable) return this.end('unreachable', 'lost');
     this.broker.join(this);
     this.listener.connected({ receiveMaximum: 8, maximumPacketSize: null });
   }

@@ -479,7 +479,7 @@ describe.each([{ locks: true }, { locks: false }])('tabs of one browser, $locks 
     const page = await open(browser, undefined, store);
     await saved(page);
     const device = page.client.deviceUuid;
-    broker.links.get(device)?.end('taken over', true);
+    broker.links.get(device)?.end('taken over', 'taken_over');
     await until(() => page.client.deviceUuid !== device);
     await saved(page);
     expect((await store.slots()).map(({ slot }) => slot)).toEqual([device]);
@@ -511,7 +511,7 @@ describe.each([{ locks: true }, { locks: false }])('tabs of one browser, $locks 
     await saved(page);
     const device = page.client.deviceUuid;
     await steal(browser);
-    broker.links.get(device)?.end('taken over', true);
+    broker.links.get(device)?.end('taken over', 'taken_over');
     await until(() => page.client.deviceUuid !== device);
     await saved(page);
     const store = await browser.openStore();

@@ -2,6 +2,7 @@ import { createServer, type AddressInfo, type Server, type Socket } from 'node:n
 import { generate, parser, type Packet } from 'mqtt-packet';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Answer } from '../src/core/messages.js';
+import { credentialsOf } from '../src/transport/credentials.js';
 import { MqttTransport, readAnswer } from '../src/transport/mqtt.js';
 import type { Link, LinkListener } from '../src/transport/transport.js';
 
@@ -69,7 +70,7 @@ describe('MqttTransport', () => {
 
   async function connect(answer: (packet: Packet) => readonly Packet[]): Promise<Link> {
     server = new ScriptedServer((packet) => (packet.cmd === 'connect' ? [CONNACK] : answer(packet)));
-    const ana = () => ({ username: 'ana', password: `token-${(tokens += 1)}` });
+    const ana = credentialsOf({ username: 'ana', password: () => `token-${(tokens += 1)}` });
     transport = new MqttTransport(await server.listen(), 'Kitchen', ana);
     link = transport.connect(DEVICE, listener);
     await vi.waitFor(() => expect(listener.connected).toHaveBeenCalled());
@@ -147,7 +148,7 @@ describe('MqttTransport', () => {
     server.send({ cmd: 'disconnect', reasonCode: 0x8e, properties: { reasonString: 'taken over' } });
     server.close();
     await vi.waitFor(() => expect(listener.disconnected).toHaveBeenCalled());
-    expect(listener.disconnected.mock.calls).toEqual([['taken over', true]]);
+    expect(listener.disconnected.mock.calls).toEqual([['taken over', 'taken_over']]);
   });
 
   it('tells nothing more after close', async () => {

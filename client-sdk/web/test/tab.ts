@@ -13,25 +13,31 @@ const STREAM = streamId('music', null);
 /** One profile of a browser: what its tabs share. */
 export class Browser {
   static #count = 0;
-  readonly #name = `browser ${++Browser.#count}`;
+  readonly name = `browser ${++Browser.#count}`;
   readonly #locks: FakeLocks | undefined;
+  readonly #deviceName: string | null;
 
   constructor(
     readonly broker: FakeBroker,
-    { locks }: { readonly locks: boolean },
+    { locks, name = null }: { readonly locks: boolean; readonly name?: string | null },
   ) {
     this.#locks = locks ? new FakeLocks() : undefined;
+    this.#deviceName = name;
   }
 
   openStore(): Promise<IndexedDbStore> {
-    return IndexedDbStore.open(this.#name);
+    return IndexedDbStore.open(this.name);
   }
 
   /** Opens a page in a tab with this memory; a fresh tab has none. */
   async open(memory = new Map<string, string>(), store?: Store): Promise<Page> {
     const environment = new PageEnvironment(memory, this.#locks?.page());
-    const tenancy = new Tenancy(this.#name, store ?? (await this.openStore()), environment);
-    const client = await Client.open({ stream: STREAM, tenancy, transport: this.broker.transport() });
+    const tenancy = new Tenancy(this.name, store ?? (await this.openStore()), environment);
+    const client = await Client.open({
+      stream: STREAM,
+      tenancy,
+      transport: this.broker.transport(this.#deviceName),
+    });
     return new Page(client, environment, memory);
   }
 }
@@ -55,6 +61,7 @@ export class Page {
 class PageEnvironment implements Environment {
   readonly #page = pageEnvironment();
   readonly #leaving = new Set<() => void>();
+  readonly #waking = new Set<() => void>();
   /** What somebody has set this machine's clock by, in ms. */
   clockIsOffBy = 0;
   /** Retries are at once. */
@@ -89,8 +96,14 @@ class PageEnvironment implements Environment {
     return () => this.#leaving.delete(listener);
   }
 
-  onWake(): () => void {
-    return () => undefined;
+  onWake(listener: () => void): () => void {
+    this.#waking.add(listener);
+    return () => this.#waking.delete(listener);
+  }
+
+  /** The network is back, or somebody looks at the page. */
+  wake(): void {
+    for (const listener of this.#waking) listener();
   }
 
   leave(): void {

@@ -20,8 +20,8 @@ export class Lines {
   get status(): Status {
     const all = this.#lines.map(({ status }) => status);
     const pending = all.reduce((sum, status) => sum + status.pending, 0);
-    const offline = all.find((status) => status.state === 'offline');
-    if (offline?.state === 'offline') return { ...offline, pending };
+    const down = all.find(isDown);
+    if (down !== undefined) return { ...down, pending };
     if (all.some(({ state }) => state === 'connecting')) return { state: 'connecting', pending };
     return pending === 0 ? { state: 'saved', pending } : { state: 'saving', pending };
   }
@@ -29,4 +29,11 @@ export class Lines {
   setOnline(online: boolean): void {
     for (const line of this.#lines) line.setOnline(online);
   }
+}
+
+/** Not connected, and not about to be. */
+export function isDown(
+  status: Status,
+): status is Extract<Status, { readonly state: 'offline' | 'needs_auth' | 'closed' }> {
+  return status.state === 'offline' || status.state === 'needs_auth' || status.state === 'closed';
 }

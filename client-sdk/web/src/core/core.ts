@@ -7,10 +7,19 @@
  */
 import type { OpenAct } from '../protocol/entry.js';
 import type { Entries, Item } from '../protocol/list.js';
+import type { Schema } from '../protocol/schema.js';
 import type { Value } from '../protocol/value.js';
 import { mintWhenQuiet, onAcked, onNewDevice, onTakenOver } from './answers.js';
 import { Device } from './device.js';
-import type { CoreOptions, CoreStatus, Input, IntentRow, Output, StoredRows } from './messages.js';
+import type {
+  CoreOptions,
+  CoreStatus,
+  Input,
+  IntentRow,
+  Output,
+  PendingIntent,
+  StoredRows,
+} from './messages.js';
 import { connect, connectionEnded, drop, fault, Parts, seeClocks } from './parts.js';
 import { onPersisted, publish, sendWhatMayGo } from './publishing.js';
 import { onConnected, onMessage } from './resuming.js';
@@ -24,6 +33,7 @@ export class Core {
   readonly #options: CoreOptions;
   readonly #parts: Parts;
   #writes = 0;
+  #inputs = 0;
   #deviceIsStored: boolean;
   #status: CoreStatus | undefined;
 
@@ -42,6 +52,30 @@ export class Core {
   /** The cursor's seq. */
   get seq(): number {
     return this.#parts.replica.seq;
+  }
+
+  /** How many inputs it took: between two of them nothing changes. */
+  get inputs(): number {
+    return this.#inputs;
+  }
+
+  /** The history of the replica. */
+  get epoch(): string {
+    return this.#parts.replica.epoch;
+  }
+
+  /** undefined: none is known yet. */
+  get schema(): Schema | undefined {
+    return this.#parts.replica.schema;
+  }
+
+  /** The intents that the broker has not acknowledged, in order. */
+  pending(): PendingIntent[] {
+    return this.#parts.outbox.unacked().map(({ id, intent, standing }) => ({
+      id,
+      intent,
+      stage: standing === 'queued' ? 'waiting' : (standing as 'sent' | 'overtaken'),
+    }));
   }
 
   /** Where things stood after the last input. */
@@ -83,6 +117,7 @@ export class Core {
 
   /** Takes one input. `now` never goes back; `random` is in [0, 1). */
   handle(now: number, random: number, input: Input): Output[] {
+    this.#inputs += 1;
     const turn = new Turn(now, random, this.#writes + 1);
     this.#dispatch(turn, input);
     mintWhenQuiet(this.#parts, turn);

@@ -54,6 +54,14 @@ export interface Saw {
   readonly removed?: true;
 }
 
+/** An intent that the broker has not acknowledged. */
+export interface PendingIntent {
+  readonly id: number;
+  readonly intent: Intent;
+  /** In the outbox; on its way; or refused as `overtaken`, and not judged yet (REFUSE-5). */
+  readonly stage: 'waiting' | 'sent' | 'overtaken';
+}
+
 /** The broker's answer to one publish. */
 export type Answer = { readonly saved: number } | { readonly repeat: number } | { readonly refused: Refusal };
 

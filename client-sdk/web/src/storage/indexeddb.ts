@@ -3,10 +3,24 @@
  *
  * Rows are as plain as the core gives them; the layout has a version, and a newer page upgrades it.
  */
-import { openDB, type DBSchema, type IDBPDatabase, type IDBPTransaction, type StoreNames } from 'idb';
+import {
+  deleteDB,
+  openDB,
+  type DBSchema,
+  type IDBPDatabase,
+  type IDBPTransaction,
+  type StoreNames,
+} from 'idb';
 import type { DeviceRow, IntentRow, StoredRows, Write } from '../core/messages.js';
 import type { ValueMap } from '../protocol/value.js';
-import { freshDevice, SlotLostError, type SlotSummary, type Store } from './store.js';
+import {
+  freshDevice,
+  SlotLostError,
+  StoreEndedError,
+  type SlotSummary,
+  type Store,
+  type StoreEnd,
+} from './store.js';
 
 const LAYOUT_VERSION = 1;
 
@@ -27,24 +41,39 @@ interface Layout extends DBSchema {
 
 const ALL: StoreNames<Layout>[] = ['slots', 'intents', 'replicas', 'schemas'];
 
+type Reading = IDBPTransaction<Layout, StoreNames<Layout>[], 'readonly'>;
 type Change = IDBPTransaction<Layout, StoreNames<Layout>[], 'readwrite'>;
+
+/** How long a wipe waits for a page that does not let go (frozen). Its database is empty by then. */
+const BLOCKED_MS_MAX = 3_000;
 
 /** See {@link Store}. */
 export class IndexedDbStore implements Store {
-  private constructor(private readonly db: IDBPDatabase<Layout>) {}
+  readonly kind = 'indexeddb';
+  #end: StoreEnd | undefined;
+  #tellEnd: (end: StoreEnd) => void = () => undefined;
+  #db: IDBPDatabase<Layout> | undefined;
 
+  private constructor(private readonly name: string) {}
+
+  /** Rejects with a `VersionError` if a newer version of this client has stored something here. */
   static async open(name: string): Promise<IndexedDbStore> {
-    const db = await openDB<Layout>(name, LAYOUT_VERSION, {
+    const store = new IndexedDbStore(name);
+    store.#db = await openDB<Layout>(name, LAYOUT_VERSION, {
       upgrade: (fresh) =>
-        ALL.forEach((store) => fresh.createObjectStore(store, store === 'slots' ? { keyPath: 'slot' } : {})),
-      // A page with a newer layout waits for this connection to go.
-      blocking: (_current, _wanted, event) => (event.target as IDBDatabase).close(),
+        ALL.forEach((one) => fresh.createObjectStore(one, one === 'slots' ? { keyPath: 'slot' } : {})),
+      // A page with a newer layout waits for this connection to go, and so does one that wipes (no version).
+      blocking: (_current, wanted, event) => {
+        (event.target as IDBDatabase).close();
+        store.#ended(wanted === null ? 'wiped' : 'newer_version');
+      },
+      terminated: () => store.#ended('lost'),
     });
-    return new IndexedDbStore(db);
+    return store;
   }
 
   async slots(): Promise<SlotSummary[]> {
-    const transaction = this.db.transaction(['slots', 'intents']);
+    const transaction = this.#open.transaction(['slots', 'intents']);
     const rows = await transaction.objectStore('slots').getAll();
     const count = (slot: string): Promise<number> =>
       transaction.objectStore('intents').count(intentsOf(slot));
@@ -66,6 +95,13 @@ export class IndexedDbStore implements Store {
     });
   }
 
+  async read(slot: string, owner: string): Promise<StoredRows> {
+    const transaction = this.#open.transaction(ALL);
+    const row = await transaction.objectStore('slots').get(slot);
+    if (row?.owner !== owner) throw new SlotLostError();
+    return readRows(transaction, slot, row.device);
+  }
+
   async write(slot: string, owner: string, writes: readonly Write[]): Promise<void> {
     await this.#change(async (change) => {
       const row = await owned(change, slot, owner);
@@ -74,7 +110,7 @@ export class IndexedDbStore implements Store {
   }
 
   async owns(slot: string, owner: string): Promise<boolean> {
-    return (await this.db.get('slots', slot))?.owner === owner;
+    return (await this.#open.get('slots', slot))?.owner === owner;
   }
 
   async forget(slot: string, owner: string): Promise<void> {
@@ -89,13 +125,37 @@ export class IndexedDbStore implements Store {
     });
   }
 
+  /** Empties it first: a page that does not let go keeps the database in being, but nothing in it. */
+  async wipe(): Promise<void> {
+    await this.#change((change) => Promise.all(ALL.map((one) => change.objectStore(one).clear())));
+    this.#end ??= 'wiped';
+    this.close();
+    await soon(deleteDB(this.name), BLOCKED_MS_MAX);
+  }
+
+  onEnd(listener: (end: StoreEnd) => void): void {
+    this.#tellEnd = listener;
+    if (this.#end !== undefined) listener(this.#end);
+  }
+
   close(): void {
-    this.db.close();
+    this.#db?.close();
+  }
+
+  get #open(): IDBPDatabase<Layout> {
+    if (this.#db === undefined || this.#end !== undefined) throw new StoreEndedError(this.#end ?? 'lost');
+    return this.#db;
+  }
+
+  #ended(end: StoreEnd): void {
+    if (this.#end !== undefined) return;
+    this.#end = end;
+    this.#tellEnd(end);
   }
 
   /** One transaction, on disk when it resolves, undone when `work` throws. */
   async #change<T>(work: (change: Change) => Promise<T>): Promise<T> {
-    const change = this.db.transaction(ALL, 'readwrite', { durability: 'strict' });
+    const change = this.#open.transaction(ALL, 'readwrite', { durability: 'strict' });
     // Watched from the start, so that an abort below is never an unhandled rejection.
     const done = change.done.then(
       () => undefined,
@@ -113,6 +173,13 @@ export class IndexedDbStore implements Store {
   }
 }
 
+async function soon(done: Promise<void>, msMax: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, msMax)));
+  await Promise.race([done, late]);
+  clearTimeout(timer);
+}
+
 function abort(change: Change): void {
   try {
     change.abort();
@@ -127,7 +194,7 @@ async function owned(change: Change, slot: string, owner: string): Promise<SlotR
   return row;
 }
 
-async function readRows(change: Change, slot: string, device: DeviceRow): Promise<StoredRows> {
+async function readRows(change: Reading | Change, slot: string, device: DeviceRow): Promise<StoredRows> {
   const intents = await change.objectStore('intents').getAll(intentsOf(slot));
   const replica = await change.objectStore('replicas').get(slot);
   const schema = await change.objectStore('schemas').get(slot);

@@ -11,6 +11,7 @@ interface Slot {
 
 /** See {@link Store}. */
 export class MemoryStore implements Store {
+  readonly kind = 'memory';
   readonly #slots = new Map<string, Slot>();
 
   async slots(): Promise<SlotSummary[]> {
@@ -32,7 +33,12 @@ export class MemoryStore implements Store {
     const held = this.#owned(slot, from);
     held.owner = owner;
     held.usedAt = now;
-    return { ...held.rows, intents: [...held.intents.values()] };
+    return this.read(slot, owner);
+  }
+
+  async read(slot: string, owner: string): Promise<StoredRows> {
+    const { rows, intents } = this.#owned(slot, owner);
+    return { ...rows, intents: [...intents.values()] };
   }
 
   async write(slot: string, owner: string, writes: readonly Write[]): Promise<void> {
@@ -48,6 +54,13 @@ export class MemoryStore implements Store {
     this.#owned(slot, owner);
     this.#slots.delete(slot);
   }
+
+  async wipe(): Promise<void> {
+    this.#slots.clear();
+  }
+
+  /** No other page has it. */
+  onEnd(): void {}
 
   close(): void {}
 

@@ -26,6 +26,23 @@ export class SlotLostError extends Error {
   }
 }
 
+/** Why a store ended although this page did not close it (WEB-7, WEB-9). */
+export type StoreEnd = 'wiped' | 'newer_version' | 'lost';
+
+const ENDS: Readonly<Record<StoreEnd, string>> = {
+  wiped: 'what this browser kept for this user was wiped; open again to begin anew',
+  newer_version: 'another tab has a newer version of this page; reload this one',
+  lost: 'the browser took the storage of this page away; reload it',
+};
+
+/** The store has ended: nothing is written any more. */
+export class StoreEndedError extends Error {
+  override readonly name = 'StoreEndedError';
+  constructor(readonly end: StoreEnd) {
+    super(ENDS[end]);
+  }
+}
+
 /** The row of a device that has done nothing yet. */
 export function freshDevice(deviceUuid: string): DeviceRow {
   return { deviceUuid, nextDeviceSeq: 1, offered: 0, timestamp: 0, counter: 0 };
@@ -33,16 +50,23 @@ export function freshDevice(deviceUuid: string): DeviceRow {
 
 /** Where slots are kept. */
 export interface Store {
+  readonly kind: 'indexeddb' | 'memory';
   slots(): Promise<SlotSummary[]>;
   /** Creates a slot for a device that has done nothing yet; the slot is named after it. */
   create(slot: string, owner: string, now: number): Promise<StoredRows>;
   /** Takes a slot over, if its owner is still `from`; gives what it holds. */
   take(slot: string, from: string, owner: string, now: number): Promise<StoredRows>;
+  /** What a slot holds. Rejects with {@link SlotLostError} if it is no longer this owner's. */
+  read(slot: string, owner: string): Promise<StoredRows>;
   /** Makes writes durable, all or none. Rejects with {@link SlotLostError} if the slot is no longer this owner's. */
   write(slot: string, owner: string, writes: readonly Write[]): Promise<void>;
   /** Whether the slot is still this owner's. */
   owns(slot: string, owner: string): Promise<boolean>;
   /** Deletes a slot of this owner and all that it holds. */
   forget(slot: string, owner: string): Promise<void>;
+  /** Deletes everything, for every page that has it open; resolves when it is gone (WEB-7). */
+  wipe(): Promise<void>;
+  /** Calls back, once, if the store ends although this page neither closed nor wiped it. */
+  onEnd(listener: (end: StoreEnd) => void): void;
   close(): void;
 }

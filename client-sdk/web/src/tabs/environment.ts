@@ -39,10 +39,26 @@ export function pageEnvironment(): Environment {
     chance: () => Math.random(),
     onLeave: (listener) => listen('pagehide', listener),
     onWake: (listener) => {
-      const stops = ['online', 'pageshow', 'visibilitychange'].map((type) => listen(type, listener));
+      const looked = (): void => {
+        if (globalThis.document?.visibilityState !== 'hidden') listener();
+      };
+      const stops = ['online', 'pageshow', 'resume'].map((type) => listen(type, listener));
+      stops.push(listen('visibilitychange', looked));
       return () => stops.forEach((stop) => stop());
     },
   };
+}
+
+/** Storage that was asked already. */
+const asked = new WeakSet<object>();
+
+/** Asks, once per page, that this origin's storage is not cleared when room gets scarce. Some browsers ask the user. */
+export function askToPersist(): void {
+  const storage: Partial<StorageManager> | undefined = globalThis.navigator?.storage;
+  if (storage === undefined || asked.has(storage)) return;
+  asked.add(storage);
+  // Whatever the answer, there is nothing else to be done.
+  void Promise.resolve(storage.persist?.()).catch(() => undefined);
 }
 
 function tabMemory(): TabMemory {
@@ -70,6 +86,7 @@ function openChannel(name: string): Channel {
   return channel;
 }
 
+/** Those of the document, `resume` and `visibilitychange`, bubble up to the window. */
 function listen(type: string, listener: () => void): () => void {
   globalThis.addEventListener?.(type, listener);
   return () => globalThis.removeEventListener?.(type, listener);

@@ -85,6 +85,13 @@ export class Tenancy {
     return uuidV4(this.environment.random(16));
   }
 
+  /** The slots are gone, and so is what this tab remembers of its own. */
+  forget(): void {
+    this.#own = undefined;
+    this.environment.memory.removeItem(this.#slotKey);
+    this.environment.memory.removeItem(this.#leftKey);
+  }
+
   close(): void {
     this.#leave();
     this.#stopListening();

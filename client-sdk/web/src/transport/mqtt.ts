@@ -10,7 +10,9 @@ import mqtt, {
   type Packet,
 } from 'mqtt';
 import type { Answer } from '../core/messages.js';
-import type { Link, LinkListener, Transport } from './transport.js';
+import { AskingLink, type Asking, type Dialled } from './asking.js';
+import type { Credentials, Shown, Token } from './credentials.js';
+import type { Ending, Link, LinkListener, Transport } from './transport.js';
 
 /** Seconds. A dead network is noticed after one and a half of these at the latest. */
 const KEEPALIVE_S = 30;
@@ -19,27 +21,39 @@ const CONNECT_MS_MAX = 10_000;
 const RECEIVE_MAXIMUM = 65_535;
 const REASON_TAKEN_OVER = 0x8e;
 const REASON_FAILED = 0x80;
+/** CONNACK: what was shown is wrong, has expired, or is missing (WALL-1, WALL-6). */
+const REASONS_UNAUTHORIZED: readonly unknown[] = [0x86, 0x87];
+/** The Authentication Method by which a token is shown (WALL-6). */
+const METHOD = 'token';
 
 /** Connects to one broker. */
 export class MqttTransport implements Transport {
+  readonly #asking: Asking | undefined;
+  readonly #shown: Shown;
+
   constructor(
     private readonly url: string,
     /** For people; null: none. */
     private readonly name: string | null,
-    /** Asked at every connection, because a token is fresh for a while only. */
-    private readonly credentials: () => Pick<IClientOptions, 'username' | 'password'> = () => ({}),
+    credentials: Credentials = { type: 'fixed', shown: { type: 'nothing' } },
   ) {
     if (!/^(?:wss?|mqtts?|tcp):\/\/./.test(url))
       throw new RangeError(`${url} is not the address of a broker`);
+    this.#asking = credentials.type === 'asked' ? { ask: credentials.ask, refused: false } : undefined;
+    this.#shown = credentials.type === 'fixed' ? credentials.shown : { type: 'nothing' };
   }
 
   connect(deviceUuid: string, listener: LinkListener): Link {
-    return new MqttLink(mqtt.connect(this.url, this.#options(deviceUuid)), listener);
+    const dial = (shown: Shown, told: LinkListener): Dialled =>
+      new MqttLink(mqtt.connect(this.url, this.#options(deviceUuid, shown)), told);
+    return this.#asking === undefined
+      ? dial(this.#shown, listener)
+      : new AskingLink(this.#asking, dial, listener);
   }
 
-  #options(deviceUuid: string): IClientOptions {
+  #options(deviceUuid: string, shown: Shown): IClientOptions {
     return {
-      ...this.credentials(),
+      ...(shown.type === 'password' ? { username: shown.username, password: shown.password } : {}),
       protocolVersion: 5,
       clientId: deviceUuid,
       clean: true,
@@ -50,15 +64,23 @@ export class MqttTransport implements Transport {
       queueQoSZero: false,
       properties: {
         userProperties: { device: deviceUuid, ...(this.name === null ? {} : { name: this.name }) },
+        ...(shown.type === 'token' ? authentication(shown.token) : {}),
       },
     };
   }
 }
 
-class MqttLink implements Link {
+/** WALL-6: as the password it would need a user name beside it, which nobody knows here. */
+function authentication({ text }: Token): IClientOptions['properties'] {
+  // Bytes are what MQTT.js needs; a page has no Buffer.
+  return { authenticationMethod: METHOD, authenticationData: new TextEncoder().encode(text) as Buffer };
+}
+
+class MqttLink implements Dialled {
   #ended = false;
+  #connected = false;
   #reason: string | undefined;
-  #takenOver = false;
+  #how: Ending = 'lost';
   /** The publish that is being handed to MQTT.js, which names its packet id only in `packetsend`. */
   #publishing: ((answer: Answer) => void) | undefined;
   readonly #unanswered = new Map<number, (answer: Answer) => void>();
@@ -67,7 +89,7 @@ class MqttLink implements Link {
     private readonly client: MqttClient,
     private readonly listener: LinkListener,
   ) {
-    client.on('connect', (packet) => this.#connected(packet));
+    client.on('connect', (packet) => this.#onConnected(packet));
     client.on('message', (topic, payload) => {
       if (!this.#ended) listener.message(topic, payload);
     });
@@ -91,6 +113,27 @@ class MqttLink implements Link {
     this.#publishing = undefined;
   }
 
+  tell(topic: string, text: string): void {
+    this.client.publish(topic, text, { qos: 0 }, () => undefined);
+  }
+
+  /** Any byte counts: the answer may stand behind a long message. */
+  async probe(msMax: number): Promise<boolean> {
+    if (!this.#connected || this.#ended) return true;
+    const { stream } = this.client;
+    return new Promise((resolve) => {
+      const deadline = setTimeout(() => settle(false), msMax);
+      const heard = (): void => settle(true);
+      const settle = (alive: boolean): void => {
+        clearTimeout(deadline);
+        stream.off('data', heard);
+        resolve(alive || this.#ended);
+      };
+      stream.on('data', heard);
+      this.client.sendPing();
+    });
+  }
+
   close(): void {
     if (this.#ended) return;
     this.#ended = true;
@@ -98,8 +141,9 @@ class MqttLink implements Link {
     this.client.end(true);
   }
 
-  #connected({ properties }: IConnackPacket): void {
+  #onConnected({ properties }: IConnackPacket): void {
     if (this.#ended) return;
+    this.#connected = true;
     this.listener.connected({
       receiveMaximum: properties?.receiveMaximum ?? RECEIVE_MAXIMUM,
       maximumPacketSize: properties?.maximumPacketSize ?? null,
@@ -113,14 +157,26 @@ class MqttLink implements Link {
   }
 
   #received(packet: Packet): void {
-    if (packet.cmd !== 'puback' || this.#ended) return;
+    if (this.#ended) return;
+    if (packet.cmd === 'connack') return this.#admitted(packet);
+    if (packet.cmd !== 'puback') return;
     const answered = this.#unanswered.get(packet.messageId ?? 0);
     this.#unanswered.delete(packet.messageId ?? 0);
-    answered?.(readAnswer(packet.reasonCode ?? 0, packet.properties ?? {}));
+    const answer = readAnswer(packet.reasonCode ?? 0, packet.properties ?? {});
+    if (answer === undefined) return this.#end('an acknowledgement without a seq');
+    answered?.(answer);
+  }
+
+  /** MQTT.js tells a refusal as an error, without what the broker says about it. */
+  #admitted({ reasonCode, properties }: IConnackPacket): void {
+    if (!REASONS_UNAUTHORIZED.includes(reasonCode)) return;
+    this.#how = 'refused';
+    const { reasonString } = properties ?? {};
+    this.#reason = reasonString ?? `the broker refused who this is (0x${reasonCode?.toString(16)})`;
   }
 
   #dismissed(packet: IDisconnectPacket): void {
-    this.#takenOver = packet.reasonCode === REASON_TAKEN_OVER;
+    if (packet.reasonCode === REASON_TAKEN_OVER) this.#how = 'taken_over';
     const { reasonString } = packet.properties ?? {};
     this.#reason = reasonString ?? `the broker closed with reason 0x${(packet.reasonCode ?? 0).toString(16)}`;
   }
@@ -129,7 +185,7 @@ class MqttLink implements Link {
     if (this.#ended) return;
     this.#ended = true;
     this.client.end(true);
-    this.listener.disconnected(this.#reason ?? reason, this.#takenOver);
+    this.listener.disconnected(this.#reason ?? reason, this.#how);
   }
 }
 
@@ -138,11 +194,15 @@ interface AnswerProperties {
   readonly userProperties?: { readonly [name: string]: string | string[] };
 }
 
-/** ANSWER-1, ANSWER-3. */
-export function readAnswer(reasonCode: number, { reasonString, userProperties }: AnswerProperties): Answer {
+/** ANSWER-1, ANSWER-3. undefined: a success that does not say where. */
+export function readAnswer(
+  reasonCode: number,
+  { reasonString, userProperties }: AnswerProperties,
+): Answer | undefined {
   if (reasonCode >= REASON_FAILED) return { refused: readRefusal(reasonCode, reasonString) };
-  const repeat = userProperties?.['repeat'];
-  return repeat === undefined ? { saved: Number(userProperties?.['seq']) } : { repeat: Number(repeat) };
+  const [saved, repeat] = [Number(userProperties?.['seq']), Number(userProperties?.['repeat'])];
+  if (saved >= 1) return { saved };
+  return repeat >= 1 ? { repeat } : undefined;
 }
 
 /** `<name>: <sentence>`; a broker that says nothing leaves only its code. */

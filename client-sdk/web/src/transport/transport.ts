@@ -6,12 +6,22 @@ export interface Transport {
   connect(deviceUuid: string, listener: LinkListener): Link;
 }
 
+/** How a connection ended, or was not made. */
+export type Ending =
+  | 'lost'
+  /** The broker gave the session to another connection of this device (FORK-5). */
+  | 'taken_over'
+  /** The broker does not take what was shown, and the next connection could only show the same (WEB-6). */
+  | 'refused'
+  /** There is nothing to show that the broker takes; later there may be (WEB-6). */
+  | 'no_credentials';
+
 /** What a connection tells. After `disconnected`, or after `close` was called, nothing more. */
 export interface LinkListener {
   /** `maximumPacketSize` null: any. */
   connected(limits: { readonly receiveMaximum: number; readonly maximumPacketSize: number | null }): void;
   message(topic: string, payload: Uint8Array): void;
-  disconnected(reason: string, takenOver: boolean): void;
+  disconnected(reason: string, how: Ending): void;
 }
 
 /** One connection. */
@@ -20,5 +30,7 @@ export interface Link {
   subscribe(filter: string, required: boolean): void;
   /** Publishes at QoS 1. `answered` is not called if the connection ends first. */
   publish(topic: string, payload: Uint8Array, answered: (answer: Answer) => void): void;
+  /** Whether anything is heard of the broker within `msMax`. True at once while the connection is only being made. */
+  probe(msMax: number): Promise<boolean>;
   close(): void;
 }

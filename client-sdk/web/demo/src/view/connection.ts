@@ -1,6 +1,6 @@
 import type { Status } from '../../../src/index.js';
 import { byId } from '../dom.js';
-import type { Lines } from '../lines.js';
+import { isDown, type Lines } from '../lines.js';
 
 /** The pill in the header, its longer words in the panel, and the switch that cuts the line on purpose. */
 export class ConnectionView {
@@ -23,7 +23,7 @@ export class ConnectionView {
 
   show(): void {
     const { status } = this.#lines;
-    if (status.state !== 'connecting') this.#isDown = status.state === 'offline';
+    if (status.state !== 'connecting') this.#isDown = isDown(status);
     this.#pill.dataset['state'] = this.#isDown ? 'offline' : status.state;
     this.#label.textContent = pillText(status, this.#isDown);
     this.#sentence.textContent = sentence(status, Date.now());
@@ -57,6 +57,9 @@ function sentence(status: Status, now: number): string {
       return `${waiting(status.pending)} Trying the broker now.`;
     case 'offline':
       return `${waiting(status.pending)} ${nextTry(status.retryAt, now)}`;
+    case 'needs_auth':
+    case 'closed':
+      return `${waiting(status.pending)} ${status.reason}.`;
   }
 }
 
