@@ -12,6 +12,8 @@ import type { Published } from './runner.js';
 interface Waiting {
   readonly resolve: (saved: Saved) => void;
   readonly reject: (error: Error) => void;
+  /** Those that this one replaced before they were sent; they end as it does (OUTBOX-10). */
+  readonly followers: Set<number>;
 }
 
 /** In which history an intent was saved. */
@@ -46,6 +48,7 @@ export class Receipts {
           resolve(place);
         },
         reject,
+        followers: new Set(),
       }),
     );
     saved.catch(() => undefined);
@@ -56,23 +59,22 @@ export class Receipts {
     };
   }
 
-  /** The intent was never durable, so nothing comes of it. */
+  /** The intent was never durable, so nothing comes of it, and those that it would have replaced are what they were. */
   forget(id: number, error: Error): void {
     this.#waiting.get(id)?.reject(error);
     this.#waiting.delete(id);
   }
 
   take(receipt: ReceiptOutput): void {
-    const waiting = this.#waiting.get(receipt.id);
-    this.#waiting.delete(receipt.id);
-    if (waiting === undefined) return;
     switch (receipt.outcome) {
       case 'saved':
-        return waiting.resolve({ seq: receipt.seq ?? null });
+        return this.#settle(receipt.id, ({ resolve }) => resolve({ seq: receipt.seq ?? null }));
       case 'refused':
-        return waiting.reject(new RefusedError(receipt.name, receipt.reason));
+        return this.#settle(receipt.id, ({ reject }) =>
+          reject(new RefusedError(receipt.name, receipt.reason)),
+        );
       case 'superseded':
-        return this.#follow(waiting, receipt.by);
+        this.#waiting.get(receipt.by)?.followers.add(receipt.id);
     }
   }
 
@@ -93,13 +95,12 @@ export class Receipts {
     for (const look of [...this.#looks]) look(error);
   }
 
-  /** A superseded intent ends as the one that replaced it (OUTBOX-10). */
-  #follow(waiting: Waiting, by: number): void {
-    const next = this.#waiting.get(by);
-    this.#waiting.set(by, {
-      resolve: (seq) => [next, waiting].forEach((one) => one?.resolve(seq)),
-      reject: (error) => [next, waiting].forEach((one) => one?.reject(error)),
-    });
+  #settle(id: number, settle: (waiting: Waiting) => void): void {
+    const waiting = this.#waiting.get(id);
+    if (waiting === undefined) return;
+    this.#waiting.delete(id);
+    settle(waiting);
+    for (const follower of waiting.followers) this.#settle(follower, settle);
   }
 
   async #seenBy(

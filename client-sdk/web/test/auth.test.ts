@@ -1,5 +1,6 @@
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Status } from '../src/api.js';
+import { pageEnvironment } from '../src/tabs/environment.js';
 import { FakeBroker } from './broker.js';
 import { heard, open, saved, until } from './pages.js';
 import { Browser } from './tab.js';
@@ -21,13 +22,16 @@ describe('who a client is', () => {
     const status = { state: 'needs_auth', pending: 1, retryAt: null, reason: 'not this one' };
     expect(page.client.status).toEqual(status);
     page.environment.wake();
+    // Until another page has tried, this one would have, too.
+    const other = await open(new Browser(broker, { locks: true }));
+    await until(() => other.client.status.state === 'needs_auth');
     expect(page.client.status).toEqual(status);
-    expect(broker.attempts).toBe(1);
+    expect(broker.attempts).toBe(2);
     broker.unauthorized = undefined;
     page.client.setOnline(true);
     await saved(page);
     expect(broker.log).toHaveLength(1);
-    expect(broker.attempts).toBe(2);
+    expect(broker.attempts).toBe(3);
   });
 
   it('web_6 what may be had later is asked for with the usual delays, and the status says so all the while', async () => {
@@ -69,13 +73,39 @@ describe('who a client is', () => {
 });
 
 describe('a page that wakes', () => {
+  it('web_10 is one that is shown, resumed or has a network again, and not one that is hidden', () => {
+    const [window, document] = [new EventTarget(), { visibilityState: 'visible' }];
+    vi.stubGlobal('addEventListener', window.addEventListener.bind(window));
+    vi.stubGlobal('removeEventListener', window.removeEventListener.bind(window));
+    vi.stubGlobal('document', document);
+    const woken: string[] = [];
+    let type = '';
+    const stop = pageEnvironment().onWake(() => woken.push(type));
+    const all = ['online', 'pageshow', 'resume', 'visibilitychange'];
+    const happen = (): void => all.forEach((one) => window.dispatchEvent(new Event((type = one))));
+    happen();
+    expect(woken).toEqual(all);
+    document.visibilityState = 'hidden';
+    window.dispatchEvent(new Event('visibilitychange'));
+    stop();
+    happen();
+    vi.unstubAllGlobals();
+    expect(woken).toEqual(all);
+  });
+
   it('web_10 replaces a connection at once that does not answer', async () => {
     const page = await open(browser);
     await saved(page);
     // Else a retry would be at once anyway.
     page.environment.luck = 0.999;
     broker.deaf = true;
+    const soonAfter = new Promise((told) =>
+      page.client.addEventListener('status', ({ detail }) => {
+        if (detail.state === 'offline') setTimeout(() => told(page.client.status.state));
+      }),
+    );
     page.environment.wake();
+    expect(await soonAfter).not.toBe('offline');
     await until(() => broker.joined.length === 2);
     await saved(page);
     expect(broker.probes).toBe(1);
@@ -102,6 +132,7 @@ describe('a page that wakes', () => {
     await until(() => page.client.status.state === 'offline');
     broker.reachable = true;
     page.environment.wake();
+    expect(page.client.status.state).toBe('connecting');
     await saved(page);
     page.client.setOnline(false);
     page.environment.wake();

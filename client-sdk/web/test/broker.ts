@@ -130,8 +130,12 @@ export class FakeBroker {
   }
 
   /** Tells everybody how far a device is, as its acknowledgements would. */
-  tellAcked(device: string, acked: Readonly<Record<string, number>>, online = true): void {
-    for (const link of this.links.values()) this.#presence(link, device, null, online, acked);
+  tellAcked(
+    device: string,
+    acked: Readonly<Record<string, number>>,
+    { online = true, name = null }: { readonly online?: boolean; readonly name?: string | null } = {},
+  ): void {
+    for (const link of this.links.values()) this.#presence(link, device, name, online, acked);
   }
 
   #presence(
@@ -171,6 +175,7 @@ export class FakeLink implements Link {
 
   publish(_topic: string, payload: Uint8Array, answered: (answer: Answer) => void): void {
     const copy = payload.slice();
+    if (this.broker.deaf) return;
     this.#later(() => {
       const answer = this.broker.publish(this.device, copy);
       if (!this.broker.mute) this.#later(() => answered(answer));

@@ -39,7 +39,7 @@ describe('the save ladder', () => {
     broker.tellAcked(PHONE, { '': 1, room: 2 });
     await until(() => page.client.devices().some(({ acked }) => acked['room'] === 2));
     expect(seen.ended).toBe(false);
-    broker.tellAcked(PHONE, { '': 2 }, false);
+    broker.tellAcked(PHONE, { '': 2 }, { online: false });
     await seen.promise;
     await receipt.seenBy(PHONE);
   });
@@ -69,6 +69,8 @@ describe('the save ladder', () => {
     await expect(first).rejects.toThrow('enough');
     page.client.setOnline(true);
     await receipt.saved;
+    broker.tellAcked(PHONE, { '': 0 });
+    await until(() => page.client.devices().some(({ deviceUuid }) => deviceUuid === PHONE));
     expect(second.ended).toBe(false);
     late.abort(new Error('enough again'));
     await expect(second.promise).rejects.toThrow('enough again');
@@ -142,6 +144,19 @@ describe('pending events', () => {
   });
 });
 
+describe('pending events on a connection', () => {
+  it('web_12 tells those who subscribe that one is on its way', async () => {
+    const page = await open(browser);
+    await saved(page);
+    broker.deaf = true;
+    const stages: string[][] = [];
+    page.client.subscribe(() => stages.push(page.client.pendingEvents().map(({ stage }) => stage)));
+    await star(page, 'a1');
+    await until(() => stages.at(-1)?.[0] === 'sent');
+    expect(stages[0]).toEqual(['waiting']);
+  });
+});
+
 describe('conflicts', () => {
   async function conflict(): Promise<Page[]> {
     const [here, there] = [
@@ -171,6 +186,13 @@ describe('conflicts', () => {
     broker.tellAcked(PHONE, { '': 1 });
     await until(() => here?.client.devices().some(({ deviceUuid }) => deviceUuid === PHONE) === true);
     expect(here?.client.conflicts('notes')).toBe(known);
+    const changes: unknown[] = [];
+    here?.client.addEventListener('change', ({ detail }) => changes.push(detail.collections));
+    broker.tellAcked(there?.client.deviceUuid ?? '', {}, { name: 'Bath' });
+    await until(() => JSON.stringify(names()).includes('Bath'));
+    expect(changes).toContainEqual(['notes']);
+    broker.tellAcked(there?.client.deviceUuid ?? '', {}, { name: 'Kitchen' });
+    await until(() => JSON.stringify(names()).includes('Kitchen'));
     here?.client.setOnline(false);
     expect(names()).toContainEqual([there?.client.deviceUuid, 'Kitchen']);
   });

@@ -177,6 +177,23 @@ describe.each([
     expect(broker.live('albums')).toEqual(['a1', 'a3']);
   });
 
+  it('outbox_10_web_8 a change that finds no room replaces none, and those keep their receipts', async () => {
+    const store = await openStore();
+    const page = await open(browser, undefined, store);
+    await saved(page);
+    page.client.setOnline(false);
+    const [first, second] = [await star(page, 'a1'), await star(page, 'a1')];
+    const write = store.write.bind(store);
+    store.write = () => Promise.reject(full());
+    const changes = [page.client.publish('unstar_album', { album_id: 'a1' }), star(page, 'a1')];
+    for (const change of changes) await expect(change).rejects.toMatchObject({ refusal: 'quota_exceeded' });
+    store.write = write;
+    await until(() => page.client.pendingEvents().length === 1);
+    page.client.setOnline(true);
+    await expect(Promise.all([first.saved, second.saved])).resolves.toEqual([{ seq: 1 }, { seq: 1 }]);
+    expect(broker.live('albums')).toEqual(['a1']);
+  });
+
   it('web_8 a replica that finds no room is left out, and the rows that it stands for stay', async () => {
     const store = await openStore();
     const page = await open(browser, undefined, store);
