@@ -100,8 +100,15 @@ fn whole_steps(project: &Project) -> Result<Vec<Step>, Failure> {
     if let Some(chromium) = tools::chromium() {
         browser.env(tools::CHROMIUM_VARIABLE, chromium);
     }
+    let mut with_broker = web::npm(project, WEB, &["run", "test:broker"]);
+    with_broker.env("SYNCLINE_BIN", project.binary("syncline", Profile::Debug));
     Ok(vec![
         itself(project, "demo", &["demo", "--check"])?,
+        Step::new(
+            "web tests with the broker",
+            with_broker,
+            format!("cd {WEB} && npm run test:broker"),
+        ),
         npm(project, "browser packages", BROWSER, &["ci"]),
         Step::new(
             "browser tests",
