@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use syncline_protocol::{DeviceId, Event, Schema, Seq, StreamId, Topic, UnixMillis, Value};
+use syncline_protocol::{DeviceId, Epoch, Event, Schema, Seq, StreamId, Topic, UnixMillis, Value};
 
 use crate::fork::Fork;
 use crate::input::Input;
@@ -278,6 +278,11 @@ impl Core {
             next_retry_at,
             reason,
         }
+    }
+
+    /// Which history the replica is of; `NONE` while nothing of one is known.
+    pub fn epoch(&self) -> Epoch {
+        self.view.epoch()
     }
 
     /// The stream that it follows.

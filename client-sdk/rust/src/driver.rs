@@ -9,7 +9,7 @@ use syncline_client_core::{
     Core, Input, IntentId, NotUndone, OpenOptions, OpenValue, Outcome, Output, Pending, Status,
     Stored, WriteId,
 };
-use syncline_protocol::{DeviceId, EventType, Intent, Operation, UnixMillis, Value};
+use syncline_protocol::{DeviceId, Epoch, EventType, Intent, Operation, UnixMillis, Value};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep_until;
@@ -22,7 +22,7 @@ use crate::client::{
 use crate::connection::{Connection, Who};
 use crate::devices::{Device, Devices};
 use crate::options::{Address, Credentials, Options, Store};
-use crate::receipt::Receipt;
+use crate::receipt::{Around, Receipt, Told};
 use crate::store::{Contents, FileStore, Job, Owner};
 use crate::token::Tokens;
 use crate::writer::{Writer, Written};
@@ -150,13 +150,14 @@ struct Driver {
     /// Publishes whose intent is not durable yet.
     storing: HashMap<IntentId, Storing>,
     /// Receipts that wait for the broker; those of superseded intents wait for what superseded them.
-    receipts: HashMap<IntentId, Vec<watch::Sender<Option<Outcome>>>>,
+    receipts: HashMap<IntentId, Vec<watch::Sender<Option<Told>>>>,
     /// What superseded an intent that was not durable yet.
     superseded: HashMap<IntentId, IntentId>,
     status: watch::Sender<Status>,
     devices: Devices,
     told_devices: watch::Sender<Arc<[Device]>>,
     needs_auth: watch::Sender<bool>,
+    epoch: watch::Sender<Epoch>,
     kept: Kept,
     /// What was set aside by this input, and goes with its write.
     aside: Job,
@@ -197,6 +198,7 @@ pub(crate) async fn start(
     let (status, watcher) = watch::channel(core.status());
     let (told_devices, devices) = watch::channel(Arc::from([]));
     let (needs_auth, auth_watcher) = watch::channel(false);
+    let epoch = watch::Sender::new(core.epoch());
     let driver = Driver {
         core,
         clock,
@@ -218,6 +220,7 @@ pub(crate) async fn start(
         devices: Devices::new(options.stream),
         told_devices,
         needs_auth,
+        epoch,
         kept: Kept::new(contents.aside),
         aside: Job::default(),
         file,
@@ -340,6 +343,9 @@ impl Driver {
         let random = random().unwrap_or(0.999);
         let now = self.now();
         let outputs = self.core.handle(now, random, input);
+        let epoch = self.core.epoch();
+        let differs = |told: &mut Epoch| std::mem::replace(told, epoch) != epoch;
+        self.epoch.send_if_modified(differs);
         let follow_up = self.carry_out(outputs);
         let subscribed = connected.then(|| self.subscribe(self.devices.filter()));
         follow_up.or(subscribed.flatten())
@@ -580,8 +586,11 @@ impl Driver {
             }
             self.superseded.remove(&id);
             self.receipts.entry(last).or_default().push(sender);
-            let devices = self.told_devices.subscribe();
-            let receipt = Receipt::new(outcome, devices, self.end.clone());
+            let around = Around {
+                devices: self.told_devices.subscribe(),
+                epoch: self.epoch.subscribe(),
+            };
+            let receipt = Receipt::new(outcome, around, self.end.clone());
             match reply {
                 Storing::Published(reply) => drop(reply.send(Ok(receipt))),
                 Storing::Undone(reply) => drop(reply.send(Ok(receipt))),
@@ -601,7 +610,7 @@ impl Driver {
         }
         for receipt in waiting {
             // Whoever dropped it does not want to know.
-            let _ = receipt.send(Some(outcome.clone()));
+            let _ = receipt.send(Some((outcome.clone(), self.core.epoch())));
         }
     }
 

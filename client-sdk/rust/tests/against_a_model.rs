@@ -8,7 +8,9 @@ mod server;
 use std::time::Duration;
 
 use server::Server;
-use syncline_client::{Client, Content, NotSaved, Options, Phase, Store, Value, map};
+use syncline_client::{
+    Client, Content, DeviceId, NotSaved, NotSeen, Options, Phase, Store, Value, map,
+};
 use syncline_protocol::Seq;
 use tokio::time::timeout;
 
@@ -192,6 +194,25 @@ async fn replica_7_a_disk_that_was_rolled_back_is_followed() {
     until_saved(&client).await;
     assert_eq!(client.entries("albums").await.unwrap().len(), 0);
     assert_eq!(server.live_albums(), 0);
+    client.close().await;
+}
+
+#[tokio::test]
+async fn told_1_what_was_saved_in_another_history_is_seen_by_nobody() {
+    let server = Server::start().await;
+    let client = Client::open(options(&server)).await.unwrap();
+    client.publish("star_album", star("a1")).await.unwrap();
+    let receipt = client.publish("star_album", star("a2")).await.unwrap();
+    within(receipt.saved()).await.unwrap();
+    let other = DeviceId::from_bytes([9; 16]);
+    let waiting = tokio::spawn({
+        let receipt = receipt.clone();
+        async move { receipt.seen_by(other).await }
+    });
+    until_saved(&client).await;
+    server.roll_back(1);
+    let told = within(waiting).await.unwrap();
+    assert!(matches!(told, Err(NotSeen::OtherHistory)), "{told:?}");
     client.close().await;
 }
 
