@@ -148,6 +148,28 @@ describe('the truth about storage', () => {
   });
 });
 
+describe('a transaction', () => {
+  it('web_8 that the browser ends for want of room says so, and not only that it was ended', async () => {
+    const store = await IndexedDbStore.open(`ended ${Math.random()}`);
+    const put = IDBObjectStore.prototype.put;
+    const ending = vi.spyOn(IDBObjectStore.prototype, 'put').mockImplementation(function (
+      this: IDBObjectStore,
+      ...given
+    ) {
+      const request = put.apply(this, given);
+      this.transaction.abort();
+      Object.defineProperty(this.transaction, 'error', { value: full() });
+      return request;
+    });
+    try {
+      await expect(store.create('slot', 'owner', 1)).rejects.toThrow('no room');
+    } finally {
+      ending.mockRestore();
+      store.close();
+    }
+  });
+});
+
 describe.each([
   ['memory', async () => new MemoryStore()],
   ['indexeddb', () => IndexedDbStore.open(`full ${Math.random()}`)],

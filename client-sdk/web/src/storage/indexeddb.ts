@@ -168,7 +168,8 @@ export class IndexedDbStore implements Store {
       return result;
     } catch (error) {
       abort(change);
-      throw error;
+      // Where the browser ended it, for want of room, its requests only say that it was ended.
+      throw change.error ?? error;
     }
   }
 }
