@@ -31,8 +31,11 @@ import { SlotLostError, StoreEndedError, type StoreEnd } from './storage/store.j
 import type { Tenancy, Tenure } from './tabs/tenancy.js';
 import type { Transport } from './transport/transport.js';
 import { Views } from './views.js';
+import { FULL } from './writer.js';
 
 const EVENT_TYPE_CHARACTERS_MAX = 64;
+/** How long changes are rejected at once after one found no room, which costs a connection each time (WEB-8). */
+const FULL_MS = 5_000;
 /** What `subscribe` listens to. */
 const UPDATE = 'update';
 
@@ -71,6 +74,8 @@ export class Client implements Syncline {
   #setAside: readonly SetAside[] = [];
   #updating = false;
   #namings = 0;
+  /** When a change last found no room; Unix ms. */
+  #fullAt = -Infinity;
 
   private constructor(options: ClientOptions, tenure: Tenure) {
     const { tenancy, stream, transport } = options;
@@ -139,7 +144,11 @@ export class Client implements Syncline {
     if (characters < 1 || characters > EVENT_TYPE_CHARACTERS_MAX) {
       throw new RefusedError('not_an_event', 'event_type has 1 to 64 characters');
     }
-    return this.#publish(eventType, checked(eventData));
+    const value = checked(eventData);
+    // Either way, because somebody may set the clock.
+    if (Math.abs(this.#options.tenancy.environment.now() - this.#fullAt) < FULL_MS)
+      throw new RefusedError('quota_exceeded', FULL);
+    return this.#publish(eventType, value);
   }
 
   entries(collection: string): readonly Entry[] {
@@ -424,7 +433,8 @@ export class Client implements Syncline {
 
   /** WEB-8: what is stored goes on; what found no room is as if it had never been. */
   #onOverfull(): void {
-    this.tellFault('storage', 'the storage is full: a change was rejected');
+    this.#fullAt = this.#options.tenancy.environment.now();
+    this.tellFault('storage', `${FULL}: a change was rejected`);
     this.#moving = this.#reload().catch((error: unknown) =>
       error instanceof SlotLostError ? this.#move() : this.#onFailed(error),
     );

@@ -24,11 +24,14 @@ export interface WriterOptions {
   full(detail: string): void;
 }
 
+/** For people. */
+export const FULL = 'the storage that the browser gives this page is full';
+
 /** A new intent found no room. */
 export class FullError extends Error {
   override readonly name = 'FullError';
   constructor(cause: unknown) {
-    super('the storage that the browser gives this page is full', { cause });
+    super(FULL, { cause });
   }
 }
 
@@ -71,7 +74,7 @@ export class Writer {
     const error = (await this.#try(batch)) && (await this.#tryLighter(batch));
     if (error === undefined) return this.options.persisted(batch.at(-1)?.write ?? 0);
     if (batch.some((write) => this.options.isAwaited(write))) throw new FullError(error);
-    this.options.full('the storage is full: what has to be stored next waits for room');
+    this.options.full(`${FULL}: what has to be stored next waits for room`);
     if (this.#stopped) return;
     this.#queue.unshift(...batch);
     await this.#room();
@@ -95,7 +98,7 @@ export class Writer {
     const error = await this.#try(light);
     if (error !== undefined) return error;
     for (const { put } of batch) this.#owed = put.schema ?? this.#owed;
-    this.options.full('the storage is full: the replica was not stored, the next start is slower');
+    this.options.full(`${FULL}: the replica was not stored, the next start is slower`);
     return undefined;
   }
 

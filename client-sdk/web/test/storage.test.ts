@@ -195,6 +195,10 @@ describe.each([
     await expect(kept.saved).resolves.toEqual({ seq: 1 });
     await saved(page);
     store.write = write;
+    const before = broker.attempts;
+    await expect(star(page, 'a2')).rejects.toMatchObject({ refusal: 'quota_exceeded' });
+    expect([page.client.status.state, broker.attempts]).toEqual(['saved', before]);
+    page.environment.clockIsOffBy += 5_000;
     await expect((await star(page, 'a3')).saved).resolves.toEqual({ seq: 2 });
     expect(broker.live('albums')).toEqual(['a1', 'a3']);
   });
