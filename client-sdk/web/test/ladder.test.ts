@@ -29,7 +29,7 @@ function watched(promise: Promise<void>): { readonly promise: Promise<void>; end
 }
 
 describe('the save ladder', () => {
-  it('web_11 seen by a device once it says that it has this channel up to there', async () => {
+  it('told_1_web_11 seen by a device once it says that it has this channel up to there', async () => {
     const page = await open(browser);
     await saved(page);
     await star(page, 'a1');
@@ -90,7 +90,7 @@ describe('the save ladder', () => {
     await expect(receipt.seenBy(PHONE)).rejects.toThrow('the client is closed');
   });
 
-  it('web_11 says so where the broker names no place, and where that is no device', async () => {
+  it('outbox_9_told_1_web_11 says so where the broker names no place, and where that is no device', async () => {
     const devices = new Devices('music');
     const receipts = new Receipts({ devices, channel: null, epoch: () => '00c0ffee00c0ffee' });
     const receipt = receipts.expect({ id: 1, deviceSeq: 1 });
@@ -100,7 +100,7 @@ describe('the save ladder', () => {
     await expect(receipt.seenBy('kitchen')).rejects.toThrow('"kitchen" is not the UUID of a device');
   });
 
-  it('web_11 a place of another history is nobody`s', async () => {
+  it('told_1_web_11 a place of another history is nobody`s', async () => {
     const page = await open(browser);
     await saved(page);
     const receipt = await star(page, 'a1');

@@ -33,7 +33,7 @@ async function names(): Promise<(string | undefined)[]> {
 }
 
 describe('a wipe', () => {
-  it('web_7 leaves nothing of any tab, closes them all, and says what went with it', async () => {
+  it('told_4_web_7 leaves nothing of any tab, closes them all, and says what went with it', async () => {
     broker.reachable = false;
     const [here, there] = [await open(browser), await open(browser)];
     const gone = await open(browser);

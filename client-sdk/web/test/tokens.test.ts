@@ -150,7 +150,7 @@ describe('a token', () => {
     expect(await ended()).toEqual(['the token has expired', 'lost']);
   });
 
-  it.each([0x86, 0x87])('web_6 that is refused (0x%i) is asked for once more', async (reasonCode) => {
+  it.each([0x86, 0x87, 0x8c])('web_6 that is refused (0x%i) is asked for once more', async (reasonCode) => {
     door.reasonCode = reasonCode;
     door.welcome.add('t2');
     const connect = await connecting({ username: 'ana', token: tokens().ask });

@@ -21,8 +21,8 @@ const CONNECT_MS_MAX = 10_000;
 const RECEIVE_MAXIMUM = 65_535;
 const REASON_TAKEN_OVER = 0x8e;
 const REASON_FAILED = 0x80;
-/** CONNACK: what was shown is wrong, has expired, or is missing (WALL-1, WALL-6). */
-const REASONS_UNAUTHORIZED: readonly unknown[] = [0x86, 0x87];
+/** CONNACK: what was shown is wrong, has expired, is missing, or is of a kind that is not taken (WALL-1, WALL-6). */
+const REASONS_UNAUTHORIZED: readonly unknown[] = [0x86, 0x87, 0x8c];
 /** The Authentication Method by which a token is shown (WALL-6). */
 const METHOD = 'token';
 

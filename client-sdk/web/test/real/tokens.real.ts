@@ -62,7 +62,7 @@ it('wall_6_web_6 a token of another issuer is asked for once more, then somebody
   await receipt.saved;
 });
 
-it('presence_1_web_11 a change is seen by another device once it has it', async () => {
+it('told_1_web_11 a change is seen by another device once it has it', async () => {
   const [here, there] = [await open(async () => broker.token(60)), await open(async () => broker.token(60))];
   await until(() => [here, there].every(({ status }) => status.state === 'saved'));
   there.setOnline(false);
