@@ -5,6 +5,7 @@
  */
 import type { SyncEvent } from './protocol/event.js';
 import type { Presence } from './protocol/presence.js';
+import type { Action } from './protocol/schema.js';
 import type { Value } from './protocol/value.js';
 import type { StoreEnd } from './storage/store.js';
 import type { AskToken } from './transport/credentials.js';
@@ -211,6 +212,13 @@ export interface Syncline {
    * goes on being sent then.
    */
   publish(eventType: string, eventData: Value): Promise<Receipt>;
+
+  /**
+   * Makes a change of an entry by the event that the schema has for it; `setOf`, `mapOf`, `counterOf` and `listOf` say it more
+   * briefly. Rejects as `publish` does, and with a {@link RefusedError} `cannot_say` if the schema has no such event, or
+   * `no_schema` before the first connection.
+   */
+  act(collection: string, key: string, action: Action): Promise<Receipt>;
 
   /** The live entries of a collection, ascending by the UTF-8 bytes of their keys. Same array until one changes. */
   entries(collection: string): readonly Entry[];

@@ -22,7 +22,9 @@ import type { CoreStatus } from './core/messages.js';
 import { Courier } from './courier.js';
 import { Devices } from './devices.js';
 import { PendingEvents } from './pending.js';
+import { CannotSayError, compose } from './protocol/compose.js';
 import type { StreamId } from './protocol/ids.js';
+import type { Action } from './protocol/schema.js';
 import { BadValueError, toValue, type Value } from './protocol/value.js';
 import { Receipts } from './receipts.js';
 import { Runner, type RunnerListener, type Told } from './runner.js';
@@ -174,6 +176,17 @@ export class Client implements Syncline {
   async settle(collection: string, key: string, choice: Choice): Promise<Receipt> {
     const { eventType, eventData } = settling(this.#runner.core.schema, collection, key, choice);
     return this.publish(eventType, eventData);
+  }
+
+  async act(collection: string, key: string, action: Action): Promise<Receipt> {
+    const { schema } = this.#runner.core;
+    if (schema === undefined) throw new RefusedError('no_schema', 'no schema is known yet: connect once');
+    try {
+      const { eventType, eventData } = compose(schema, { collection, key, action });
+      return await this.publish(eventType, eventData);
+    } catch (error) {
+      throw error instanceof CannotSayError ? new RefusedError('cannot_say', error.message) : error;
+    }
   }
 
   pendingEvents(): readonly PendingEvent[] {

@@ -15,6 +15,8 @@ import { credentialsOf } from './transport/credentials.js';
 import { MqttTransport } from './transport/mqtt.js';
 
 export * from './api.js';
+export * from './collections.js';
+export type { Action } from './protocol/schema.js';
 export type { AskToken, Token } from './transport/credentials.js';
 export type { StoreEnd } from './storage/store.js';
 export type { SyncEvent } from './protocol/event.js';

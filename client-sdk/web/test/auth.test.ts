@@ -14,7 +14,7 @@ beforeEach(() => {
 });
 
 describe('who a client is', () => {
-  it('web_6 what is refused for good is not shown again until the app says so', async () => {
+  it('web_6 told_5 what is refused for good is not shown again until the app says so', async () => {
     broker.unauthorized = 'refused';
     const page = await open(browser);
     await until(() => page.client.status.state === 'needs_auth');
@@ -93,7 +93,7 @@ describe('a page that wakes', () => {
     expect(woken).toEqual(all);
   });
 
-  it('web_10 replaces a connection at once that does not answer', async () => {
+  it('web_10 told_6 replaces a connection at once that does not answer', async () => {
     const page = await open(browser);
     await saved(page);
     // Else a retry would be at once anyway.

@@ -220,7 +220,7 @@ describe.each([
     expect(broker.live('albums')).toEqual(['a1']);
   });
 
-  it('web_8 a replica that finds no room is left out, and the rows that it stands for stay', async () => {
+  it('web_8 store_6 a replica that finds no room is left out, and the rows that it stands for stay', async () => {
     const store = await openStore();
     const page = await open(browser, undefined, store);
     await saved(page);

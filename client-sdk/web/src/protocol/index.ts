@@ -7,6 +7,7 @@ export * from './clock.js';
 export * from './event.js';
 export * from './digest.js';
 export * from './schema.js';
+export * from './compose.js';
 export * from './entry.js';
 export * from './list.js';
 export * from './merge.js';

@@ -1,0 +1,96 @@
+/**
+ * Collections by their kind: what an app calls them, and what their values are.
+ *
+ * The schema of the broker says what kind a collection is and what its events are called. A collection of another kind is told so
+ * at its first change (`cannot_say`). What is read may be of any type that somebody wrote; the type parameter is the app's word.
+ */
+import type { Receipt, Syncline } from './api.js';
+import type { Value } from './protocol/value.js';
+
+/** An item of a list. */
+export interface Item<V extends Value> {
+  readonly key: string;
+  readonly value: V;
+}
+
+/** Behind what an item is put: another one's key, `null`: at the beginning, `undefined`: at the end. */
+export type After = string | null | undefined;
+
+/** A `set`: keys that are in or not. */
+export interface SetOf {
+  add(key: string): Promise<Receipt>;
+  remove(key: string): Promise<Receipt>;
+  has(key: string): boolean;
+  /** Ascending by their UTF-8 bytes. */
+  keys(): string[];
+}
+
+/** A `map`: keys with values. */
+export interface MapOf<V extends Value> {
+  put(key: string, value: V): Promise<Receipt>;
+  remove(key: string): Promise<Receipt>;
+  get(key: string): V | undefined;
+  entries(): Item<V>[];
+}
+
+/** A `counter`: keys with sums. */
+export interface CounterOf {
+  /** Less than zero takes away. A counter whose schema names no `amount` takes 1 alone. */
+  add(key: string, amount?: number): Promise<Receipt>;
+  /** 0 where nothing was counted. */
+  get(key: string): number;
+}
+
+/** A `list`: items in an order. */
+export interface ListOf<V extends Value> {
+  /** Puts an item in, under a key of its own: so a value can be in many lists, and twice in one. */
+  put(item: string, value: V, after?: After): Promise<Receipt>;
+  /** Moves an item, also from another list of the collection; undefined: there is no such item. */
+  move(item: string, after?: After): Promise<Receipt | undefined>;
+  remove(item: string): Promise<Receipt>;
+  items(): Item<V>[];
+}
+
+export function setOf(sync: Syncline, collection: string): SetOf {
+  return {
+    add: (key) => sync.act(collection, key, { type: 'put', value: true }),
+    remove: (key) => sync.act(collection, key, { type: 'remove' }),
+    has: (key) => sync.has(collection, key),
+    keys: () => sync.entries(collection).map(({ key }) => key),
+  };
+}
+
+export function mapOf<V extends Value = Value>(sync: Syncline, collection: string): MapOf<V> {
+  return {
+    put: (key, value) => sync.act(collection, key, { type: 'put', value }),
+    remove: (key) => sync.act(collection, key, { type: 'remove' }),
+    get: (key) => sync.value(collection, key) as V | undefined,
+    entries: () => sync.entries(collection).map(({ key, value }) => ({ key, value: value as V })),
+  };
+}
+
+export function counterOf(sync: Syncline, collection: string): CounterOf {
+  return {
+    add: (key, amount = 1) => sync.act(collection, key, { type: 'count', amount }),
+    get: (key) => (sync.value(collection, key) as number | undefined) ?? 0,
+  };
+}
+
+/** `list`: which one, where the schema makes several of the collection. */
+export function listOf<V extends Value = Value>(
+  sync: Syncline,
+  collection: string,
+  list?: string,
+): ListOf<V> {
+  const place = (item: string, value: Value, after: After): Promise<Receipt> =>
+    sync.act(collection, item, { type: 'place', value, list: list ?? null, after });
+  return {
+    put: (item, value, after) => place(item, value, after),
+    move: async (item, after) => {
+      const value = sync.value(collection, item);
+      return value === undefined ? undefined : place(item, value, after);
+    },
+    remove: (item) => sync.act(collection, item, { type: 'remove' }),
+    items: () => sync.list(collection, list).map(({ key, value }) => ({ key, value: value as V })),
+  };
+}
