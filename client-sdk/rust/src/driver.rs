@@ -337,7 +337,8 @@ impl Driver {
             self.tell_needs_auth(false);
         }
         if let Input::Persisted(write) = input {
-            self.durable = write;
+            // What is dismissed alone has no number.
+            self.durable = self.durable.max(write);
         }
         // Without chance the longest delay is the kindest.
         let random = random().unwrap_or(0.999);

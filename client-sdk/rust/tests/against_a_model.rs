@@ -217,6 +217,31 @@ async fn told_1_what_was_saved_in_another_history_is_seen_by_nobody() {
 }
 
 #[tokio::test]
+async fn told_3_whoever_dismisses_last_can_close() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::File(folder.path().join("outbox.redb"));
+    let server = Server::start().await;
+    let client = Client::open(options(&server).store(store.clone())).await;
+    let client = client.unwrap();
+    let receipt = client.publish("forbidden", star("a1")).await.unwrap();
+    within(receipt.saved()).await.unwrap_err();
+    client.close().await;
+
+    let client = Client::open(options(&server).store(store.clone()).online(false)).await;
+    let client = client.unwrap();
+    client.publish("star_album", star("a1")).await.unwrap();
+    let kept = client.all_set_aside().await.unwrap();
+    assert!(client.dismiss(kept[0].id).await.unwrap());
+    within(client.close()).await;
+
+    let client = Client::open(options(&server).store(store).online(false)).await;
+    let client = client.unwrap();
+    assert_eq!(client.all_set_aside().await.unwrap().len(), 0);
+    assert_eq!(client.pending_events().await.unwrap().len(), 1);
+    client.close().await;
+}
+
+#[tokio::test]
 async fn store_1_closing_first_makes_durable_what_was_published() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::File(folder.path().join("outbox.redb"));
