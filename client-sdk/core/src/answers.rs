@@ -19,6 +19,8 @@ impl Core {
                 self.acknowledge(id, Some(seq));
                 self.hide_if_applied(id, seq);
             }
+            // Its own event hides it, or the next opening (OVERLAY-2).
+            Answer::Taken => self.acknowledge(id, None),
             Answer::Refused(refusal) => self.refused(now, id, refusal),
         }
         self.fork_if_drained();

@@ -52,6 +52,8 @@ pub enum Answer {
     Saved(Seq),
     /// Its first copy is on disk, at this place.
     Repeat(Seq),
+    /// It or its first copy is on disk; MQTT 3.1.1 has no word for where.
+    Taken,
     /// It will never be.
     Refused(Refusal),
 }

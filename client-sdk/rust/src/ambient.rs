@@ -46,6 +46,11 @@ impl WallClock {
     }
 }
 
+/// Now, of the runtime's clock.
+pub(crate) fn steady() -> Instant {
+    Instant::now()
+}
+
 /// The operating system has no randomness to give.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the operating system gives no random numbers: {0}")]

@@ -1,31 +1,33 @@
 //! One MQTT connection, by rumqttc: made fresh each time, so that rumqttc never reconnects by itself.
 
+mod five;
+mod three;
+
 use std::collections::{HashMap, VecDeque};
 use std::future::pending;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rumqttc::Outgoing;
-use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{
-    ConnAck, ConnectProperties, ConnectReturnCode, DisconnectReasonCode, PubAck, PubAckReason,
-    SubAck, SubscribeReasonCode,
-};
-use rumqttc::v5::{
-    AsyncClient, ConnectionError, Event, EventLoop, Incoming, MqttOptions, StateError,
-};
-use syncline_client_core::{Answer, Input, IntentId, Refusal};
-use syncline_protocol::{DeviceId, Seq};
+use syncline_client_core::{Answer, Input, IntentId};
+use syncline_protocol::DeviceId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::options::{Address, Credentials};
-use crate::token::Tokens;
+use crate::ambient;
+use crate::options::Credentials;
+use crate::token::{Token, Tokens};
+use crate::transport::{Seen, Way, Witness};
+use crate::version::{Opened, Version};
 
 /// MQTT's own largest packet. rumqttc's default of 10 KiB would end the connection at the first larger snapshot.
-const PACKET_BYTES_MAX: u32 = 268_435_455;
+pub(crate) const PACKET_BYTES_MAX: u32 = 268_435_455;
 /// A dead connection is noticed within twice this.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_S: u16 = 15;
+/// From the first packet of TCP to CONNACK, with TLS and WebSocket between.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a DISCONNECT may take to leave.
 const GOODBYE_MAX: Duration = Duration::from_millis(500);
 /// Requests that rumqttc has not taken yet: more than the core ever has on its way (64) and a few subscriptions.
@@ -38,8 +40,6 @@ const SPARE_IDS: u16 = 8;
 /// Room for ids if the broker's Receive Maximum is larger.
 const INFLIGHT_MAX: u16 = 128;
 
-/// The Authentication Method by which a token is shown (WALL-6).
-const METHOD: &str = "token";
 /// Where a fresh token is published (WALL-8).
 const TOKEN_TOPIC: &str = "$syncline/token";
 /// When to ask again for a token that was not to be had.
@@ -54,10 +54,107 @@ pub(crate) enum Signal {
     Answered(u16, Answer),
 }
 
+/// What one look at a connection brings.
+enum Step {
+    Quiet,
+    Signal(Signal),
+    /// The DISCONNECT is out.
+    Left,
+    /// Looking again would connect again.
+    End(Ending),
+}
+
+/// How rumqttc comes to its stream.
+#[derive(Clone)]
+struct Dial {
+    way: Arc<Way>,
+    seen: Arc<Seen>,
+}
+
+impl Dial {
+    fn dial(&self) -> Pin<Box<dyn Future<Output = io::Result<Witness>> + Send>> {
+        let Self { way, seen } = self.clone();
+        Box::pin(async move { way.dial(seen).await })
+    }
+}
+
+/// What is handed to a connection of either version.
+#[derive(Debug, Clone)]
+enum Handle {
+    Five(five::Handle),
+    Three(three::Handle),
+}
+
+/// A connection of either version.
+enum Line {
+    Five(Box<five::Line>),
+    Three(Box<three::Line>),
+}
+
+impl Line {
+    fn new(version: Version, dial: Dial, who: &Who<'_>) -> (Handle, Self) {
+        match version {
+            Version::Five => {
+                let (handle, line) = five::Line::new(dial, who);
+                (Handle::Five(handle), Self::Five(Box::new(line)))
+            }
+            Version::ThreeOneOne => {
+                let (handle, line) = three::Line::new(dial, who);
+                (Handle::Three(handle), Self::Three(Box::new(line)))
+            }
+        }
+    }
+
+    fn show(&mut self, token: &Token) {
+        match self {
+            Self::Five(line) => line.show(token),
+            Self::Three(line) => line.show(token),
+        }
+    }
+
+    /// Safe to cancel.
+    async fn step(&mut self) -> Step {
+        match self {
+            Self::Five(line) => line.step().await,
+            Self::Three(line) => line.step().await,
+        }
+    }
+}
+
+impl Handle {
+    fn subscribe(&self, filter: String) -> bool {
+        match self {
+            Self::Five(handle) => handle.subscribe(filter),
+            Self::Three(handle) => handle.subscribe(filter),
+        }
+    }
+
+    fn publish(&self, topic: String, payload: Vec<u8>) -> bool {
+        match self {
+            Self::Five(handle) => handle.publish(topic, payload),
+            Self::Three(handle) => handle.publish(topic, payload),
+        }
+    }
+
+    fn renew(&self, token: String) -> bool {
+        match self {
+            Self::Five(handle) => handle.renew(token),
+            Self::Three(handle) => handle.renew(token),
+        }
+    }
+
+    fn disconnect(&self) -> bool {
+        match self {
+            Self::Five(handle) => handle.disconnect(),
+            Self::Three(handle) => handle.disconnect(),
+        }
+    }
+}
+
 /// A connection and what was handed to it.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    client: AsyncClient,
+    handle: Handle,
     signals: mpsc::Receiver<Signal>,
     goodbye: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
@@ -69,15 +166,26 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Starts to connect. The device's UUID is the client id, so that a new connection takes over from a dead one.
-    pub(crate) fn open(address: &Address, who: &Who<'_>) -> Self {
-        let (client, event_loop) = AsyncClient::new(mqtt_options(address, who), REQUESTS_MAX);
+    pub(crate) fn open(way: &Arc<Way>, who: &Who<'_>) -> Self {
+        let version = way.versions().choose(ambient::steady());
+        let (way, seen) = (way.clone(), Arc::new(Seen::default()));
+        let dial = Dial { way, seen };
+        let (handle, line) = Line::new(version, dial.clone(), who);
         let (sender, signals) = mpsc::channel(SIGNALS_MAX);
         let (goodbye, leave) = oneshot::channel();
-        let tokens = who.tokens.cloned();
-        let task = tokio::spawn(run(event_loop, client.clone(), tokens, sender, leave));
+        let talk = Talk {
+            line,
+            handle: handle.clone(),
+            tokens: who.tokens.cloned(),
+            signals: sender,
+            version,
+            dial,
+            is_connected: false,
+        };
+        let task = tokio::spawn(talk.run(leave));
         let (unwritten, by_packet) = (VecDeque::new(), HashMap::new());
         Self {
-            client,
+            handle,
             signals,
             goodbye: Some(goodbye),
             task,
@@ -118,15 +226,15 @@ impl Connection {
 
     /// Hands over; false if the connection takes no more.
     pub(crate) fn subscribe(&self, filter: String) -> bool {
-        self.client.try_subscribe(filter, QoS::AtLeastOnce).is_ok()
+        self.handle.subscribe(filter)
     }
 
     /// Hands over; false if the connection takes no more.
     pub(crate) fn publish(&mut self, id: IntentId, topic: String, payload: Vec<u8>) -> bool {
+        // Sent again after a refusal by message, its earlier PUBACK may still come, and is no answer to this.
+        self.by_packet.retain(|_, it| *it != id);
         self.unwritten.push_back(id);
-        self.client
-            .try_publish(topic, QoS::AtLeastOnce, false, payload)
-            .is_ok()
+        self.handle.publish(topic, payload)
     }
 
     /// Says goodbye; the task ends soon, and nothing more of it is heard.
@@ -149,164 +257,137 @@ pub(crate) struct Who<'a> {
     pub(crate) tokens: Option<&'a Tokens>,
 }
 
-fn mqtt_options(address: &Address, who: &Who<'_>) -> MqttOptions {
-    let device = who.device.to_string();
-    let mut options = MqttOptions::new(device.clone(), address.host.clone(), address.port);
-    if let Some(Credentials { user, password }) = who.credentials {
-        options.set_credentials(user.clone(), password.clone());
-    }
-    options.set_clean_start(true);
-    options.set_keep_alive(KEEP_ALIVE);
-    options.set_outgoing_inflight_upper_limit(INFLIGHT_MAX);
-    let mut network = options.network_options();
-    network.set_tcp_nodelay(true);
-    options.set_network_options(network);
-    let mut properties = ConnectProperties::new();
-    properties.max_packet_size = Some(PACKET_BYTES_MAX);
-    properties.user_properties = vec![("device".to_owned(), device)];
-    let name = who.name.map(|name| ("name".to_owned(), name.to_owned()));
-    properties.user_properties.extend(name);
-    options.set_connect_properties(properties);
-    options
-}
-
-async fn run(
-    mut event_loop: EventLoop,
-    client: AsyncClient,
+/// What the task of a connection has.
+struct Talk {
+    line: Line,
+    handle: Handle,
     tokens: Option<Tokens>,
     signals: mpsc::Sender<Signal>,
-    mut leave: oneshot::Receiver<()>,
-) {
-    let mut connected = false;
-    tokio::select! {
-        () = talk(&mut event_loop, &client, tokens, &signals, &mut connected) => {}
-        _ = &mut leave => {
-            // Without a connection, polling would make one.
-            if connected {
-                say_goodbye(&mut event_loop, &client).await;
+    version: Version,
+    dial: Dial,
+    is_connected: bool,
+}
+
+impl Talk {
+    async fn run(mut self, mut leave: oneshot::Receiver<()>) {
+        tokio::select! {
+            () = self.talk() => {}
+            _ = &mut leave => {
+                // Without a connection, looking for a way to say goodbye would make one.
+                if self.is_connected {
+                    self.say_goodbye().await;
+                }
             }
         }
     }
-}
 
-/// Shows a token, if there are any, and keeps it fresh, until the connection ends.
-async fn talk(
-    event_loop: &mut EventLoop,
-    client: &AsyncClient,
-    tokens: Option<Tokens>,
-    signals: &mpsc::Sender<Signal>,
-    connected: &mut bool,
-) {
-    let Some(tokens) = tokens else {
-        return drive(event_loop, signals, connected).await;
-    };
-    let token = match tokens.fresh().await {
-        Ok(token) => token,
-        Err(error) => {
-            let ending = Ending {
-                needs_auth: true,
-                ..Ending::of(format!("no token: {error}"))
+    /// Passes on what happens until the connection ends, which it passes on last.
+    async fn talk(&mut self) {
+        let mut ending = self.connect().await;
+        if ending.needs_auth && self.tokens.is_some() && !self.is_connected && !ending.has_no_token
+        {
+            // The token may have been withdrawn; whoever gives them may know by now.
+            ending = self.connect().await;
+        }
+        if self.is_connected && self.tokens.is_some() {
+            // The next connection shows a fresh one.
+            ending.needs_auth = false;
+        }
+        let ending = self.learn_from(ending);
+        // If nobody listens, the connection was given up.
+        let _ = self.signals.send(Signal::Ended(ending)).await;
+    }
+
+    /// Shows a token, if there are any, and keeps it fresh, until the connection ends.
+    async fn connect(&mut self) -> Ending {
+        let Some(tokens) = self.tokens.clone() else {
+            return self.drive().await;
+        };
+        let token = match tokens.fresh().await {
+            Ok(token) => token,
+            Err(error) => return Ending::without_token(&error),
+        };
+        self.line.show(&token);
+        let handle = self.handle.clone();
+        tokio::select! {
+            ending = self.drive() => ending,
+            ending = renew(&tokens, token.renew_in, &handle) => ending,
+        }
+    }
+
+    async fn drive(&mut self) -> Ending {
+        loop {
+            let signal = match self.line.step().await {
+                Step::Quiet | Step::Left => continue,
+                Step::Signal(signal) => signal,
+                Step::End(ending) => return ending,
             };
-            // If nobody listens, the connection was given up.
-            let _ = signals.send(Signal::Ended(ending)).await;
+            if matches!(signal, Signal::Input(Input::Connected { .. })) {
+                self.is_connected = true;
+                self.learn(Opened::Stands);
+            }
+            if self.signals.send(signal).await.is_err() {
+                return Ending::of("given up");
+            }
+        }
+    }
+
+    fn learn_from(&self, ending: Ending) -> Ending {
+        if self.is_connected {
+            return ending;
+        }
+        if !ending.refuses_version && !self.dial.seen.is_refusal_of_version() {
+            let opened = match self.dial.seen.is_closed_silently() {
+                true => Opened::Closed,
+                false => Opened::Otherwise,
+            };
+            self.learn(opened);
+            return ending;
+        }
+        self.learn(Opened::VersionRefused);
+        let (this, next) = match self.version {
+            Version::Five => ("5", "3.1.1"),
+            Version::ThreeOneOne => ("3.1.1", "5"),
+        };
+        Ending {
+            reason: format!("the broker refused MQTT {this}; {next} is next"),
+            ..ending
+        }
+    }
+
+    fn learn(&self, opened: Opened) {
+        let now = ambient::steady();
+        self.dial.way.versions().learn(self.version, opened, now);
+    }
+
+    /// Lets a DISCONNECT leave, if there is a connection to leave by; then the socket is dropped.
+    async fn say_goodbye(&mut self) {
+        if !self.handle.disconnect() {
             return;
         }
-    };
-    // As the password it would need a user name beside it, which nobody knows here.
-    event_loop
-        .options
-        .set_authentication_method(Some(METHOD.to_owned()));
-    let data = Some(token.text.into_bytes().into());
-    event_loop.options.set_authentication_data(data);
-    tokio::select! {
-        () = drive(event_loop, signals, connected) => {}
-        () = renew(&tokens, token.renew_in, client) => {}
+        let leave = async { while let Step::Quiet | Step::Signal(_) = self.line.step().await {} };
+        if timeout(GOODBYE_MAX, leave).await.is_err() {
+            tracing::debug!("the connection was closed without a goodbye");
+        }
     }
 }
 
 /// Never ends. What the broker does not take, ends the connection in time, and the next one begins with a fresh token.
-async fn renew(tokens: &Tokens, mut renew_in: Option<Duration>, client: &AsyncClient) {
+async fn renew(tokens: &Tokens, mut renew_in: Option<Duration>, handle: &Handle) -> Ending {
     while let Some(after) = renew_in {
         sleep(after).await;
         renew_in = match tokens.fresh().await {
-            // Nothing waits for its answer, so it needs no packet id.
-            Ok(token) => {
-                match client.try_publish(TOKEN_TOPIC, QoS::AtMostOnce, false, token.text) {
-                    Ok(()) => token.renew_in,
-                    Err(_) => Some(RENEW_AGAIN),
-                }
-            }
+            Ok(token) => match handle.renew(token.text) {
+                true => token.renew_in,
+                false => Some(RENEW_AGAIN),
+            },
             Err(error) => {
                 tracing::debug!(error, "no fresh token");
                 Some(RENEW_AGAIN)
             }
         };
     }
-    pending::<()>().await;
-}
-
-/// Passes on what happens until the connection ends, which it passes on last.
-async fn drive(event_loop: &mut EventLoop, signals: &mpsc::Sender<Signal>, connected: &mut bool) {
-    loop {
-        let end = match event_loop.poll().await {
-            Ok(event) => {
-                *connected = true;
-                pass_on(event, signals).await
-            }
-            Err(error) => {
-                // Acknowledgements that came in the same read as the end still count.
-                while let Some(event) = event_loop.state.events.pop_front() {
-                    if pass_on(event, signals).await.is_some() {
-                        break;
-                    }
-                }
-                Some(Ending::by(&error))
-            }
-        };
-        if let Some(ending) = end {
-            // If nobody listens, the connection was given up.
-            let _ = signals.send(Signal::Ended(ending)).await;
-            return;
-        }
-    }
-}
-
-/// `Some`: why the connection has to end.
-async fn pass_on(event: Event, signals: &mpsc::Sender<Signal>) -> Option<Ending> {
-    let signal = match event {
-        Event::Incoming(Incoming::ConnAck(connack)) => Signal::Input(connected(&connack)),
-        Event::Incoming(Incoming::Publish(publish)) => Signal::Input(Input::Message {
-            topic: String::from_utf8_lossy(&publish.topic).into_owned(),
-            payload: publish.payload.to_vec(),
-        }),
-        Event::Incoming(Incoming::PubAck(puback)) => match answer(&puback) {
-            Some(answer) => Signal::Answered(puback.pkid, answer),
-            None => return Some(Ending::of("an acknowledgement without a seq")),
-        },
-        Event::Incoming(Incoming::SubAck(suback)) => {
-            return subscription_refused(&suback).map(Ending::of);
-        }
-        // 0: a token, which is not acknowledged.
-        Event::Outgoing(Outgoing::Publish(packet)) if packet != 0 => Signal::Published(packet),
-        _ => return None,
-    };
-    signals
-        .send(signal)
-        .await
-        .err()
-        .map(|_| Ending::of("given up"))
-}
-
-fn connected(connack: &ConnAck) -> Input {
-    let properties = connack.properties.as_ref();
-    let receive_maximum = properties.and_then(|it| it.receive_max).unwrap_or(u16::MAX);
-    Input::Connected {
-        receive_maximum: receive_maximum
-            .min(INFLIGHT_MAX)
-            .saturating_sub(SPARE_IDS)
-            .max(1),
-        maximum_packet_size: properties.and_then(|it| it.max_packet_size),
-    }
+    pending().await
 }
 
 /// How a connection ended.
@@ -316,6 +397,10 @@ pub(crate) struct Ending {
     taken_over: bool,
     /// The broker did not take the user, the password or the token, or there was none to show.
     needs_auth: bool,
+    /// There was none to show.
+    has_no_token: bool,
+    /// The broker does not speak this version of MQTT.
+    refuses_version: bool,
 }
 
 impl Ending {
@@ -324,27 +409,16 @@ impl Ending {
             reason: reason.into(),
             taken_over: false,
             needs_auth: false,
+            has_no_token: false,
+            refuses_version: false,
         }
     }
 
-    fn by(error: &ConnectionError) -> Self {
-        let code = match error {
-            ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, .. }) => {
-                Some(*reason_code)
-            }
-            _ => None,
-        };
+    fn without_token(error: &str) -> Self {
         Self {
-            reason: why(error),
-            taken_over: code == Some(DisconnectReasonCode::SessionTakenOver),
-            needs_auth: matches!(
-                error,
-                ConnectionError::ConnectionRefused(
-                    ConnectReturnCode::BadUserNamePassword
-                        | ConnectReturnCode::NotAuthorized
-                        | ConnectReturnCode::BadAuthenticationMethod
-                )
-            ),
+            needs_auth: true,
+            has_no_token: true,
+            ..Self::of(format!("no token: {error}"))
         }
     }
 }
@@ -355,142 +429,5 @@ impl From<Ending> for Input {
             reason, taken_over, ..
         } = ending;
         Self::Disconnected { reason, taken_over }
-    }
-}
-
-/// ANSWER-1, ANSWER-3. `None`: a success that does not say where.
-fn answer(puback: &PubAck) -> Option<Answer> {
-    let properties = puback.properties.as_ref();
-    if !matches!(
-        puback.reason,
-        PubAckReason::Success | PubAckReason::NoMatchingSubscribers
-    ) {
-        let text = properties
-            .and_then(|it| it.reason_string.as_deref())
-            .unwrap_or_default();
-        let (name, reason) = text.split_once(": ").unwrap_or((text, ""));
-        return Some(Answer::Refused(match name {
-            "" => Refusal::new("refused", format!("{:?}", puback.reason)),
-            name => Refusal::new(name, reason),
-        }));
-    }
-    let place = |name: &str| {
-        let (_, value) = properties?
-            .user_properties
-            .iter()
-            .find(|(key, _)| key == name)?;
-        value.parse().ok().and_then(Seq::new)
-    };
-    place("seq")
-        .map(Answer::Saved)
-        .or_else(|| place("repeat").map(Answer::Repeat))
-}
-
-fn subscription_refused(suback: &SubAck) -> Option<String> {
-    let granted = |code: &SubscribeReasonCode| matches!(code, SubscribeReasonCode::Success(_));
-    let refused = suback.return_codes.iter().find(|code| !granted(code))?;
-    let text = suback
-        .properties
-        .as_ref()
-        .and_then(|it| it.reason_string.clone());
-    Some(format!(
-        "a subscription was refused: {}",
-        text.unwrap_or_else(|| format!("{refused:?}"))
-    ))
-}
-
-fn why(error: &ConnectionError) -> String {
-    match error {
-        ConnectionError::MqttState(StateError::ServerDisconnect {
-            reason_code,
-            reason_string,
-        }) => reason_string
-            .clone()
-            .unwrap_or_else(|| format!("the broker says {reason_code:?}")),
-        ConnectionError::MqttState(StateError::ConnectionAborted) => {
-            "the connection ended".to_owned()
-        }
-        ConnectionError::ConnectionRefused(code) => format!("the broker refused: {code:?}"),
-        ConnectionError::Timeout(_) => "no answer".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-/// Lets a DISCONNECT leave, if there is a connection to leave by; then the socket is dropped.
-async fn say_goodbye(event_loop: &mut EventLoop, client: &AsyncClient) {
-    let leave = async {
-        loop {
-            match event_loop.poll().await {
-                Ok(Event::Outgoing(Outgoing::Disconnect)) | Err(_) => return,
-                Ok(_) => {}
-            }
-        }
-    };
-    if client.try_disconnect().is_ok() && timeout(GOODBYE_MAX, leave).await.is_err() {
-        tracing::debug!("the connection was closed without a goodbye");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rumqttc::v5::mqttbytes::v5::PubAckProperties;
-
-    fn puback(reason: PubAckReason, text: Option<&str>, property: (&str, &str)) -> PubAck {
-        let user_properties = vec![(property.0.to_owned(), property.1.to_owned())];
-        let reason_string = text.map(str::to_owned);
-        let properties = Some(PubAckProperties {
-            reason_string,
-            user_properties,
-        });
-        PubAck {
-            pkid: 1,
-            reason,
-            properties,
-        }
-    }
-
-    #[test]
-    fn answer_1_success_says_where() {
-        let seq = |n| Seq::new(n).unwrap();
-        let saved = puback(PubAckReason::Success, None, ("seq", "7"));
-        assert_eq!(answer(&saved), Some(Answer::Saved(seq(7))));
-        let repeat = puback(PubAckReason::Success, None, ("repeat", "3"));
-        assert_eq!(answer(&repeat), Some(Answer::Repeat(seq(3))));
-        assert_eq!(
-            answer(&puback(PubAckReason::Success, None, ("seq", "x"))),
-            None
-        );
-    }
-
-    #[test]
-    fn fork_5_a_session_that_is_taken_over_is_no_common_end() {
-        let closed = |reason_code| {
-            let reason_string = Some("closed".to_owned());
-            let error = StateError::ServerDisconnect {
-                reason_code,
-                reason_string,
-            };
-            Ending::by(&ConnectionError::MqttState(error))
-        };
-        let taken_over = Ending {
-            taken_over: true,
-            ..Ending::of("closed")
-        };
-        assert_eq!(closed(DisconnectReasonCode::SessionTakenOver), taken_over);
-        let shut_down = closed(DisconnectReasonCode::ServerShuttingDown);
-        assert_eq!(shut_down, Ending::of("closed"));
-    }
-
-    #[test]
-    fn answer_3_a_refusal_has_its_name_before_the_colon() {
-        let refused = |text| answer(&puback(PubAckReason::NotAuthorized, text, ("", "")));
-        let named = Refusal::new("not_allowed", "you: may not");
-        assert_eq!(
-            refused(Some("not_allowed: you: may not")),
-            Some(Answer::Refused(named))
-        );
-        let unnamed = Refusal::new("refused", "NotAuthorized");
-        assert_eq!(refused(None), Some(Answer::Refused(unnamed)));
     }
 }

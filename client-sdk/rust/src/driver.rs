@@ -21,10 +21,11 @@ use crate::client::{
 };
 use crate::connection::{Connection, Who};
 use crate::devices::{Device, Devices};
-use crate::options::{Address, Credentials, Options, Store};
+use crate::options::{Credentials, Options, Store};
 use crate::receipt::{Around, Receipt, Told};
 use crate::store::{Contents, FileStore, Job, Owner};
 use crate::token::Tokens;
+use crate::transport::Way;
 use crate::writer::{Writer, Written};
 
 /// Commands that wait for the task.
@@ -143,7 +144,7 @@ struct Driver {
     /// The last write that was handed over, and the last that is durable.
     handed_over: WriteId,
     durable: WriteId,
-    address: Address,
+    way: Arc<Way>,
     device_name: Option<String>,
     credentials: Option<Credentials>,
     tokens: Option<Tokens>,
@@ -209,7 +210,11 @@ pub(crate) async fn start(
         leaving: Vec::new(),
         handed_over: WriteId::NONE,
         durable: WriteId::NONE,
-        address: options.address,
+        way: Way::new(
+            options.address,
+            #[cfg(feature = "tls")]
+            options.trust,
+        ),
         device_name: options.device_name,
         credentials: options.credentials,
         tokens: options.tokens,
@@ -568,7 +573,7 @@ impl Driver {
             credentials: self.credentials.as_ref(),
             tokens: self.tokens.as_ref(),
         };
-        self.connection = Some(Connection::open(&self.address, &who));
+        self.connection = Some(Connection::open(&self.way, &who));
     }
 
     fn disconnect(&mut self) {

@@ -104,6 +104,7 @@
 //!
 //! The rules are in `client-sdk/SPEC.md`; the machine that follows them is `syncline_client_core`.
 
+mod address;
 mod aside;
 mod client;
 mod collections;
@@ -114,6 +115,8 @@ mod token;
 
 mod connection;
 mod driver;
+mod transport;
+mod version;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
@@ -123,6 +126,7 @@ mod writer;
 
 mod ambient;
 
+pub use address::AddressError;
 pub use ambient::NoRandomness;
 pub use aside::{SetAside, SetAsideId};
 pub use client::{
@@ -131,7 +135,7 @@ pub use client::{
 };
 pub use collections::{Counter, CounterOf, FromValue, List, ListOf, Map, MapOf, Set, SetOf};
 pub use devices::Device;
-pub use options::{AddressError, Options, OptionsError, Store};
+pub use options::{Options, OptionsError, Store};
 pub use receipt::{NotSaved, NotSeen, Receipt, Saved};
 pub use store::StoreError;
 pub use syncline_client_core::{
@@ -141,6 +145,8 @@ pub use syncline_protocol::schema::{After, CannotSay};
 pub use syncline_protocol::state::Content;
 pub use syncline_protocol::{Action, Clock, DeviceId, Event, Intent, Schema, Seq, Value};
 pub use token::Token;
+#[cfg(feature = "tls")]
+pub use transport::tls::TlsError;
 
 /// A map of text to values, as `event_data` usually is.
 pub fn map<K, V>(pairs: impl IntoIterator<Item = (K, V)>) -> Value

@@ -1,15 +1,18 @@
 //! What a client is opened with.
 
 use std::fmt;
+#[cfg(feature = "tls")]
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use syncline_protocol::ids::IdError;
 use syncline_protocol::{Channel, Schema, StreamId, SyncId};
 
+use crate::address::{Address, AddressError};
 use crate::token::{Token, Tokens};
-
-const MQTT_PORT: u16 = 1883;
+#[cfg(feature = "tls")]
+use crate::transport::tls::{self, TlsError, Trust};
 
 /// Where a client keeps its outbox and its replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,44 +60,12 @@ fn folder_of(user: &str) -> String {
     name
 }
 
-/// Why an address is none.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an address: host, host:port or [ipv6]:port")]
-pub struct AddressError(String);
-
-/// Where the broker listens. IPv6 addresses keep their brackets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Address {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-}
-
-impl Address {
-    fn parse(text: &str) -> Result<Self, AddressError> {
-        let error = || AddressError(text.to_owned());
-        let (host, port) = match text.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => {
-                (host, port.parse().map_err(|_| error())?)
-            }
-            _ => (text, MQTT_PORT),
-        };
-        let bracketed = host.starts_with('[') && host.ends_with(']');
-        let sound = !host.is_empty() && (bracketed || !host.contains([':', '/', '[', ']']));
-        if sound {
-            Ok(Self {
-                host: host.to_owned(),
-                port,
-            })
-        } else {
-            Err(error())
-        }
-    }
-}
-
 /// What a client is opened with.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub(crate) address: Address,
+    #[cfg(feature = "tls")]
+    pub(crate) trust: Trust,
     pub(crate) stream: StreamId,
     pub(crate) store: Store,
     pub(crate) device_name: Option<String>,
@@ -133,11 +104,24 @@ pub enum OptionsError {
 }
 
 impl Options {
-    /// The default stream of a group, at a broker (`host`, `host:port` or `[ipv6]:port`), kept in memory.
+    /// The default stream of a group, kept in memory, at a broker:
+    ///
+    /// | address | how |
+    /// | --- | --- |
+    /// | `host`, `host:port`, `[ipv6]:port`, `mqtt://host` | TCP, port 1883 |
+    /// | `mqtts://host` | TLS, port 8883 |
+    /// | `ws://host/path` | WebSocket, port 80, path `/mqtt` |
+    /// | `wss://host/path` | WebSocket over TLS, port 443, path `/mqtt` |
+    /// | `unix:/path` | a Unix socket |
+    ///
+    /// Ports and paths may be given; these count where none is. TLS trusts the CAs of the system ([`Options::ca_file`] names others)
+    /// and checks the name of the host. The features `tls` and `websocket` bring what they say; both are there by default.
     pub fn new(address: &str, sync_id: &str) -> Result<Self, OptionsError> {
         let sync_id: SyncId = sync_id.parse()?;
         Ok(Self {
             address: Address::parse(address)?,
+            #[cfg(feature = "tls")]
+            trust: Trust::default(),
             stream: StreamId {
                 sync_id,
                 channel: None,
@@ -212,6 +196,65 @@ impl Options {
         self
     }
 
+    /// Trusts the CAs of this PEM file and no others, for a broker with a certificate of one's own CA. It is read at once.
+    ///
+    /// # Errors
+    /// When the address has no TLS, or the file no certificates.
+    #[cfg(feature = "tls")]
+    pub fn ca_file(self, path: impl AsRef<Path>) -> Result<Self, TlsError> {
+        let text = tls::read(path.as_ref())?;
+        self.ca_pem(text)
+    }
+
+    /// As [`Options::ca_file`], from memory.
+    ///
+    /// # Errors
+    /// When the address has no TLS, or the text no certificates.
+    #[cfg(feature = "tls")]
+    pub fn ca_pem(mut self, text: impl AsRef<[u8]>) -> Result<Self, TlsError> {
+        self.expect_tls()?;
+        self.trust.set_roots(text.as_ref())?;
+        Ok(self)
+    }
+
+    /// Shows this certificate, which its chain may follow, to a broker that asks for one; both are PEM files, read at once.
+    ///
+    /// # Errors
+    /// When the address has no TLS, a file does not have what it should, or the key is that of another certificate.
+    #[cfg(feature = "tls")]
+    pub fn client_certificate_files(
+        self,
+        certificate: impl AsRef<Path>,
+        key: impl AsRef<Path>,
+    ) -> Result<Self, TlsError> {
+        let (certificate, key) = (tls::read(certificate.as_ref())?, tls::read(key.as_ref())?);
+        self.client_certificate_pem(certificate, key)
+    }
+
+    /// As [`Options::client_certificate_files`], from memory.
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(feature = "tls")]
+    pub fn client_certificate_pem(
+        mut self,
+        certificate: impl AsRef<[u8]>,
+        key: impl AsRef<[u8]>,
+    ) -> Result<Self, TlsError> {
+        self.expect_tls()?;
+        let (certificate, key) = (certificate.as_ref(), key.as_ref());
+        self.trust.set_identity(certificate, key)?;
+        Ok(self)
+    }
+
+    #[cfg(feature = "tls")]
+    fn expect_tls(&self) -> Result<(), TlsError> {
+        match self.address.has_tls() {
+            true => Ok(()),
+            false => Err(TlsError::NotTls),
+        }
+    }
+
     /// Whose what is stored is.
     pub(crate) fn owner(&self) -> Option<&str> {
         let credentials = self.credentials.as_ref();
@@ -238,19 +281,12 @@ impl Options {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "tls")]
     #[test]
-    fn addresses_have_a_host_and_a_port() {
-        let parsed = |text: &str| Address::parse(text).map(|it| (it.host, it.port)).ok();
-        assert_eq!(
-            parsed("broker.local"),
-            Some(("broker.local".to_owned(), 1883))
-        );
-        assert_eq!(parsed("127.0.0.1:7"), Some(("127.0.0.1".to_owned(), 7)));
-        assert_eq!(parsed("[::1]:7"), Some(("[::1]".to_owned(), 7)));
-        assert_eq!(parsed("[::1]"), Some(("[::1]".to_owned(), 1883)));
-        for bad in ["", ":7", "host:port", "::1", "mqtt://host", "host:99999"] {
-            assert_eq!(parsed(bad), None, "{bad}");
-        }
+    fn a_ca_without_tls_is_refused_and_not_forgotten_in_silence() {
+        let options = Options::new("mqtt://localhost", "demo").unwrap();
+        let said = options.ca_pem("").unwrap_err().to_string();
+        assert!(said.contains("mqtts://"), "{said}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::devices::Device;
 /// An intent on the broker's disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Saved {
-    /// Its place in the stream, if the broker still knew it.
+    /// Its place in the stream, if the broker still knew it, and had a word for it (MQTT 3.1.1 has none).
     pub seq: Option<Seq>,
 }
 
@@ -34,7 +34,7 @@ pub enum NotSeen {
     #[error(transparent)]
     NotSaved(#[from] NotSaved),
     /// The broker said that it has it, and no longer knew where.
-    #[error("the broker has it, but no longer knew at which place of the stream")]
+    #[error("the broker has it, but did not say at which place of the stream")]
     UnknownPlace,
     /// The broker was restored, or its stream begun anew: the place at which it was saved means nothing any more.
     #[error("the broker has another history now, in which that place means nothing")]

@@ -37,5 +37,7 @@ mod tls;
 mod tokens;
 mod transports;
 mod users;
+mod versions;
 mod views;
+mod ways;
 mod wildcards;

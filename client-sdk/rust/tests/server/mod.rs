@@ -242,6 +242,7 @@ impl Connection {
                     .user_properties
                     .push(("repeat".into(), seq.to_string()));
             }
+            Answer::Taken => unreachable!("an answer of MQTT 3.1.1"),
             Answer::Refused(refusal) => {
                 puback.reason = PubAckReason::NotAuthorized;
                 properties.reason_string = Some(format!("{}: {}", refusal.name, refusal.reason));
