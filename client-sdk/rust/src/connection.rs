@@ -431,3 +431,6 @@ impl From<Ending> for Input {
         Self::Disconnected { reason, taken_over }
     }
 }
+
+#[cfg(test)]
+mod tests;
