@@ -283,6 +283,12 @@ impl Talk {
 
     /// Passes on what happens until the connection ends, which it passes on last.
     async fn talk(&mut self) {
+        // Without chance the longest pause is the kindest.
+        let random = ambient::random().unwrap_or(0.999);
+        let pause = self.dial.way.versions().pause(self.version, random);
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
         let mut ending = self.connect().await;
         if ending.needs_auth && self.tokens.is_some() && !self.is_connected && !ending.has_no_token
         {
@@ -334,6 +340,7 @@ impl Talk {
 
     fn learn_from(&self, ending: Ending) -> Ending {
         if self.is_connected {
+            self.dial.way.versions().ended(ambient::steady());
             return ending;
         }
         if !ending.refuses_version && !self.dial.seen.is_refusal_of_version() {

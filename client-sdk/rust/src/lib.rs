@@ -83,6 +83,20 @@
 //! # Ok(()) }
 //! ```
 //!
+//! A broker is reached by TCP, TLS, WebSocket or a Unix socket, as its address says ([`Options::new`]), and at MQTT 5, or at 3.1.1
+//! where it takes nothing else:
+//!
+//! ```no_run
+//! # #[cfg(all(feature = "tls", feature = "websocket"))]
+//! # fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use syncline_client::Options;
+//!
+//! let anywhere = Options::new("wss://sync.example.org/mqtt", "demo")?;
+//! let at_home = Options::new("mqtts://broker.local", "demo")?.ca_file("home-ca.pem")?;
+//! let beside = Options::new("unix:/run/syncline/mqtt.sock", "demo")?;
+//! # Ok(()) }
+//! ```
+//!
 //! For a broker that takes tokens, the app says where fresh ones come from; the connection goes on while they are renewed:
 //!
 //! ```no_run

@@ -224,3 +224,20 @@ async fn told_5_who_is_refused_is_told_apart_from_what_is_lost() {
         assert_eq!(near.needs_auth(), needs_auth, "3.1.1: {code}");
     }
 }
+
+#[tokio::test]
+async fn fork_5_connections_at_3_1_1_that_stand_briefly_are_counted() {
+    let far = Far::new().await.refuses_version_5();
+    let pause = || far.way.versions().pause(Version::ThreeOneOne, 1.0);
+    for _ in 0..2 {
+        assert_eq!(pause(), Duration::ZERO);
+        let mut near = far.open(None);
+        let (mut stream, _) = far.accept().await;
+        stream.write_all(CONNACK_3).await.unwrap();
+        let up = within(near.input()).await;
+        assert!(matches!(up, Input::Connected { .. }), "{up:?}");
+        drop(stream);
+        disconnected(within(near.input()).await);
+    }
+    assert!(pause() > Duration::ZERO);
+}
