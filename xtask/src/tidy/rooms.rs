@@ -52,7 +52,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 const BUS: &str = "broker/src/router/bus.rs";
 
 const PURE: [&str; 2] = ["protocol/", "client-sdk/core/"];
-const IMPURE: [&str; 14] = [
+const IMPURE: [&str; 16] = [
     "tokio",
     "std::net",
     "std::fs",
@@ -64,15 +64,19 @@ const IMPURE: [&str; 14] = [
     "getrandom",
     "Uuid::new_v4",
     "rumqttc",
+    "rumqttc_v4",
+    "rumqttc_v5",
     "rumqttd",
     "redb",
     "mqtt_protocol_core",
 ];
-const IMPURE_CRATES: [&str; 7] = [
+const IMPURE_CRATES: [&str; 9] = [
     "tokio",
     "rand",
     "getrandom",
     "rumqttc",
+    "rumqttc-v4",
+    "rumqttc-v5",
     "rumqttd",
     "redb",
     "mqtt-protocol-core",
@@ -322,7 +326,9 @@ mod tests {
             ),
             ("client-sdk/core/src/a.rs", "let now = Instant::now();"),
             ("client-sdk/core/src/a.rs", "let dice = rand::random();"),
+            ("client-sdk/core/src/a.rs", "use rumqttc_v5::Event;"),
             ("client-sdk/core/Cargo.toml", "tokio.workspace = true"),
+            ("client-sdk/core/Cargo.toml", "rumqttc-v4.workspace = true"),
             ("protocol/src/a.rs", "std::fs::read(path)"),
         ];
         for sample in bad {
