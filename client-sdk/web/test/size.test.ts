@@ -1,6 +1,12 @@
 import { expect, it } from 'vitest';
-import { gzippedBytes } from './size.mjs';
+import { appBytes, wholeBytes } from './size.mjs';
 
-it('stays under 33 KB gzipped, MQTT.js left out', async () => {
-  expect(await gzippedBytes()).toBeLessThan(33_000);
+it('an app that only opens a stream ships under 28.1 KB gzipped, MQTT.js left out', async () => {
+  expect(await appBytes()).toBeLessThan(28_100);
+});
+
+it('what an app does not import, it does not ship', async () => {
+  const app = await appBytes();
+  expect(await appBytes(['setOf'])).toBeGreaterThan(app);
+  expect(await wholeBytes()).toBeGreaterThan(app);
 });

@@ -1,11 +1,6 @@
-/**
- * MessagePack in its canonical form (VALUE-7), and reading of it.
- *
- * Writing is our own because the form is part of the contract; reading is the library's, with every claimed length
- * bounded by the input's, and what it read is checked against that form.
- */
-import { decode } from '@msgpack/msgpack';
-import { BadValueError, compareUtf8, isMap, toValue, type Value, type ValueMap } from './value.js';
+/** MessagePack in its canonical form (VALUE-7), which is part of the contract, and reading of it. */
+import { readMessagePack } from './messagepack.js';
+import { BadValueError, compareUtf8, DEPTH_MAX, isMap, toValue, type Value, type ValueMap } from './value.js';
 
 /** The canonical MessagePack of a checked value. */
 export function encodeCanonical(value: Value): Uint8Array {
@@ -15,11 +10,11 @@ export function encodeCanonical(value: Value): Uint8Array {
 }
 
 /**
- * Reads canonical MessagePack; anything else is refused. The library by itself would let repeated keys and broken
- * UTF-8 pass, so what it read is written again and compared: every message of the broker is canonical.
+ * Reads canonical MessagePack; anything else is refused. Other forms, and keys that repeat, are found by writing again what was
+ * read: every message of the broker is canonical.
  */
-export function decodeCanonical(bytes: Uint8Array, depthMax?: number): Value {
-  const value = toValue(decodeAny(bytes), depthMax);
+export function decodeCanonical(bytes: Uint8Array, depthMax: number = DEPTH_MAX): Value {
+  const value = toValue(readMessagePack(bytes, depthMax), depthMax);
   if (!sameBytes(encodeCanonical(value), bytes)) throw new BadValueError('VALUE-7', 'not in canonical form');
   return value;
 }
@@ -34,31 +29,6 @@ export function decodeMap(bytes: Uint8Array, depthMax: number): ValueMap {
 /** Whether two byte strings are equal. */
 export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
-}
-
-function decodeAny(bytes: Uint8Array): unknown {
-  const most = bytes.length;
-  const options = {
-    // 64 bit integers arrive as bigint, so that one beyond 2^53-1 is told from a double (VALUE-1, VALUE-2).
-    useBigInt64: true,
-    maxStrLength: most,
-    maxBinLength: most,
-    maxArrayLength: most,
-    maxMapLength: most,
-    maxExtLength: most,
-    mapKeyConverter: textKey,
-  };
-  try {
-    return decode(bytes, options);
-  } catch (error) {
-    if (error instanceof BadValueError) throw error;
-    throw new BadValueError('VALUE-1', `not MessagePack: ${String(error)}`);
-  }
-}
-
-function textKey(key: unknown): string {
-  if (typeof key === 'string') return key;
-  throw new BadValueError('VALUE-5', 'a key is not text');
 }
 
 function write(out: Writer, value: Value): void {

@@ -1,7 +1,7 @@
 /** Digests of entries and states (DIGEST-1, DIGEST-2), and the schema's hash. */
-import { sha256 } from '@noble/hashes/sha2.js';
 import { encodeCanonical } from './canonical.js';
 import { toHex } from './ids.js';
+import { sha256 } from './sha256.js';
 import type { Value } from './value.js';
 
 const MODULUS = 1n << 128n;
