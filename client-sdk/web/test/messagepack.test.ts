@@ -90,7 +90,7 @@ it.each([
   ['81 01 02', 'VALUE-5', 'a key that is a number'],
   ['c1', '0xc1', 'a byte that begins nothing'],
   ['ca 3f000000', '0xca', 'a float of 32 bits'],
-  ['d6 ff 00000000', '0xd6', 'an extension'],
+  ['d6 ff 00000000', 'VALUE-5', 'an extension'],
   ['a2 c3 28', 'UTF-8', 'a text that is none'],
 ])('%s is refused (%s): %s', (bytes, reason) => {
   expect(() => readMessagePack(unhex(bytes.replaceAll(' ', '')), DEPTH)).toThrow(reason);

@@ -9,6 +9,7 @@ const APP = 'virtual:app';
 /** What an app may import beside `openSyncline`; what each adds to it is a line of the table. */
 const EXTRAS = {
   'setOf, mapOf, counterOf, listOf': ['setOf', 'mapOf', 'counterOf', 'listOf'],
+  'collectionsOf, defineSchema': ['collectionsOf', 'defineSchema'],
 };
 
 /** Bytes after gzip of an app of this source, with everything that it imports but what is `external`. */

@@ -56,7 +56,7 @@ class Reader {
     if (head >= 0xd9 && head <= 0xdb) return this.#text(this.#unsigned(1 << (head - 0xd9)));
     if (head === 0xdc || head === 0xdd) return this.#array(this.#unsigned(2 << (head - 0xdc)), depth);
     if (head === 0xde || head === 0xdf) return this.#map(this.#unsigned(2 << (head - 0xde)), depth);
-    throw malformed(`0x${head.toString(16)} begins no value`);
+    throw new BadValueError('VALUE-5', `0x${head.toString(16)} begins no value`);
   }
 
   #map(length: number, depth: number): Record<string, unknown> {
