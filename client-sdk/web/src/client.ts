@@ -18,6 +18,7 @@ import {
   type SynclineEvents,
   type Wiped,
 } from './api.js';
+import type { Core } from './core/core.js';
 import type { CoreStatus } from './core/messages.js';
 import { Courier } from './courier.js';
 import { Devices } from './devices.js';
@@ -127,6 +128,11 @@ export class Client implements Syncline {
 
   get channel(): string | null {
     return this.#options.stream.channel;
+  }
+
+  /** For what stands beside the client in this package; it is another one after a move (WEB-4). */
+  get core(): Core {
+    return this.#runner.core;
   }
 
   get status(): Status {

@@ -16,6 +16,9 @@ export interface Item<V extends Value> {
 /** Behind what an item is put: another one's key, `null`: at the beginning, `undefined`: at the end. */
 export type After = string | null | undefined;
 
+/** What collections read and change: a client, or what remembers the changes that are made through it (`undoable`). */
+export type Changes = Pick<Syncline, 'act' | 'has' | 'value' | 'entries' | 'list'>;
+
 /** A `set`: keys that are in or not. */
 export interface SetOf {
   add(key: string): Promise<Receipt>;
@@ -51,7 +54,7 @@ export interface ListOf<V extends Value> {
   items(): Item<V>[];
 }
 
-export function setOf(sync: Syncline, collection: string): SetOf {
+export function setOf(sync: Changes, collection: string): SetOf {
   return {
     add: (key) => sync.act(collection, key, { type: 'put', value: true }),
     remove: (key) => sync.act(collection, key, { type: 'remove' }),
@@ -60,7 +63,7 @@ export function setOf(sync: Syncline, collection: string): SetOf {
   };
 }
 
-export function mapOf<V extends Value = Value>(sync: Syncline, collection: string): MapOf<V> {
+export function mapOf<V extends Value = Value>(sync: Changes, collection: string): MapOf<V> {
   return {
     put: (key, value) => sync.act(collection, key, { type: 'put', value }),
     remove: (key) => sync.act(collection, key, { type: 'remove' }),
@@ -69,7 +72,7 @@ export function mapOf<V extends Value = Value>(sync: Syncline, collection: strin
   };
 }
 
-export function counterOf(sync: Syncline, collection: string): CounterOf {
+export function counterOf(sync: Changes, collection: string): CounterOf {
   return {
     add: (key, amount = 1) => sync.act(collection, key, { type: 'count', amount }),
     get: (key) => (sync.value(collection, key) as number | undefined) ?? 0,
@@ -77,11 +80,7 @@ export function counterOf(sync: Syncline, collection: string): CounterOf {
 }
 
 /** `list`: which one, where the schema makes several of the collection. */
-export function listOf<V extends Value = Value>(
-  sync: Syncline,
-  collection: string,
-  list?: string,
-): ListOf<V> {
+export function listOf<V extends Value = Value>(sync: Changes, collection: string, list?: string): ListOf<V> {
   const place = (item: string, value: Value, after: After): Promise<Receipt> =>
     sync.act(collection, item, { type: 'place', value, list: list ?? null, after });
   return {

@@ -17,6 +17,7 @@ import { MqttTransport } from './transport/mqtt.js';
 export * from './api.js';
 export * from './collections.js';
 export * from './typed.js';
+export * from './undo/undoable.js';
 export type { Action } from './protocol/schema.js';
 export type { AskToken, Token } from './transport/credentials.js';
 export type { StoreEnd } from './storage/store.js';

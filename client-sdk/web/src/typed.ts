@@ -4,12 +4,12 @@
  * Only the shape is needed here: which event says a change is what the broker's schema says, so a schema that has changed
  * since is found by the change that it cannot say any more (`cannot_say`), not by a silent difference.
  */
-import type { Syncline } from './api.js';
 import {
   counterOf,
   listOf,
   mapOf,
   setOf,
+  type Changes,
   type CounterOf,
   type ListOf,
   type MapOf,
@@ -65,14 +65,14 @@ export type CollectionsOf<S extends SchemaShape, V> = {
  * as `collectionsOf<typeof schema, { ratings: number }>(sync, schema)`.
  */
 export function collectionsOf<S extends SchemaShape, V extends ValueTypes<S> = Record<never, never>>(
-  sync: Syncline,
+  sync: Changes,
   schema: S,
 ): CollectionsOf<S, V> {
   const all = Object.entries(schema.collections).map(([name, shape]) => [name, open(sync, name, shape)]);
   return Object.fromEntries(all) as CollectionsOf<S, V>;
 }
 
-function open(sync: Syncline, name: string, { kind, list }: CollectionShape): unknown {
+function open(sync: Changes, name: string, { kind, list }: CollectionShape): unknown {
   switch (kind) {
     case 'set':
       return setOf(sync, name);

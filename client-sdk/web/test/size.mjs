@@ -10,6 +10,7 @@ const APP = 'virtual:app';
 const EXTRAS = {
   'setOf, mapOf, counterOf, listOf': ['setOf', 'mapOf', 'counterOf', 'listOf'],
   'collectionsOf, defineSchema': ['collectionsOf', 'defineSchema'],
+  undoable: ['undoable'],
 };
 
 /** Bytes after gzip of an app of this source, with everything that it imports but what is `external`. */
