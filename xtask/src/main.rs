@@ -50,6 +50,8 @@ enum Chore {
     Fuzz(fuzz::Fuzz),
     /// Compare the protocol in Rust with the one in TypeScript on logs that nobody chose
     Differential(proofs::Differential),
+    /// Say how large the web client is in a page, by what an app imports
+    Size,
     /// Measure (release build)
     #[command(subcommand)]
     Bench(proofs::Bench),
@@ -78,6 +80,7 @@ fn run(chore: Chore) -> Result<(), Failure> {
         Chore::Simulate(options) => simulate::run(&project, &options),
         Chore::Fuzz(options) => fuzz::run(&project, &options),
         Chore::Differential(options) => proofs::differential(&project, &options),
+        Chore::Size => web::size(&project),
         Chore::Bench(bench) => proofs::bench(&project, &bench),
     }
 }

@@ -35,12 +35,25 @@ pub(crate) fn build_pages(project: &Project) -> Result<(), Failure> {
     }
     tools::require_node()?;
     println!("Building the page (once; later starts skip this)");
-    if !packages_are_installed(project) {
-        let repeat = format!("cd {WEB} && npm ci");
-        Step::new("npm ci", npm(project, WEB, &["ci"]), repeat).run()?;
-    }
+    install_packages(project)?;
     let build = npm(project, WEB, &["run", "--silent", "build:demo"]);
     Step::new("the page", build, format!("cd {WEB} && npm run build:demo")).run()
+}
+
+/// Prints how large the client is in a page: the whole entry, `openSyncline` alone, what each extra adds, and MQTT.js.
+pub(crate) fn size(project: &Project) -> Result<(), Failure> {
+    tools::require_node()?;
+    install_packages(project)?;
+    let size = npm(project, WEB, &["run", "--silent", "size"]);
+    Step::new("the sizes", size, format!("cd {WEB} && npm run size")).run()
+}
+
+fn install_packages(project: &Project) -> Result<(), Failure> {
+    if packages_are_installed(project) {
+        return Ok(());
+    }
+    let repeat = format!("cd {WEB} && npm ci");
+    Step::new("npm ci", npm(project, WEB, &["ci"]), repeat).run()
 }
 
 fn is_fresh(project: &Project) -> bool {
