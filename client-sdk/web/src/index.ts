@@ -16,6 +16,7 @@ import { MqttTransport } from './transport/mqtt.js';
 
 export * from './api.js';
 export * from './collections.js';
+export * from './history.js';
 export * from './typed.js';
 export * from './undo/undoable.js';
 export type { Action } from './protocol/schema.js';

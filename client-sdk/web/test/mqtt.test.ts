@@ -1,49 +1,12 @@
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { generate, parser, type Packet } from 'mqtt-packet';
+import { type Packet } from 'mqtt-packet';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Answer } from '../src/core/messages.js';
 import { credentialsOf } from '../src/transport/credentials.js';
 import { MqttTransport, readAnswer } from '../src/transport/mqtt.js';
 import type { Link, LinkListener } from '../src/transport/transport.js';
+import { ScriptedServer } from './scripted.js';
 
 const DEVICE = '0b0e7a52-6d0c-4a53-9a5e-2f1f0c9d1a01';
-const V5 = { protocolVersion: 5 };
-
-/** Answers as a test tells it, packet by packet. */
-class ScriptedServer {
-  readonly received: Packet[] = [];
-  readonly #server: Server;
-  #socket: Socket | undefined;
-
-  constructor(private readonly answer: (packet: Packet) => readonly Packet[]) {
-    this.#server = createServer((socket) => this.#serve(socket));
-  }
-
-  async listen(): Promise<string> {
-    await new Promise<void>((listening) => this.#server.listen(0, '127.0.0.1', listening));
-    return `mqtt://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
-  }
-
-  send(...packets: readonly Packet[]): void {
-    for (const packet of packets) this.#socket?.write(generate(packet, V5));
-  }
-
-  close(): void {
-    this.#socket?.destroy();
-    this.#server.close();
-  }
-
-  #serve(socket: Socket): void {
-    this.#socket = socket;
-    const packets = parser(V5);
-    packets.on('packet', (packet: Packet) => {
-      this.received.push(packet);
-      this.send(...this.answer(packet));
-    });
-    socket.on('error', () => undefined);
-    socket.on('data', (bytes) => packets.parse(bytes));
-  }
-}
 
 const CONNACK: Packet = {
   cmd: 'connack',

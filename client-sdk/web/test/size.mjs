@@ -11,6 +11,7 @@ const EXTRAS = {
   'setOf, mapOf, counterOf, listOf': ['setOf', 'mapOf', 'counterOf', 'listOf'],
   'collectionsOf, defineSchema': ['collectionsOf', 'defineSchema'],
   undoable: ['undoable'],
+  'eventsOf, stateAt': ['eventsOf', 'stateAt'],
 };
 
 /** Bytes after gzip of an app of this source, with everything that it imports but what is `external`. */

@@ -42,8 +42,8 @@ export class AskingLink implements Link {
     void this.#connect();
   }
 
-  subscribe(filter: string, required: boolean): void {
-    this.#link?.subscribe(filter, required);
+  subscribe(...parameters: Parameters<Link['subscribe']>): void {
+    this.#link?.subscribe(...parameters);
   }
 
   publish(...parameters: Parameters<Link['publish']>): void {

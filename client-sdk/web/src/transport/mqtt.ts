@@ -36,6 +36,8 @@ export class MqttTransport implements Transport {
     /** For people; null: none. */
     private readonly name: string | null,
     credentials: Credentials = { type: 'fixed', shown: { type: 'nothing' } },
+    /** Whether connections are those of a device: then its presence is told (PRESENCE-1). */
+    private readonly kind: { readonly isDevice: boolean } = { isDevice: true },
   ) {
     if (!/^(?:wss?|mqtts?|tcp):\/\/./.test(url))
       throw new RangeError(`${url} is not the address of a broker`);
@@ -51,6 +53,15 @@ export class MqttTransport implements Transport {
       : new AskingLink(this.#asking, dial, listener);
   }
 
+  /** None at all where there are none: MQTT.js sends no CONNECT whose list is empty. */
+  #userProperties(deviceUuid: string): IClientOptions['properties'] {
+    const userProperties = {
+      ...(this.kind.isDevice ? { device: deviceUuid } : {}),
+      ...(this.name === null ? {} : { name: this.name }),
+    };
+    return Object.keys(userProperties).length === 0 ? {} : { userProperties };
+  }
+
   #options(deviceUuid: string, shown: Shown): IClientOptions {
     return {
       ...(shown.type === 'password' ? { username: shown.username, password: shown.password } : {}),
@@ -63,7 +74,7 @@ export class MqttTransport implements Transport {
       resubscribe: false,
       queueQoSZero: false,
       properties: {
-        userProperties: { device: deviceUuid, ...(this.name === null ? {} : { name: this.name }) },
+        ...this.#userProperties(deviceUuid),
         ...(shown.type === 'token' ? authentication(shown.token) : {}),
       },
     };
@@ -100,9 +111,15 @@ class MqttLink implements Dialled {
     client.on('close', () => this.#end('the connection was closed'));
   }
 
-  subscribe(filter: string, required: boolean): void {
-    this.client.subscribe(filter, { qos: 1 }, (error) => {
-      if (error && required) this.#end(`subscribing ${filter}: ${error.message}`);
+  subscribe(...[filter, required, refused]: Parameters<Link['subscribe']>): void {
+    this.client.subscribe(filter, { qos: 1 }, (error, _granted, packet) => {
+      if (!error || !required) return;
+      const { granted: [code] = [], properties } = (packet ?? {}) as Partial<
+        Extract<Packet, { cmd: 'suback' }>
+      >;
+      const reason = properties?.reasonString ?? error.message;
+      if (typeof code === 'number' && code >= REASON_FAILED) refused?.(code, reason);
+      this.#end(`subscribing ${filter}: ${reason}`);
     });
   }
 

@@ -26,8 +26,8 @@ export interface LinkListener {
 
 /** One connection. */
 export interface Link {
-  /** Subscribes at QoS 1. If the broker refuses what is required, the connection ends. */
-  subscribe(filter: string, required: boolean): void;
+  /** Subscribes at QoS 1. If the broker refuses what is required, the connection ends; `refused` hears before why (SUBACK). */
+  subscribe(filter: string, required: boolean, refused?: (code: number, reason: string) => void): void;
   /** Publishes at QoS 1. `answered` is not called if the connection ends first. */
   publish(topic: string, payload: Uint8Array, answered: (answer: Answer) => void): void;
   /** Whether anything is heard of the broker within `msMax`. True at once while the connection is only being made. */
