@@ -77,12 +77,13 @@ struct Worker<'a> {
     over: &'a AtomicBool,
     recent: VecDeque<TcpStream>,
     held: VecDeque<Held>,
-    dripped: Instant,
 }
 
 struct Held {
     stream: TcpStream,
     rest: VecDeque<u8>,
+    /// When the next byte of it is due: clients that do not know of each other do not speak in time with each other.
+    due: Instant,
 }
 
 impl<'a> Worker<'a> {
@@ -93,7 +94,6 @@ impl<'a> Worker<'a> {
             over,
             recent: VecDeque::new(),
             held: VecDeque::new(),
-            dripped: Instant::now(),
         }
     }
 
@@ -171,7 +171,8 @@ impl<'a> Worker<'a> {
     }
 
     fn hold(&mut self, stream: TcpStream, rest: VecDeque<u8>) {
-        self.held.push_back(Held { stream, rest });
+        let due = Instant::now();
+        self.held.push_back(Held { stream, rest, due });
         if self.held.len() > HELD {
             self.held.pop_front();
         }
@@ -187,14 +188,8 @@ impl<'a> Worker<'a> {
     }
 
     fn drip(&mut self) {
-        if self.dripped.elapsed() < DRIP {
-            return;
-        }
-        self.dripped = Instant::now();
-        self.held.retain_mut(|it| match it.rest.pop_front() {
-            Some(byte) => it.stream.write_all(&[byte]).is_ok(),
-            None => true,
-        });
+        let now = Instant::now();
+        self.held.retain_mut(|it| it.due > now || it.drip(now));
     }
 }
 
@@ -210,5 +205,14 @@ fn read_away(mut stream: TcpStream) {
     let mut buffer = [0; 16 * 1024];
     if stream.set_nonblocking(true).is_ok() {
         while stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
+    }
+}
+
+impl Held {
+    /// The next byte, if there is one; whether it was taken.
+    fn drip(&mut self, now: Instant) -> bool {
+        self.due = now + DRIP;
+        let next = self.rest.pop_front();
+        next.is_none_or(|byte| self.stream.write_all(&[byte]).is_ok())
     }
 }
