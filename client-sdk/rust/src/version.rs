@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn version_5_is_spoken_until_it_is_refused() {
+    fn link_5_version_5_is_spoken_until_it_is_refused() {
         assert_eq!(after(&[]), Five);
         assert_eq!(after(&[Opened::Stands]), Five);
         assert_eq!(after(&[Opened::Otherwise, Opened::Otherwise]), Five);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn closed_twice_in_a_row_is_a_refusal_and_once_is_not() {
+    fn link_5_closed_twice_in_a_row_is_a_refusal_and_once_is_not() {
         assert_eq!(after(&[Opened::Closed]), Five);
         assert_eq!(after(&[Opened::Closed, Opened::Closed]), ThreeOneOne);
         for between in [Opened::Stands, Opened::Otherwise] {
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn version_5_is_tried_again_after_an_hour_and_at_once_where_both_are_refused() {
+    fn link_5_version_5_is_tried_again_after_an_hour_and_at_once_where_both_are_refused() {
         let now = ambient::steady();
         let old = || {
             let mut versions = Versions::default();
