@@ -5,7 +5,7 @@
  */
 import type { SyncEvent } from './protocol/event.js';
 import type { Presence } from './protocol/presence.js';
-import type { Action } from './protocol/schema.js';
+import type { Schema } from './protocol/schema.js';
 import type { Value } from './protocol/value.js';
 import type { StoreEnd } from './storage/store.js';
 import type { AskToken } from './transport/credentials.js';
@@ -202,6 +202,8 @@ export interface Syncline {
   readonly status: Status;
   /** Where outbox and replica live. `memory`: they end with this page. */
   readonly storage: 'indexeddb' | 'memory';
+  /** What event types mean, as the broker said last; undefined before the first connection. */
+  readonly schema: Schema | undefined;
   /** The last seq that this device has applied. */
   readonly seq: number;
 
@@ -212,13 +214,6 @@ export interface Syncline {
    * goes on being sent then.
    */
   publish(eventType: string, eventData: Value): Promise<Receipt>;
-
-  /**
-   * Makes a change of an entry by the event that the schema has for it; `setOf`, `mapOf`, `counterOf` and `listOf` say it more
-   * briefly. Rejects as `publish` does, and with a {@link RefusedError} `cannot_say` if the schema has no such event, or
-   * `no_schema` before the first connection.
-   */
-  act(collection: string, key: string, action: Action): Promise<Receipt>;
 
   /** The live entries of a collection, ascending by the UTF-8 bytes of their keys. Same array until one changes. */
   entries(collection: string): readonly Entry[];
@@ -233,14 +228,9 @@ export interface Syncline {
   list(collection: string, list?: string): readonly Entry[];
   /**
    * The open conflicts of a `keep_both` collection, ascending by the UTF-8 bytes of their keys. Same array until one
-   * changes. To settle one, say what shall be: it replaces all values that this device sees.
+   * changes. To settle one, say what shall be (`settle`): it replaces all values that this device sees.
    */
   conflicts(collection: string): readonly Conflict[];
-  /**
-   * Settles a conflict: publishes one of its open values, another value, or (`undefined`) that the entry is removed. Rejects
-   * with a {@link RefusedError} `cannot_settle` if the schema has no event for that.
-   */
-  settle(collection: string, key: string, choice: Choice): Promise<Receipt>;
   /** The changes that the broker has not confirmed, in the order in which they go out. Same array until that changes. */
   pendingEvents(): readonly PendingEvent[];
   /** Devices of the group that the broker knows, this one included once it is online. Same array until one changes. */

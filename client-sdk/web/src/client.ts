@@ -6,7 +6,6 @@
  */
 import {
   RefusedError,
-  type Choice,
   type Conflict,
   type DevicePresence,
   type Entry,
@@ -23,13 +22,11 @@ import type { CoreStatus } from './core/messages.js';
 import { Courier } from './courier.js';
 import { Devices } from './devices.js';
 import { PendingEvents } from './pending.js';
-import { CannotSayError, compose } from './protocol/compose.js';
 import type { StreamId } from './protocol/ids.js';
-import type { Action } from './protocol/schema.js';
+import type { Schema } from './protocol/schema.js';
 import { BadValueError, toValue, type Value } from './protocol/value.js';
 import { Receipts } from './receipts.js';
 import { Runner, type RunnerListener, type Told } from './runner.js';
-import { settling } from './settle.js';
 import { SlotLostError, StoreEndedError, type StoreEnd } from './storage/store.js';
 import type { Tenancy, Tenure } from './tabs/tenancy.js';
 import type { Transport } from './transport/transport.js';
@@ -143,6 +140,10 @@ export class Client implements Syncline {
     return this.#options.tenancy.store.kind;
   }
 
+  get schema(): Schema | undefined {
+    return this.#runner.core.schema;
+  }
+
   get seq(): number {
     return this.#runner.core.seq;
   }
@@ -177,22 +178,6 @@ export class Client implements Syncline {
 
   conflicts(collection: string): readonly Conflict[] {
     return this.#views.conflicts(collection);
-  }
-
-  async settle(collection: string, key: string, choice: Choice): Promise<Receipt> {
-    const { eventType, eventData } = settling(this.#runner.core.schema, collection, key, choice);
-    return this.publish(eventType, eventData);
-  }
-
-  async act(collection: string, key: string, action: Action): Promise<Receipt> {
-    const { schema } = this.#runner.core;
-    if (schema === undefined) throw new RefusedError('no_schema', 'no schema is known yet: connect once');
-    try {
-      const { eventType, eventData } = compose(schema, { collection, key, action });
-      return await this.publish(eventType, eventData);
-    } catch (error) {
-      throw error instanceof CannotSayError ? new RefusedError('cannot_say', error.message) : error;
-    }
   }
 
   pendingEvents(): readonly PendingEvent[] {

@@ -4,7 +4,8 @@
  * The schema of the broker says what kind a collection is and what its events are called. A collection of another kind is told so
  * at its first change (`cannot_say`). What is read may be of any type that somebody wrote; the type parameter is the app's word.
  */
-import type { Receipt, Syncline } from './api.js';
+import type { Receipt } from './api.js';
+import { act, type Changes } from './change.js';
 import type { Value } from './protocol/value.js';
 
 /** An item of a list. */
@@ -15,9 +16,6 @@ export interface Item<V extends Value> {
 
 /** Behind what an item is put: another one's key, `null`: at the beginning, `undefined`: at the end. */
 export type After = string | null | undefined;
-
-/** What collections read and change: a client, or what remembers the changes that are made through it (`undoable`). */
-export type Changes = Pick<Syncline, 'act' | 'has' | 'value' | 'entries' | 'list'>;
 
 /** A `set`: keys that are in or not. */
 export interface SetOf {
@@ -56,8 +54,8 @@ export interface ListOf<V extends Value> {
 
 export function setOf(sync: Changes, collection: string): SetOf {
   return {
-    add: (key) => sync.act(collection, key, { type: 'put', value: true }),
-    remove: (key) => sync.act(collection, key, { type: 'remove' }),
+    add: (key) => act(sync, collection, key, { type: 'put', value: true }),
+    remove: (key) => act(sync, collection, key, { type: 'remove' }),
     has: (key) => sync.has(collection, key),
     keys: () => sync.entries(collection).map(({ key }) => key),
   };
@@ -65,8 +63,8 @@ export function setOf(sync: Changes, collection: string): SetOf {
 
 export function mapOf<V extends Value = Value>(sync: Changes, collection: string): MapOf<V> {
   return {
-    put: (key, value) => sync.act(collection, key, { type: 'put', value }),
-    remove: (key) => sync.act(collection, key, { type: 'remove' }),
+    put: (key, value) => act(sync, collection, key, { type: 'put', value }),
+    remove: (key) => act(sync, collection, key, { type: 'remove' }),
     get: (key) => sync.value(collection, key) as V | undefined,
     entries: () => sync.entries(collection).map(({ key, value }) => ({ key, value: value as V })),
   };
@@ -74,7 +72,7 @@ export function mapOf<V extends Value = Value>(sync: Changes, collection: string
 
 export function counterOf(sync: Changes, collection: string): CounterOf {
   return {
-    add: (key, amount = 1) => sync.act(collection, key, { type: 'count', amount }),
+    add: (key, amount = 1) => act(sync, collection, key, { type: 'count', amount }),
     get: (key) => (sync.value(collection, key) as number | undefined) ?? 0,
   };
 }
@@ -82,14 +80,14 @@ export function counterOf(sync: Changes, collection: string): CounterOf {
 /** `list`: which one, where the schema makes several of the collection. */
 export function listOf<V extends Value = Value>(sync: Changes, collection: string, list?: string): ListOf<V> {
   const place = (item: string, value: Value, after: After): Promise<Receipt> =>
-    sync.act(collection, item, { type: 'place', value, list: list ?? null, after });
+    act(sync, collection, item, { type: 'place', value, list: list ?? null, after });
   return {
     put: (item, value, after) => place(item, value, after),
     move: async (item, after) => {
       const value = sync.value(collection, item);
       return value === undefined ? undefined : place(item, value, after);
     },
-    remove: (item) => sync.act(collection, item, { type: 'remove' }),
+    remove: (item) => act(sync, collection, item, { type: 'remove' }),
     items: () => sync.list(collection, list).map(({ key, value }) => ({ key, value: value as V })),
   };
 }

@@ -15,11 +15,12 @@ import { credentialsOf } from './transport/credentials.js';
 import { MqttTransport } from './transport/mqtt.js';
 
 export * from './api.js';
+export * from './change.js';
 export * from './collections.js';
 export * from './history.js';
 export * from './typed.js';
 export * from './undo/undoable.js';
-export type { Action } from './protocol/schema.js';
+export type { Action, Schema } from './protocol/schema.js';
 export type { AskToken, Token } from './transport/credentials.js';
 export type { StoreEnd } from './storage/store.js';
 export type { SyncEvent } from './protocol/event.js';

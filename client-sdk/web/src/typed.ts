@@ -4,12 +4,12 @@
  * Only the shape is needed here: which event says a change is what the broker's schema says, so a schema that has changed
  * since is found by the change that it cannot say any more (`cannot_say`), not by a silent difference.
  */
+import type { Changes } from './change.js';
 import {
   counterOf,
   listOf,
   mapOf,
   setOf,
-  type Changes,
   type CounterOf,
   type ListOf,
   type MapOf,

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { counterOf, listOf, mapOf, setOf, type Action } from '../src/index.js';
+import { act, counterOf, listOf, mapOf, setOf, type Action } from '../src/index.js';
 import { compose } from '../src/protocol/compose.js';
 import { Schema, type Operation } from '../src/protocol/schema.js';
 import { FakeBroker } from './broker.js';
@@ -63,7 +63,7 @@ it.each([
 ] satisfies [string, Action, string][])('%s cannot be told %j', async (collection, action, reason) => {
   const { client } = await open();
   await until(() => client.status.state === 'saved');
-  await expect(client.act(collection, 'k', action)).rejects.toMatchObject({
+  await expect(act(client, collection, 'k', action)).rejects.toMatchObject({
     refusal: 'cannot_say',
     reason: expect.stringContaining(reason) as string,
   });

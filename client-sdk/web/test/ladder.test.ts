@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Receipt } from '../src/api.js';
+import { settle } from '../src/change.js';
 import { Devices } from '../src/devices.js';
 import { Receipts } from '../src/receipts.js';
 import { FakeBroker } from './broker.js';
@@ -205,7 +206,7 @@ describe('conflicts', () => {
     const [here, there] = (await conflict()) as [Page, Page];
     const choice = choose(here) ?? { value: null };
     await (
-      await here.client.settle('notes', 'a1', choice)
+      await settle(here.client, 'notes', 'a1', choice)
     ).saved;
     expect(here.client.conflicts('notes')).toEqual([]);
     await until(() => there.client.conflicts('notes').length === 0);
@@ -214,13 +215,13 @@ describe('conflicts', () => {
 
   it('web_13 are settled by nothing that the schema cannot say', async () => {
     const page = await open(browser);
-    const settle = (collection: string, choice: object): Promise<unknown> =>
-      page.client.settle(collection, 'a1', choice as { value: string });
-    await expect(settle('notes', { value: 'x' })).rejects.toThrow('no schema is known yet');
+    const settleAs = (collection: string, choice: object): Promise<unknown> =>
+      settle(page.client, collection, 'a1', choice as { value: string });
+    await expect(settleAs('notes', { value: 'x' })).rejects.toThrow('no schema is known yet');
     await saved(page);
-    await expect(settle('nots', { value: 'x' })).rejects.toThrow('no collection "nots"');
-    await expect(settle('albums', { value: true })).rejects.toThrow('albums is not keep_both');
-    await expect(settle('notes', {})).rejects.toThrow('the choice has no value');
+    await expect(settleAs('nots', { value: 'x' })).rejects.toThrow('no collection "nots"');
+    await expect(settleAs('albums', { value: true })).rejects.toThrow('albums is not keep_both');
+    await expect(settleAs('notes', {})).rejects.toThrow('the choice has no value');
     expect(broker.log).toEqual([]);
   });
 });

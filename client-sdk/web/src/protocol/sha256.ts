@@ -4,22 +4,29 @@
  * Digests here prove accident, not malice, and nothing secret is hashed, so nothing has to take the same time.
  */
 
-/** Square roots of the first 8 primes: the first 32 bits of their fractions. */
-const START = [
-  0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
-] as const;
+const PRIMES = [...primes(64)];
 
-/** Cube roots of the first 64 primes: the first 32 bits of their fractions. */
-const ROUNDS = [
-  0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5, 0xd807aa98,
-  0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786,
-  0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8,
-  0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967, 0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13,
-  0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85, 0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819,
-  0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a,
-  0x5b9cca4f, 0x682e6ff3, 0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7,
-  0xc67178f2,
-] as const;
+/** Square roots of the first 8 primes: the first 32 bits of their fractions. */
+const START = PRIMES.slice(0, 8).map((prime) => fraction(Math.sqrt(prime)));
+
+/**
+ * Cube roots of the first 64 primes: the same. `cbrt` need not be right in its last bits (ECMA-262), but a double is right to
+ * 2^-50 here, and none of these roots is nearer than 2^-38 to where its 32 bits would be others.
+ */
+const ROUNDS = PRIMES.map((prime) => fraction(Math.cbrt(prime)));
+
+function* primes(count: number): Generator<number, void, void> {
+  const found: number[] = [];
+  for (let n = 2; found.length < count; n++) {
+    if (found.some((prime) => n % prime === 0)) continue;
+    found.push(n);
+    yield n;
+  }
+}
+
+function fraction(root: number): number {
+  return ((root % 1) * 2 ** 32) >>> 0;
+}
 
 const BLOCK_BYTES = 64;
 /** The mark behind the message, and its length in bits. */

@@ -3,16 +3,9 @@
  *
  * Rows are as plain as the core gives them; the layout has a version, and a newer page upgrades it.
  */
-import {
-  deleteDB,
-  openDB,
-  type DBSchema,
-  type IDBPDatabase,
-  type IDBPTransaction,
-  type StoreNames,
-} from 'idb';
 import type { DeviceRow, IntentRow, StoredRows, Write } from '../core/messages.js';
 import type { ValueMap } from '../protocol/value.js';
+import { done, ended } from './request.js';
 import {
   freshDevice,
   SlotLostError,
@@ -31,18 +24,15 @@ interface SlotRow {
   readonly device: DeviceRow;
 }
 
-interface Layout extends DBSchema {
-  slots: { key: string; value: SlotRow };
-  /** Key: slot and id. */
-  intents: { key: [string, number]; value: IntentRow };
-  replicas: { key: string; value: Uint8Array };
-  schemas: { key: string; value: ValueMap };
+/** By slot, but for `intents`: by slot and id. */
+interface Rows {
+  slots: SlotRow;
+  intents: IntentRow;
+  replicas: Uint8Array;
+  schemas: ValueMap;
 }
 
-const ALL: StoreNames<Layout>[] = ['slots', 'intents', 'replicas', 'schemas'];
-
-type Reading = IDBPTransaction<Layout, StoreNames<Layout>[], 'readonly'>;
-type Change = IDBPTransaction<Layout, StoreNames<Layout>[], 'readwrite'>;
+const ALL = ['slots', 'intents', 'replicas', 'schemas'] as const satisfies (keyof Rows)[];
 
 /** How long a wipe waits for a page that does not let go (frozen). Its database is empty by then. */
 const BLOCKED_MS_MAX = 3_000;
@@ -52,85 +42,82 @@ export class IndexedDbStore implements Store {
   readonly kind = 'indexeddb';
   #end: StoreEnd | undefined;
   #tellEnd: (end: StoreEnd) => void = () => undefined;
-  #db: IDBPDatabase<Layout> | undefined;
+  #db: IDBDatabase | undefined;
 
   private constructor(private readonly name: string) {}
 
   /** Rejects with a `VersionError` if a newer version of this client has stored something here. */
   static async open(name: string): Promise<IndexedDbStore> {
     const store = new IndexedDbStore(name);
-    store.#db = await openDB<Layout>(name, LAYOUT_VERSION, {
-      upgrade: (fresh) =>
-        ALL.forEach((one) => fresh.createObjectStore(one, one === 'slots' ? { keyPath: 'slot' } : {})),
-      // A page with a newer layout waits for this connection to go, and so does one that wipes (no version).
-      blocking: (_current, wanted, event) => {
-        (event.target as IDBDatabase).close();
-        store.#ended(wanted === null ? 'wiped' : 'newer_version');
-      },
-      terminated: () => store.#ended('lost'),
-    });
+    const opening = indexedDB.open(name, LAYOUT_VERSION);
+    opening.onupgradeneeded = () =>
+      ALL.forEach((one) => opening.result.createObjectStore(one, one === 'slots' ? { keyPath: 'slot' } : {}));
+    const db = await done(opening);
+    // A page with a newer layout waits for this connection to go, and so does one that wipes (no version).
+    db.onversionchange = ({ newVersion }) => {
+      db.close();
+      store.#ended(newVersion === null ? 'wiped' : 'newer_version');
+    };
+    db.onclose = () => store.#ended('lost');
+    store.#db = db;
     return store;
   }
 
   async slots(): Promise<SlotSummary[]> {
     const transaction = this.#open.transaction(['slots', 'intents']);
-    const rows = await transaction.objectStore('slots').getAll();
+    const rows = await done<SlotRow[]>(transaction.objectStore('slots').getAll());
     const count = (slot: string): Promise<number> =>
-      transaction.objectStore('intents').count(intentsOf(slot));
+      done(transaction.objectStore('intents').count(intentsOf(slot)));
     const waiting = await Promise.all(rows.map(({ slot }) => count(slot)));
     return rows.map(({ slot, owner, usedAt }, i) => ({ slot, owner, usedAt, waiting: waiting[i] ?? 0 }));
   }
 
   async create(slot: string, owner: string, now: number): Promise<StoredRows> {
     const device = freshDevice(slot);
-    await this.#change((change) => change.objectStore('slots').put({ slot, owner, usedAt: now, device }));
+    await this.#change(async (change) =>
+      done(change.objectStore('slots').put({ slot, owner, usedAt: now, device })),
+    );
     return { device };
   }
 
   take(slot: string, from: string, owner: string, now: number): Promise<StoredRows> {
     return this.#change(async (change) => {
       const row = await owned(change, slot, from);
-      await change.objectStore('slots').put({ ...row, owner, usedAt: now });
+      change.objectStore('slots').put({ ...row, owner, usedAt: now });
       return readRows(change, slot, row.device);
     });
   }
 
   async read(slot: string, owner: string): Promise<StoredRows> {
     const transaction = this.#open.transaction(ALL);
-    const row = await transaction.objectStore('slots').get(slot);
-    if (row?.owner !== owner) throw new SlotLostError();
+    const row = await owned(transaction, slot, owner);
     return readRows(transaction, slot, row.device);
   }
 
   async write(slot: string, owner: string, writes: readonly Write[]): Promise<void> {
     await this.#change(async (change) => {
       const row = await owned(change, slot, owner);
-      await Promise.all(writes.flatMap((write) => apply(change, row, write)));
+      for (const write of writes) apply(change, row, write);
     });
   }
 
   async owns(slot: string, owner: string): Promise<boolean> {
-    return (await this.#open.get('slots', slot))?.owner === owner;
+    return (await rowOf(this.#open.transaction('slots'), 'slots', slot))?.owner === owner;
   }
 
   async forget(slot: string, owner: string): Promise<void> {
     await this.#change(async (change) => {
       await owned(change, slot, owner);
-      await Promise.all([
-        change.objectStore('slots').delete(slot),
-        change.objectStore('intents').delete(intentsOf(slot)),
-        change.objectStore('replicas').delete(slot),
-        change.objectStore('schemas').delete(slot),
-      ]);
+      for (const one of ALL) change.objectStore(one).delete(one === 'intents' ? intentsOf(slot) : slot);
     });
   }
 
   /** Empties it first: a page that does not let go keeps the database in being, but nothing in it. */
   async wipe(): Promise<void> {
-    await this.#change((change) => Promise.all(ALL.map((one) => change.objectStore(one).clear())));
+    await this.#change(async (change) => ALL.forEach((one) => change.objectStore(one).clear()));
     this.#end ??= 'wiped';
     this.close();
-    await soon(deleteDB(this.name), BLOCKED_MS_MAX);
+    await soon(done(indexedDB.deleteDatabase(this.name)), BLOCKED_MS_MAX);
   }
 
   onEnd(listener: (end: StoreEnd) => void): void {
@@ -142,7 +129,7 @@ export class IndexedDbStore implements Store {
     this.#db?.close();
   }
 
-  get #open(): IDBPDatabase<Layout> {
+  get #open(): IDBDatabase {
     if (this.#db === undefined || this.#end !== undefined) throw new StoreEndedError(this.#end ?? 'lost');
     return this.#db;
   }
@@ -154,16 +141,12 @@ export class IndexedDbStore implements Store {
   }
 
   /** One transaction, on disk when it resolves, undone when `work` throws. */
-  async #change<T>(work: (change: Change) => Promise<T>): Promise<T> {
+  async #change<T>(work: (change: IDBTransaction) => Promise<T>): Promise<T> {
     const change = this.#open.transaction(ALL, 'readwrite', { durability: 'strict' });
-    // Watched from the start, so that an abort below is never an unhandled rejection.
-    const done = change.done.then(
-      () => undefined,
-      (error: unknown) => error ?? new Error('the transaction was aborted'),
-    );
+    const through = ended(change);
     try {
       const result = await work(change);
-      const error = await done;
+      const error = await through;
       if (error !== undefined) throw error;
       return result;
     } catch (error) {
@@ -174,14 +157,14 @@ export class IndexedDbStore implements Store {
   }
 }
 
-async function soon(done: Promise<void>, msMax: number): Promise<void> {
+async function soon(gone: Promise<unknown>, msMax: number): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, msMax)));
-  await Promise.race([done, late]);
+  await Promise.race([gone, late]);
   clearTimeout(timer);
 }
 
-function abort(change: Change): void {
+function abort(change: IDBTransaction): void {
   try {
     change.abort();
   } catch {
@@ -189,28 +172,35 @@ function abort(change: Change): void {
   }
 }
 
-async function owned(change: Change, slot: string, owner: string): Promise<SlotRow> {
-  const row = await change.objectStore('slots').get(slot);
+function rowOf<N extends keyof Rows>(
+  transaction: IDBTransaction,
+  name: N,
+  slot: string,
+): Promise<Rows[N] | undefined> {
+  return done<Rows[N] | undefined>(transaction.objectStore(name).get(slot));
+}
+
+async function owned(transaction: IDBTransaction, slot: string, owner: string): Promise<SlotRow> {
+  const row = await rowOf(transaction, 'slots', slot);
   if (row?.owner !== owner) throw new SlotLostError();
   return row;
 }
 
-async function readRows(change: Reading | Change, slot: string, device: DeviceRow): Promise<StoredRows> {
-  const intents = await change.objectStore('intents').getAll(intentsOf(slot));
-  const replica = await change.objectStore('replicas').get(slot);
-  const schema = await change.objectStore('schemas').get(slot);
+async function readRows(transaction: IDBTransaction, slot: string, device: DeviceRow): Promise<StoredRows> {
+  const intents = await done<IntentRow[]>(transaction.objectStore('intents').getAll(intentsOf(slot)));
+  const replica = await rowOf(transaction, 'replicas', slot);
+  const schema = await rowOf(transaction, 'schemas', slot);
   return { device, intents, ...(replica && { replica }), ...(schema && { schema }) };
 }
 
-function apply(change: Change, row: SlotRow, { put, delete: deleted }: Write): Promise<unknown>[] {
+/** A request that fails ends the transaction with its error. */
+function apply(change: IDBTransaction, row: SlotRow, { put, delete: deleted }: Write): void {
   const intents = change.objectStore('intents');
-  return [
-    ...deleted.map((id) => intents.delete([row.slot, id])),
-    ...(put.intents ?? []).map((intent) => intents.put(intent, [row.slot, intent.id])),
-    ...(put.device === undefined ? [] : [change.objectStore('slots').put({ ...row, device: put.device })]),
-    ...(put.replica === undefined ? [] : [change.objectStore('replicas').put(put.replica, row.slot)]),
-    ...(put.schema === undefined ? [] : [change.objectStore('schemas').put(put.schema, row.slot)]),
-  ];
+  for (const id of deleted) intents.delete([row.slot, id]);
+  for (const intent of put.intents ?? []) intents.put(intent, [row.slot, intent.id]);
+  if (put.device !== undefined) change.objectStore('slots').put({ ...row, device: put.device });
+  if (put.replica !== undefined) change.objectStore('replicas').put(put.replica, row.slot);
+  if (put.schema !== undefined) change.objectStore('schemas').put(put.schema, row.slot);
 }
 
 /** All intents of a slot: an array sorts above every number. */

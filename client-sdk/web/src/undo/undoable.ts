@@ -6,11 +6,11 @@
  */
 import { RefusedError, type Entry, type Receipt, type Syncline } from '../api.js';
 import { Client } from '../client.js';
-import type { Changes } from '../collections.js';
+import type { Changes } from '../change.js';
 import type { Core } from '../core/core.js';
 import { CannotSayError, compose } from '../protocol/compose.js';
 import type { SyncEvent } from '../protocol/event.js';
-import type { Action, Operation, Schema } from '../protocol/schema.js';
+import type { Operation, Schema } from '../protocol/schema.js';
 import type { Value } from '../protocol/value.js';
 import { actName, isSameEntry, opposite, standing, stepOver, type Step } from './step.js';
 
@@ -84,8 +84,8 @@ class History implements Undoable {
     return this.#change([], eventType, eventData);
   }
 
-  act(collection: string, key: string, action: Action): Promise<Receipt> {
-    return this.#act([], collection, key, action);
+  get schema(): Schema | undefined {
+    return this.sync.schema;
   }
 
   has(collection: string, key: string): boolean {
@@ -106,9 +106,12 @@ class History implements Undoable {
 
   group<T>(work: (changes: UndoableChanges) => Promise<T>): Promise<T> {
     const group: Group = [];
+    const { sync } = this;
     return work({
       publish: (eventType, eventData) => this.#change(group, eventType, eventData),
-      act: (collection, key, action) => this.#act(group, collection, key, action),
+      get schema() {
+        return sync.schema;
+      },
       has: (collection, key) => this.has(collection, key),
       value: (collection, key) => this.value(collection, key),
       entries: (collection) => this.entries(collection),
@@ -134,13 +137,6 @@ class History implements Undoable {
     this.sync.removeEventListener('event', this.#onEvent);
     this.#clear();
     this.#tell();
-  }
-
-  async #act(group: Group, collection: string, key: string, action: Action): Promise<Receipt> {
-    await null;
-    const { schema } = this.sync.core;
-    if (schema === undefined) return this.sync.act(collection, key, action);
-    return this.#do(group, say(schema, { collection, key, action }));
   }
 
   async #change(group: Group, eventType: string, eventData: Value): Promise<Receipt> {
