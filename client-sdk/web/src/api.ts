@@ -34,8 +34,12 @@ export interface SynclineOptions {
    * {@link Syncline.storage} says, and a `fault`. `indexeddb`: that, or not at all.
    */
   readonly storage?: 'indexeddb' | 'memory';
-  /** One device per browser tab. The only scope so far. */
-  readonly deviceScope?: 'tab';
+  /**
+   * What is one device: `tab` (the default), each tab for itself; `browser`, all tabs of this origin and user together: one of
+   * them holds the connection, all share one outbox and one replica. That needs Web Locks and IndexedDB; where a page has
+   * none (plain http), it is `tab`, which {@link Syncline.deviceScope} says, and a `fault`.
+   */
+  readonly deviceScope?: 'tab' | 'browser';
 }
 
 /** What a connection pill shows. `pending` counts intents that the broker has not confirmed. */
@@ -200,6 +204,8 @@ export interface Syncline {
   readonly channel: string | null;
   /** The present status. The same object until it changes. */
   readonly status: Status;
+  /** What is one device here: this tab, or all tabs of this origin and user. */
+  readonly deviceScope: 'tab' | 'browser';
   /** Where outbox and replica live. `memory`: they end with this page. */
   readonly storage: 'indexeddb' | 'memory';
   /** What event types mean, as the broker said last; undefined before the first connection. */

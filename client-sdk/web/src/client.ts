@@ -17,17 +17,18 @@ import {
   type SynclineEvents,
   type Wiped,
 } from './api.js';
-import type { Core } from './core/core.js';
 import type { CoreStatus } from './core/messages.js';
 import { Courier } from './courier.js';
 import { Devices } from './devices.js';
+import type { CoreView, Driver, Published } from './driver.js';
 import { PendingEvents } from './pending.js';
 import type { StreamId } from './protocol/ids.js';
 import type { Schema } from './protocol/schema.js';
 import { BadValueError, toValue, type Value } from './protocol/value.js';
 import { Receipts } from './receipts.js';
 import { Runner, type RunnerListener, type Told } from './runner.js';
-import { SlotLostError, StoreEndedError, type StoreEnd } from './storage/store.js';
+import { SlotLostError, StoreEndedError, type SlotSummary, type StoreEnd } from './storage/store.js';
+import type { BrowserScope, Part } from './tabs/browser/scope.js';
 import type { Tenancy, Tenure } from './tabs/tenancy.js';
 import type { Transport } from './transport/transport.js';
 import { Views } from './views.js';
@@ -44,6 +45,8 @@ export interface ClientOptions {
   readonly stream: StreamId;
   readonly tenancy: Tenancy;
   readonly transport: Transport;
+  /** All tabs are one device; absent: each is its own. */
+  readonly scope?: BrowserScope | undefined;
 }
 
 /** What the broker did not take (WEB-6). */
@@ -63,8 +66,8 @@ export class Client implements Syncline {
   readonly #pending = new PendingEvents(() => this.#runner.core);
   readonly #views: Views;
   readonly #stopWaking: () => void;
-  #tenure: Tenure;
-  #runner: Runner;
+  #part: Part;
+  #runner: Driver;
   #moving: Promise<void> | undefined;
   #wanted = true;
   #unauthorized: Unauthorized | undefined;
@@ -77,7 +80,7 @@ export class Client implements Syncline {
   /** When a change last found no room; Unix ms. */
   #fullAt = -Infinity;
 
-  private constructor(options: ClientOptions, tenure: Tenure) {
+  private constructor(options: ClientOptions, part: Part) {
     const { tenancy, stream, transport } = options;
     this.#options = options;
     this.#devices = new Devices(stream.syncId);
@@ -96,20 +99,22 @@ export class Client implements Syncline {
       transport,
       setAside: (intent) => this.#onSetAside(intent),
     });
-    this.#tenure = tenure;
-    this.#runner = this.#newRunner(tenure);
+    this.#part = part;
+    this.#runner = this.#newRunner(part);
     this.#stopWaking = tenancy.environment.onWake(() => this.#wake());
     tenancy.store.onEnd((end) => this.#onStoreEnd(end));
   }
 
   /** Loads what is stored and starts connecting. */
   static async open(options: ClientOptions): Promise<Client> {
-    const { tenancy } = options;
+    const { tenancy, scope } = options;
     try {
-      const client = new Client(options, await tenancy.settle());
+      const part = scope === undefined ? { tenure: await tenancy.settle() } : await scope.settle();
+      const client = new Client(options, part);
       client.#runner.start();
       return client;
     } catch (error) {
+      scope?.close();
       tenancy.close();
       throw error;
     }
@@ -128,12 +133,16 @@ export class Client implements Syncline {
   }
 
   /** For what stands beside the client in this package; it is another one after a move (WEB-4). */
-  get core(): Core {
+  get core(): CoreView {
     return this.#runner.core;
   }
 
   get status(): Status {
     return this.#status;
+  }
+
+  get deviceScope(): 'tab' | 'browser' {
+    return this.#options.scope === undefined ? 'tab' : 'browser';
   }
 
   get storage(): 'indexeddb' | 'memory' {
@@ -157,7 +166,7 @@ export class Client implements Syncline {
     // Either way, because somebody may set the clock.
     if (Math.abs(this.#options.tenancy.environment.now() - this.#fullAt) < FULL_MS)
       throw new RefusedError('quota_exceeded', FULL);
-    return this.#publish(eventType, value);
+    return this.#publish(eventType, value, this.#options.tenancy.newDevice());
   }
 
   entries(collection: string): readonly Entry[] {
@@ -242,40 +251,43 @@ export class Client implements Syncline {
     this.#target.removeEventListener(type, listener as EventListener, options);
   }
 
-  async #publish(eventType: string, eventData: Value): Promise<Receipt> {
+  async #publish(eventType: string, eventData: Value, request: string): Promise<Receipt> {
     // Assigned before `publish` resolves.
     let receipt!: Receipt;
     let id: number | undefined;
     const runner = this.#runner;
     try {
-      await runner.publish(eventType, eventData, (published) => {
+      const taken = (published: Published): void => {
+        // Another intent may get this number.
+        if (id !== undefined) this.#receipts.forget(id, new SlotLostError());
         id = published.id;
         receipt = this.#receipts.expect(published);
-      });
+      };
+      await runner.publish(eventType, eventData, taken, request);
       return receipt;
     } catch (error) {
-      // Another intent may get this number.
       if (id !== undefined) this.#receipts.forget(id, error as Error);
       if (!(error instanceof SlotLostError) || this.#closed) throw error;
       await this.#moving;
       // There was no other slot to be had.
       if (this.#runner === runner) throw error;
-      return this.#publish(eventType, eventData);
+      return this.#publish(eventType, eventData, request);
     }
   }
 
   // What the runner tells
 
-  #newRunner(tenure: Tenure): Runner {
-    const { tenancy, stream, transport } = this.#options;
-    return new Runner({
+  #newRunner(part: Part): Driver {
+    const { tenancy, stream, transport, scope } = this.#options;
+    const options = {
       tenancy,
-      tenure,
       stream,
       transport,
       online: this.#wanted && this.#unauthorized?.isFinal !== true,
       listener: this.#listener(),
-    });
+    };
+    // Without a scope each tab leads itself.
+    return scope?.driver(part, options) ?? new Runner({ ...options, tenure: tenureOf(part) });
   }
 
   #listener(): RunnerListener {
@@ -287,6 +299,8 @@ export class Client implements Syncline {
       full: (detail) => this.tellFault('storage', detail),
       overfull: () => this.#onOverfull(),
       lost: () => this.#move(),
+      switched: (online) => this.setOnline(online),
+      otherLeader: () => this.#keepReceipts(),
       failed: (error) => this.#onFailed(error),
     };
   }
@@ -334,7 +348,8 @@ export class Client implements Syncline {
     if (isOnline || (isFinal === false && status.reason !== reason)) this.#unauthorized = undefined;
     this.#showStatus();
     if (status.phase === 'offline') this.#forgetDevices();
-    if (isOnline && before.state !== 'saved' && before.state !== 'saving') this.#courier.look();
+    if (isOnline && before.state !== 'saved' && before.state !== 'saving' && this.#runner.leads)
+      this.#courier.look();
   }
 
   #showStatus(): void {
@@ -385,6 +400,7 @@ export class Client implements Syncline {
 
   async #close(): Promise<void> {
     await this.#stop();
+    this.#options.scope?.close();
     this.#options.tenancy.close();
     this.#receipts.close(new Error('the client is closed'));
   }
@@ -402,7 +418,9 @@ export class Client implements Syncline {
     const { tenancy } = this.#options;
     try {
       await this.#stop();
-      const others = await tenancy.others();
+      // What all tabs share is counted as this one's.
+      const isOther = ({ scope }: SlotSummary): boolean => this.deviceScope === 'tab' || scope === undefined;
+      const others = (await tenancy.others()).filter(isOther);
       const pending = others.reduce((sum, { waiting }) => sum + waiting, this.#runner.core.status.pending);
       await tenancy.store.wipe();
       this.#end(new StoreEndedError('wiped'));
@@ -425,9 +443,10 @@ export class Client implements Syncline {
   }
 
   #end(error: StoreEndedError): void {
-    const { tenancy } = this.#options;
+    const { tenancy, scope } = this.#options;
     const { end: cause, message: reason } = error;
     if (cause === 'wiped') tenancy.forget();
+    scope?.close();
     tenancy.close();
     this.#receipts.close(error);
     this.#forgetDevices();
@@ -445,32 +464,43 @@ export class Client implements Syncline {
   }
 
   async #reload(): Promise<void> {
-    const { slot, owner } = this.#tenure;
-    this.#tenure = { slot, owner, stored: await this.#options.tenancy.store.read(slot, owner) };
+    const { slot, owner } = tenureOf(this.#part);
+    const stored = await this.#options.tenancy.store.read(slot, owner);
+    this.#part = { tenure: { slot, owner, stored } };
     this.#restart();
   }
 
   /** WEB-4. */
   #move(): void {
-    this.#receipts.rejectAll(new SlotLostError());
+    if (this.#options.scope === undefined) this.#receipts.rejectAll(new SlotLostError());
+    this.#wanted = this.#runner.wanted ?? this.#wanted;
     this.#forgetDevices();
     if (this.#closed) return;
     this.#moving = this.#settleElsewhere().catch((error: unknown) => this.#onFailed(error));
   }
 
   async #settleElsewhere(): Promise<void> {
-    const { tenancy } = this.#options;
-    const left = this.#tenure;
-    tenancy.release(left);
-    this.#tenure = await tenancy.settle(left.slot);
+    const { tenancy, scope } = this.#options;
+    if (scope !== undefined) this.#part = await scope.settle();
+    else {
+      const left = tenureOf(this.#part);
+      tenancy.release(left);
+      this.#part = { tenure: await tenancy.settle(left.slot) };
+    }
     this.#restart();
+    if (scope !== undefined) this.#keepReceipts();
   }
 
   #restart(): void {
     if (this.#closed) return;
-    this.#runner = this.#newRunner(this.#tenure);
+    this.#runner = this.#newRunner(this.#part);
     this.#runner.start();
     this.#onChanged(this.#views.collections);
+  }
+
+  /** WEB-17. */
+  #keepReceipts(): void {
+    this.#receipts.keepOnly(new Set(this.core.pending().map(({ id }) => id)));
   }
 
   /** WEB-10. What was refused for good would only be refused again. */
@@ -492,6 +522,11 @@ export class Client implements Syncline {
       this.#target.dispatchEvent(new Event(UPDATE));
     });
   }
+}
+
+function tenureOf(part: Part): Tenure {
+  if ('tenure' in part) return part.tenure;
+  throw new Error('this tab follows another one');
 }
 
 function checked(eventData: unknown): Value {

@@ -103,6 +103,8 @@ export class Courier {
       full: () => undefined,
       overfull: () => resolve(false),
       lost: () => resolve(false),
+      switched: () => undefined,
+      otherLeader: () => undefined,
       failed: () => resolve(false),
     };
   }

@@ -10,6 +10,7 @@ import { IndexedDbStore } from './storage/indexeddb.js';
 import { MemoryStore } from './storage/memory.js';
 import type { Store } from './storage/store.js';
 import { askToPersist, pageEnvironment } from './tabs/environment.js';
+import type { BrowserScope } from './tabs/browser/scope.js';
 import { Tenancy } from './tabs/tenancy.js';
 import { credentialsOf } from './transport/credentials.js';
 import { MqttTransport } from './transport/mqtt.js';
@@ -39,14 +40,26 @@ export async function openSyncline(options: SynclineOptions): Promise<Syncline> 
   const user = options.username === undefined ? '' : ` as ${options.username}`;
   const name = `syncline ${options.url} ${eventsTopic(stream)}${user}`;
   const { store, fault } = await openStore(options.storage, name);
-  const client = await Client.open({
-    stream,
-    transport,
-    tenancy: new Tenancy(name, store, pageEnvironment()),
-  });
+  const tenancy = new Tenancy(name, store, pageEnvironment());
+  const scope = options.deviceScope === 'browser' ? await openScope(name, tenancy) : undefined;
+  const client = await Client.open({ stream, transport, tenancy, scope });
   // When whoever opened it has had the time to listen.
-  if (fault !== undefined) setTimeout(() => client.tellFault('storage', fault));
+  setTimeout(() => {
+    if (fault !== undefined) client.tellFault('storage', fault);
+    if (client.deviceScope !== (options.deviceScope ?? 'tab')) client.tellFault('scope', NO_SCOPE);
+  });
   return client;
+}
+
+const NO_SCOPE =
+  'one device for all tabs needs Web Locks (https) and IndexedDB: this tab is a device of its own';
+
+/** Loaded where it is asked for: most of it is needed nowhere else. */
+async function openScope(name: string, tenancy: Tenancy): Promise<BrowserScope | undefined> {
+  const { locks } = tenancy.environment;
+  if (locks === undefined || tenancy.store.kind !== 'indexeddb') return undefined;
+  const { BrowserScope } = await import('./tabs/browser/scope.js');
+  return new BrowserScope(name, tenancy, locks);
 }
 
 interface Opened {

@@ -1,15 +1,15 @@
 /** The changes that wait, as an app sees them: the same array until they change. */
 import type { PendingEvent } from './api.js';
-import type { Core } from './core/core.js';
 import type { PendingIntent } from './core/messages.js';
+import type { CoreView } from './driver.js';
 
 /** Of the core at hand, which may be another one later. */
 export class PendingEvents {
-  #core: Core | undefined;
+  #core: CoreView | undefined;
   #inputs = -1;
   #list: readonly PendingEvent[] = [];
 
-  constructor(private readonly core: () => Core) {}
+  constructor(private readonly core: () => CoreView) {}
 
   /** Looked up once per input of the core, however often it is asked for. */
   get list(): readonly PendingEvent[] {
@@ -18,7 +18,7 @@ export class PendingEvents {
     return this.#list;
   }
 
-  #look(core: Core): void {
+  #look(core: CoreView): void {
     this.#core = core;
     this.#inputs = core.inputs;
     const pending = core.pending();

@@ -7,7 +7,7 @@ import { RefusedError, type Receipt, type Saved } from './api.js';
 import type { Receipt as ReceiptOutput } from './core/messages.js';
 import type { Devices } from './devices.js';
 import { EPOCH_NONE, isUuid } from './protocol/ids.js';
-import type { Published } from './runner.js';
+import type { Published } from './driver.js';
 
 interface Waiting {
   readonly resolve: (saved: Saved) => void;
@@ -75,6 +75,15 @@ export class Receipts {
         );
       case 'superseded':
         this.#waiting.get(receipt.by)?.followers.add(receipt.id);
+    }
+  }
+
+  /** Another tab leads: of what it does not know nobody can say any more what became (WEB-17). */
+  keepOnly(ids: ReadonlySet<number>): void {
+    for (const [id, { reject }] of this.#waiting) {
+      if (ids.has(id)) continue;
+      this.#waiting.delete(id);
+      reject(new Error(OTHER_LEADER));
     }
   }
 
@@ -149,6 +158,8 @@ export class Receipts {
     return (devices.get(device)?.acked[channel ?? ''] ?? 0) >= seq;
   }
 }
+
+const OTHER_LEADER = 'another tab leads now, and does not know what became of this change';
 
 const OTHER_HISTORY = 'the broker has another history now, in which that place means nothing';
 

@@ -7,6 +7,7 @@
 import { RefusedError } from './api.js';
 import { Core } from './core/core.js';
 import type { Input, Output, Write } from './core/messages.js';
+import type { Driver, Published } from './driver.js';
 import type { StreamId } from './protocol/ids.js';
 import type { Value } from './protocol/value.js';
 import { SlotLostError } from './storage/store.js';
@@ -39,17 +40,16 @@ export interface RunnerListener {
   overfull(): void;
   /** This slot is another page's. The runner has stopped. */
   lost(): void;
+  /** In another tab of this device the app was switched (WEB-18). */
+  switched(online: boolean): void;
+  /** Another tab leads now (WEB-17). */
+  otherLeader(): void;
   /** The store does not take writes any more (STORE-4). The runner has stopped. */
   failed(error: unknown): void;
 }
 
-/** An intent that was given to the core. */
-export interface Published {
-  readonly id: number;
-  readonly deviceSeq: number;
-}
-
 interface Publisher extends Omit<Waiter, 'published'> {
+  readonly request: string;
   readonly taken: (published: Published) => void;
 }
 
@@ -66,6 +66,8 @@ export interface RunnerOptions {
   readonly stream: StreamId;
   readonly transport: Transport;
   readonly online: boolean;
+  /** Requests are stored with their intents (WEB-17). */
+  readonly keepsRequests?: true;
   readonly listener: RunnerListener;
 }
 
@@ -76,7 +78,8 @@ const REJECTIONS: Readonly<Record<string, string>> = {
 };
 
 /** One core, one slot, one connection at a time. */
-export class Runner {
+export class Runner implements Driver {
+  readonly leads = true;
   readonly core: Core;
   readonly #options: RunnerOptions;
   readonly #inputs: (() => void)[] = [];
@@ -114,35 +117,33 @@ export class Runner {
     this.#feed({ type: 'set_online', online });
   }
 
-  /** It is worth looking: connects at once, or finds out whether the connection that stands is alive (WEB-10). */
   wake(): void {
     if (this.#link === undefined) this.setOnline(true);
     else void this.#probe(this.#link);
   }
 
-  /**
-   * Resolves once the intent is durable here; `taken` is called before anything more can come of it. Rejects with a
-   * `RefusedError` if it is not taken at all.
-   */
-  publish(eventType: string, eventData: Value, taken: (published: Published) => void): Promise<Published> {
+  publish(
+    eventType: string,
+    eventData: Value,
+    taken: (published: Published) => void,
+    request: string,
+  ): Promise<Published> {
     return new Promise((stored, failed) => {
-      this.#enqueue(() => this.#publish(eventType, eventData, { taken, stored, failed }));
+      this.#enqueue(() => this.#publish(eventType, eventData, { taken, stored, failed, request }));
     });
   }
 
-  /** Disconnects, and resolves once everything that was written is durable. */
   async stop(): Promise<void> {
     this.#feed({ type: 'set_online', online: false });
     await this.#writer.finish();
     this.#halt(new Error('the client is closed'));
   }
 
-  /** Ends at once, and writes nothing more. */
   end(error: Error): void {
     this.#halt(error);
   }
 
-  #publish(eventType: string, eventData: Value, { taken, stored, failed }: Publisher): void {
+  #publish(eventType: string, eventData: Value, { taken, stored, failed, request }: Publisher): void {
     if (this.#stopped) return failed(this.#stopped);
     const outputs = this.#handle({ type: 'publish', eventType, eventData });
     const [first] = outputs;
@@ -155,7 +156,11 @@ export class Runner {
       this.#waiters.set(row.id, { published, stored, failed });
       taken(published);
     }
-    this.#carryOut(outputs);
+    this.#carryOut(
+      this.#options.keepsRequests === true && write !== undefined
+        ? outputs.map((one) => (one === write ? asked(write, request) : one))
+        : outputs,
+    );
   }
 
   #feed(input: Input): void {
@@ -324,6 +329,13 @@ export class Runner {
     for (const { failed } of this.#waiters.values()) failed(error);
     this.#waiters.clear();
   }
+}
+
+/** A write whose last intent is stored with the request that it came by. */
+function asked(write: Write, request: string): Write {
+  const intents = write.put.intents ?? [];
+  const last = intents.map((row, i) => (i === intents.length - 1 ? { ...row, request } : row));
+  return { ...write, put: { ...write.put, intents: last } };
 }
 
 /** Stands for a connection until it is known that this page may make it. */

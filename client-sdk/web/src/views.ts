@@ -1,6 +1,6 @@
 /** What an app reads of a core: each view is the same array until something of its collection changes. */
 import type { Conflict, Entry, OpenValue } from './api.js';
-import type { Core } from './core/core.js';
+import type { CoreView } from './driver.js';
 import { isLive, type OpenAct } from './protocol/entry.js';
 import { compareUtf8, type Value } from './protocol/value.js';
 
@@ -15,7 +15,7 @@ export class Views {
   readonly #cached = new Map<string, Cached>();
 
   constructor(
-    private readonly core: () => Core,
+    private readonly core: () => CoreView,
     private readonly nameOf: (deviceUuid: string) => string | undefined,
   ) {}
 

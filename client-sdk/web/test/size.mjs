@@ -14,8 +14,8 @@ const EXTRAS = {
   'eventsOf, stateAt': ['eventsOf', 'stateAt'],
 };
 
-/** Bytes after gzip of an app of this source, with everything that it imports but what is `external`. */
-async function gzippedBytes(source, external) {
+/** Bytes after gzip of an app of this source, with everything that it imports at once (`later`: when asked for) but what is `external`. */
+async function gzippedBytes(source, external, later = false) {
   const output = await build({
     configFile: false,
     logLevel: 'silent',
@@ -34,7 +34,10 @@ async function gzippedBytes(source, external) {
     },
   });
   const [{ output: chunks }] = [output].flat();
-  return gzipSync(chunks.map(({ code }) => code).join('')).length;
+  const [entry] = chunks.filter(({ isEntry }) => isEntry);
+  const atOnce = new Set([entry.fileName, ...entry.imports]);
+  const wanted = chunks.filter(({ fileName }) => atOnce.has(fileName) !== later);
+  return gzipSync(wanted.map(({ code }) => code).join('')).length;
 }
 
 function importing(names) {
@@ -55,6 +58,10 @@ async function table() {
   const app = await appBytes();
   const rows = [
     ['openSyncline alone', app],
+    [
+      "deviceScope: 'browser', loaded when asked for",
+      await gzippedBytes(importing(['openSyncline']), ['mqtt'], true),
+    ],
     ['the whole entry', await wholeBytes()],
   ];
   for (const [title, names] of Object.entries(EXTRAS))

@@ -43,6 +43,8 @@ export interface IntentRow extends Intent {
   readonly saw?: Saw;
   /** Refused as `overtaken`, and not judged yet (REFUSE-5). */
   readonly overtaken?: true;
+  /** The driver's: by which request it came, so that it is not made twice (WEB-17). */
+  readonly request?: string;
 }
 
 /** An entry by what tells it from a later one; empty: there was none. */

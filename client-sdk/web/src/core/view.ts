@@ -216,7 +216,7 @@ function addAll<T>(into: Set<T>, from: Iterable<T>): void {
 }
 
 /** OVERLAY-5. */
-function openActs(entry: StateEntry | undefined, keepsBoth: boolean): readonly OpenAct[] {
+export function openActs(entry: StateEntry | undefined, keepsBoth: boolean): readonly OpenAct[] {
   if (entry === undefined || !keepsBoth || entry.conflicts.length === 0) return [];
   return [entry.shown, ...entry.conflicts];
 }

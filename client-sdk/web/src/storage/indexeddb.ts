@@ -22,6 +22,7 @@ interface SlotRow {
   readonly owner: string;
   readonly usedAt: number;
   readonly device: DeviceRow;
+  readonly scope?: 'browser';
 }
 
 /** By slot, but for `intents`: by slot and id. */
@@ -69,14 +70,13 @@ export class IndexedDbStore implements Store {
     const count = (slot: string): Promise<number> =>
       done(transaction.objectStore('intents').count(intentsOf(slot)));
     const waiting = await Promise.all(rows.map(({ slot }) => count(slot)));
-    return rows.map(({ slot, owner, usedAt }, i) => ({ slot, owner, usedAt, waiting: waiting[i] ?? 0 }));
+    return rows.map(({ device: _, ...row }, i) => ({ ...row, waiting: waiting[i] ?? 0 }));
   }
 
-  async create(slot: string, owner: string, now: number): Promise<StoredRows> {
+  async create(slot: string, owner: string, now: number, scope?: 'browser'): Promise<StoredRows> {
     const device = freshDevice(slot);
-    await this.#change(async (change) =>
-      done(change.objectStore('slots').put({ slot, owner, usedAt: now, device })),
-    );
+    const row: SlotRow = { slot, owner, usedAt: now, device, ...(scope && { scope }) };
+    await this.#change(async (change) => done(change.objectStore('slots').put(row)));
     return { device };
   }
 

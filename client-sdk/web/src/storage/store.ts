@@ -16,6 +16,8 @@ export interface SlotSummary {
   readonly usedAt: number;
   /** How many intents are stored in it. */
   readonly waiting: number;
+  /** Whose it is, if not one tab's: all tabs' (WEB-16). */
+  readonly scope?: 'browser';
 }
 
 /** Another page has taken over this slot. */
@@ -53,7 +55,7 @@ export interface Store {
   readonly kind: 'indexeddb' | 'memory';
   slots(): Promise<SlotSummary[]>;
   /** Creates a slot for a device that has done nothing yet; the slot is named after it. */
-  create(slot: string, owner: string, now: number): Promise<StoredRows>;
+  create(slot: string, owner: string, now: number, scope?: 'browser'): Promise<StoredRows>;
   /** Takes a slot over, if its owner is still `from`; gives what it holds. */
   take(slot: string, from: string, owner: string, now: number): Promise<StoredRows>;
   /** What a slot holds. Rejects with {@link SlotLostError} if it is no longer this owner's. */

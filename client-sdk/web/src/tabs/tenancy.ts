@@ -11,6 +11,7 @@
  *   that lost its slot to another finds out before it writes or connects, and moves to another slot. (One whose
  *   connection goes to a copy of this profile keeps its slot, and becomes another device in it: FORK-5.)
  * - WEB-5 What waits in slots that no live page holds is delivered by any page that is online (`courier.ts`).
+ * - WEB-16 All tabs of one device share one slot; whoever leads them holds it (`browser/`).
  */
 import type { StoredRows } from '../core/messages.js';
 import { uuidV4 } from '../protocol/ids.js';
@@ -18,11 +19,16 @@ import { SlotLostError, type SlotSummary, type Store } from '../storage/store.js
 import type { Environment } from './environment.js';
 import { openLiveness, type Knowledge, type Liveness } from './liveness.js';
 
+/** By what the slot of all tabs is held. */
+export const SHARED = 'browser';
+
 /** A slot that this page holds. */
 export interface Tenure {
   readonly slot: string;
   readonly owner: string;
   readonly stored: StoredRows;
+  /** By what its life is proved (WEB-2), where that is not the slot's own name. */
+  readonly held?: string;
 }
 
 /** This page among the pages that share a store. */
@@ -55,6 +61,20 @@ export class Tenancy {
     return tenure;
   }
 
+  /** Takes the slot of all tabs, whoever has it: this page leads them. Rejects with {@link SlotLostError} if another page is quicker. */
+  async settleShared(): Promise<Tenure> {
+    const { store, environment } = this;
+    const [summary] = byUse(await store.slots()).filter(({ scope }) => scope === SHARED);
+    const slot = summary?.slot ?? this.newDevice();
+    const owner = this.newDevice();
+    const now = environment.now();
+    const stored =
+      summary === undefined
+        ? await store.create(slot, owner, now, SHARED)
+        : await store.take(slot, summary.owner, owner, now);
+    return (this.#own = { slot, owner, stored });
+  }
+
   /** The slots that are not this page's, most recently used first. */
   async others(): Promise<SlotSummary[]> {
     return byUse(await this.store.slots()).filter(({ slot }) => slot !== this.#own?.slot);
@@ -62,22 +82,23 @@ export class Tenancy {
 
   /** Takes a slot unless a live page holds it (WEB-2, WEB-4). */
   async claim(summary: SlotSummary, knowledge?: Knowledge): Promise<Tenure | undefined> {
-    const { slot } = summary;
-    if (!(await this.#liveness.claim(slot, knowledge))) return undefined;
+    const { slot, scope } = summary;
+    const held = scope ?? slot;
+    if (!(await this.#liveness.claim(held, knowledge))) return undefined;
     const owner = this.newDevice();
     try {
       const stored = await this.store.take(slot, summary.owner, owner, this.environment.now());
-      return { slot, owner, stored };
+      return { slot, owner, stored, held };
     } catch (error) {
-      this.#liveness.release(slot);
+      this.#liveness.release(held);
       if (error instanceof SlotLostError) return undefined;
       throw error;
     }
   }
 
   /** Gives a slot free, for another page to take. */
-  release({ slot }: Tenure): void {
-    this.#liveness.release(slot);
+  release({ slot, held = slot }: Tenure): void {
+    this.#liveness.release(held);
   }
 
   /** A fresh random UUID. */

@@ -1,5 +1,5 @@
 /** One own change, what stood on its entry before and after, and its opposite (UNDO-1, UNDO-4). */
-import type { Core } from '../core/core.js';
+import type { CoreView } from '../driver.js';
 import { isLive } from '../protocol/entry.js';
 import type { Action, Operation } from '../protocol/schema.js';
 import type { Value } from '../protocol/value.js';
@@ -28,7 +28,7 @@ export interface Step {
 }
 
 /** What stands on an entry, own changes included. */
-export function standing(core: Core, { collection, key }: Operation): Standing {
+export function standing(core: CoreView, { collection, key }: Operation): Standing {
   const entry = core.entries(collection).get(key);
   return entry === undefined ? '' : [entry.shown, ...entry.conflicts].map(actName).join();
 }
@@ -47,7 +47,7 @@ export function actName({
 }
 
 /** Of a change that is about to be shown; what stands after it is filled in once it is. */
-export function stepOver(core: Core, operation: Operation): Step {
+export function stepOver(core: CoreView, operation: Operation): Step {
   const over = standing(core, operation);
   return { operation, deviceSeq: undefined, act: over, over, after: over, before: beforeOf(core, operation) };
 }
@@ -65,7 +65,7 @@ export function opposite({ operation: { action }, before }: Step): Action {
   return place === undefined ? { type: 'put', value } : { type: 'place', value, ...place };
 }
 
-function beforeOf(core: Core, { collection, key }: Operation): Before | undefined {
+function beforeOf(core: CoreView, { collection, key }: Operation): Before | undefined {
   const shown = core.entries(collection).get(key)?.shown;
   if (!isLive(shown)) return undefined;
   const { value, place } = shown;

@@ -7,7 +7,7 @@
 import { RefusedError, type Entry, type Receipt, type Syncline } from '../api.js';
 import { Client } from '../client.js';
 import type { Changes } from '../change.js';
-import type { Core } from '../core/core.js';
+import type { CoreView } from '../driver.js';
 import { CannotSayError, compose } from '../protocol/compose.js';
 import type { SyncEvent } from '../protocol/event.js';
 import type { Operation, Schema } from '../protocol/schema.js';
@@ -208,7 +208,7 @@ class History implements Undoable {
   }
 
   /** What takes the steps back, all or none: it is looked at before anything is published (UNDO-3, UNDO-4). */
-  #opposites(core: Core, steps: readonly Step[]): { readonly step: Step; readonly said: Said }[] {
+  #opposites(core: CoreView, steps: readonly Step[]): { readonly step: Step; readonly said: Said }[] {
     const above: Step[] = [];
     return steps.map((step) => {
       const { operation } = step;
@@ -223,7 +223,7 @@ class History implements Undoable {
   }
 
   /** Another device, or another schema, and nothing of before can be taken back (UNDO-1). */
-  #stand(): Core {
+  #stand(): CoreView {
     const { core } = this.sync;
     const ground = `${core.deviceUuid} ${core.schema?.hash}`;
     if (ground !== this.#ground) {
