@@ -6,9 +6,8 @@ use crate::failure::Failure;
 use crate::project::{Profile, Project};
 use crate::step::{Step, run_all};
 use crate::tools;
-use crate::web::{self, WEB};
+use crate::web::{self, BENCH, BROWSER, WEB};
 
-const BROWSER: &str = "tests/browser";
 const KILL9_ROUNDS: &str = "15";
 const COMPACTING_ROUNDS: &str = "10";
 
@@ -115,6 +114,8 @@ fn whole_steps(project: &Project) -> Result<Vec<Step>, Failure> {
             browser,
             format!("cd {BROWSER} && npm test"),
         ),
+        // Not the measurements, which need more packages: only that they count and print what they should.
+        npm(project, "measuring in a browser", BENCH, &["test"]),
     ])
 }
 

@@ -63,6 +63,15 @@ pub(crate) enum Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Enqueueing, the first render from disk and bytes on the wire of both clients, beside Yjs (needs Chromium and npm's registry)
+    Sdk {
+        /// Runs; what is printed are medians
+        #[arg(long, default_value_t = 5)]
+        runs: u32,
+        /// Entries of the map
+        #[arg(long, default_value_t = 10_000)]
+        entries: u32,
+    },
     /// Commits, catching up, start-up and memory with many streams, bytes on disk
     Log {
         /// `commit`, `catch-up`, `many` or `disk` alone, and options of the program (`--help` lists them)
@@ -89,6 +98,7 @@ pub(crate) fn bench(project: &Project, bench: &Bench) -> Result<(), Failure> {
             run(project, "bench-compaction", Profile::Release, arguments)
         }
         Bench::Edge { arguments } => bench_edge(project, arguments),
+        Bench::Sdk { runs, entries } => bench_sdk(project, *runs, *entries),
         Bench::Log { arguments } => run(project, "bench-log", Profile::Release, arguments),
     }
 }
@@ -185,6 +195,27 @@ fn run(
     run_with(project, program, profile, arguments, &[])
 }
 
+/// The part in the browser starts the one in Rust, so that all figures stand in one table.
+fn bench_sdk(project: &Project, runs: u32, entries: u32) -> Result<(), Failure> {
+    let browser = web::prepare_bench(project)?;
+    build(project, "bench-sdk", Profile::Release)?;
+    let (runs, entries) = (runs.to_string(), entries.to_string());
+    let arguments = ["run.mjs", "--runs", &runs, "--entries", &entries];
+    let mut command = project.command("node");
+    command
+        .current_dir(project.path(web::BENCH))
+        .args(arguments)
+        .env("SYNCLINE_BIN", project.binary("syncline", Profile::Release))
+        .env(
+            "SYNCLINE_BENCH_SDK",
+            project.binary("bench-sdk", Profile::Release),
+        )
+        .env("SYNCLINE_PAGES", web::bench_pages(project))
+        .env(tools::CHROMIUM_VARIABLE, browser);
+    let repeat = format!("cargo xtask bench sdk --runs {runs} --entries {entries}");
+    Step::new("bench sdk", command, repeat).run()
+}
+
 fn run_with(
     project: &Project,
     program: &'static str,
@@ -192,6 +223,17 @@ fn run_with(
     arguments: &[String],
     environment: &[(&str, PathBuf)],
 ) -> Result<(), Failure> {
+    build(project, program, profile)?;
+    let mut command = project.command(project.binary(program, profile));
+    command
+        .args(arguments)
+        .env("SYNCLINE_BIN", project.binary("syncline", profile))
+        .envs(environment.iter().map(|(name, value)| (name, value)));
+    Step::new(program, command, repeat_line(program, arguments)).run()
+}
+
+/// The broker and a program that measures it.
+fn build(project: &Project, program: &'static str, profile: Profile) -> Result<(), Failure> {
     let mut build = vec![
         "build",
         "--quiet",
@@ -205,13 +247,7 @@ fn run_with(
         build.push("--release");
     }
     let repeat = format!("cargo {}", build.join(" "));
-    Step::new(program, project.cargo(&build), repeat).run()?;
-    let mut command = project.command(project.binary(program, profile));
-    command
-        .args(arguments)
-        .env("SYNCLINE_BIN", project.binary("syncline", profile))
-        .envs(environment.iter().map(|(name, value)| (name, value)));
-    Step::new(program, command, repeat_line(program, arguments)).run()
+    Step::new(program, project.cargo(&build), repeat).run()
 }
 
 fn repeat_line(program: &str, arguments: &[String]) -> String {

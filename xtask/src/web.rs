@@ -14,6 +14,10 @@ use crate::tools;
 pub(crate) const WEB: &str = "client-sdk/web";
 const PAGES: &str = "client-sdk/web/demo/dist";
 
+/// Where the tests in a browser are, and the measurements in one.
+pub(crate) const BROWSER: &str = "tests/browser";
+pub(crate) const BENCH: &str = "tests/bench-sdk";
+
 pub(crate) fn pages(project: &Project) -> PathBuf {
     project.path(PAGES)
 }
@@ -48,12 +52,37 @@ pub(crate) fn size(project: &Project) -> Result<(), Failure> {
     Step::new("the sizes", size, format!("cd {WEB} && npm run size")).run()
 }
 
+/// Builds the page that measures, with what it is compared with, and says where Chromium is.
+pub(crate) fn prepare_bench(project: &Project) -> Result<PathBuf, Failure> {
+    tools::require_node()?;
+    let browser = tools::chromium().ok_or_else(|| {
+        let remedy = "sudo apt-get install -y chromium, or name it in CHROMIUM";
+        Failure::with_remedy("Chromium, to measure in, is not installed", remedy)
+    })?;
+    for folder in [WEB, BROWSER, BENCH] {
+        install(project, folder)?;
+    }
+    let build = npm(project, BENCH, &["run", "--silent", "build"]);
+    let repeat = format!("cd {BENCH} && npm run build");
+    Step::new("the page that measures", build, repeat).run()?;
+    Ok(browser)
+}
+
+/// What `prepare_bench` built.
+pub(crate) fn bench_pages(project: &Project) -> PathBuf {
+    project.path(BENCH).join("page/dist")
+}
+
 fn install_packages(project: &Project) -> Result<(), Failure> {
-    if packages_are_installed(project) {
+    install(project, WEB)
+}
+
+fn install(project: &Project, folder: &str) -> Result<(), Failure> {
+    if packages_are_installed(project, folder) {
         return Ok(());
     }
-    let repeat = format!("cd {WEB} && npm ci");
-    Step::new("npm ci", npm(project, WEB, &["ci"]), repeat).run()
+    let repeat = format!("cd {folder} && npm ci");
+    Step::new("npm ci", npm(project, folder, &["ci"]), repeat).run()
 }
 
 fn is_fresh(project: &Project) -> bool {
@@ -63,8 +92,8 @@ fn is_fresh(project: &Project) -> bool {
 }
 
 /// npm writes this file last, so an interrupted install does not count.
-fn packages_are_installed(project: &Project) -> bool {
-    let folder = project.path(WEB);
+fn packages_are_installed(project: &Project, folder: &str) -> bool {
+    let folder = project.path(folder);
     let installed = modified(&folder.join("node_modules/.package-lock.json"));
     let wanted = modified(&folder.join("package-lock.json"));
     matches!((installed, wanted), (Some(installed), Some(wanted)) if installed >= wanted)
