@@ -200,6 +200,14 @@ impl Client {
     }
 
     /// Makes a change. Returns when it is durable in the outbox; the view shows it at once.
+    ///
+    /// ```no_run
+    /// # async fn example(client: &syncline_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use syncline_client::map;
+    ///
+    /// let receipt = client.publish("star_album", map([("album_id", "lantern-year")])).await?;
+    /// # let _ = receipt; Ok(()) }
+    /// ```
     pub async fn publish(
         &self,
         event_type: &str,

@@ -57,14 +57,38 @@ impl FromValue for bool {
 }
 
 /// A `set`: keys that are in or not.
+///
+/// ```no_run
+/// # async fn example(client: &syncline_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// const ALBUMS: syncline_client::Set = syncline_client::Set::new("albums");
+/// ALBUMS.of(client).add("lantern-year").await?;
+/// assert!(ALBUMS.of(client).contains("lantern-year").await?);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Set(&'static str);
 
 /// A `map`: keys with values.
+///
+/// ```no_run
+/// # async fn example(client: &syncline_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// const RATINGS: syncline_client::Map<u32> = syncline_client::Map::new("ratings");
+/// RATINGS.of(client).put("t7", 4).await?;
+/// assert_eq!(RATINGS.of(client).get("t7").await?, Some(4));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Map<V>(&'static str, PhantomData<fn() -> V>);
 
 /// A `counter`: keys with sums.
+///
+/// ```no_run
+/// # async fn example(client: &syncline_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// const PLAYS: syncline_client::Counter = syncline_client::Counter::new("plays");
+/// PLAYS.of(client).add("t7", 1).await?;
+/// println!("played {} times, on all devices together", PLAYS.of(client).get("t7").await?);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Counter(&'static str);
 

@@ -71,6 +71,18 @@ impl Receipt {
 
     /// Waits for the broker's answer, however long that takes. A change that a later one replaced before it was ever
     /// sent (star, unstar, star) has the answer of that one.
+    ///
+    /// ```no_run
+    /// # async fn example(receipt: &syncline_client::Receipt) {
+    /// use syncline_client::NotSaved;
+    ///
+    /// match receipt.saved().await {
+    ///     Ok(saved) => println!("on the broker's disk, as event {:?}", saved.seq),
+    ///     Err(NotSaved::Refused(refusal)) => println!("never: {}", refusal.reason),
+    ///     Err(error) => println!("{error}; what is stored is sent after the next start"),
+    /// }
+    /// # }
+    /// ```
     pub async fn saved(&self) -> Result<Saved, NotSaved> {
         Ok(self.saved_in().await?.0)
     }

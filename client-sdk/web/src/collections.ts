@@ -19,8 +19,11 @@ export type After = string | null | undefined;
 
 /** A `set`: keys that are in or not. */
 export interface SetOf {
+  /** Puts a key in; in a set that has it already, that is said anew. */
   add(key: string): Promise<Receipt>;
+  /** Takes a key out. */
   remove(key: string): Promise<Receipt>;
+  /** Whether it is in, own unconfirmed changes included. */
   has(key: string): boolean;
   /** Ascending by their UTF-8 bytes. */
   keys(): string[];
@@ -28,9 +31,13 @@ export interface SetOf {
 
 /** A `map`: keys with values. */
 export interface MapOf<V extends Value> {
+  /** Sets the value under a key. */
   put(key: string, value: V): Promise<Receipt>;
+  /** Takes the key out. */
   remove(key: string): Promise<Receipt>;
+  /** undefined: there is none. */
   get(key: string): V | undefined;
+  /** Ascending by the UTF-8 bytes of their keys. */
   entries(): Item<V>[];
 }
 
@@ -48,10 +55,18 @@ export interface ListOf<V extends Value> {
   put(item: string, value: V, after?: After): Promise<Receipt>;
   /** Moves an item, also from another list of the collection; undefined: there is no such item. */
   move(item: string, after?: After): Promise<Receipt | undefined>;
+  /** Takes an item out. */
   remove(item: string): Promise<Receipt>;
+  /** In their order. */
   items(): Item<V>[];
 }
 
+/**
+ * A `set` of the schema, by its name.
+ *
+ * @example
+ * await setOf(sync, 'albums').add('lantern-year');
+ */
 export function setOf(sync: Changes, collection: string): SetOf {
   return {
     add: (key) => act(sync, collection, key, { type: 'put', value: true }),
@@ -61,6 +76,12 @@ export function setOf(sync: Changes, collection: string): SetOf {
   };
 }
 
+/**
+ * A `map` of the schema, by its name; `V`: what the app puts in.
+ *
+ * @example
+ * await mapOf<number>(sync, 'ratings').put('t7', 4);
+ */
 export function mapOf<V extends Value = Value>(sync: Changes, collection: string): MapOf<V> {
   return {
     put: (key, value) => act(sync, collection, key, { type: 'put', value }),
@@ -70,6 +91,12 @@ export function mapOf<V extends Value = Value>(sync: Changes, collection: string
   };
 }
 
+/**
+ * A `counter` of the schema, by its name.
+ *
+ * @example
+ * await counterOf(sync, 'plays').add('t7');
+ */
 export function counterOf(sync: Changes, collection: string): CounterOf {
   return {
     add: (key, amount = 1) => act(sync, collection, key, { type: 'count', amount }),
@@ -77,7 +104,12 @@ export function counterOf(sync: Changes, collection: string): CounterOf {
   };
 }
 
-/** `list`: which one, where the schema makes several of the collection. */
+/**
+ * A `list` of the schema, by its name. `list`: which one, where the schema makes several of the collection.
+ *
+ * @example
+ * await listOf<string>(sync, 'playlists', 'sunday').put('i2', 't7', 'i1'); // behind i1
+ */
 export function listOf<V extends Value = Value>(sync: Changes, collection: string, list?: string): ListOf<V> {
   const place = (item: string, value: Value, after: After): Promise<Receipt> =>
     act(sync, collection, item, { type: 'place', value, list: list ?? null, after });

@@ -7,22 +7,29 @@ import { DEPTH_MAX, type Value, type ValueMap } from './value.js';
 
 /** An event as the broker ordered it. */
 export interface SyncEvent {
+  /** The sync group. */
   readonly syncId: string;
   /** null: the default channel. */
   readonly channel: string | null;
   /** 16 hex digits. */
   readonly epoch: string;
+  /** Its place in its stream: 1, 2, 3 … */
   readonly seq: number;
   /** Unix milliseconds, the broker's clock. */
   readonly acceptedAt: number;
+  /** What kind of intent it is. */
   readonly eventType: string;
+  /** Its details. */
   readonly eventData: Value;
   /** 36 characters. */
   readonly deviceUuid: string;
   /** null: the device gave none, and the event was not deduplicated. */
   readonly deviceSeq: number | null;
+  /** When the user acted: Unix milliseconds of the device's clock, and a count among equal ones. */
   readonly timestamp: number;
+  /** See `timestamp`. */
   readonly counter: number;
+  /** The highest seq that the device had applied when the user acted. */
   readonly baseSeq: number;
   /** Names that this version does not know, kept as they came (EVENT-2). */
   readonly extra: ValueMap;

@@ -5,10 +5,13 @@ import { DEPTH_MAX } from './value.js';
 
 /** What the broker says about one device of a group. */
 export interface Presence {
+  /** 36 characters. */
   readonly deviceUuid: string;
+  /** Whether it is connected now. */
   readonly online: boolean;
   /** Unix milliseconds of the last change of `online`. */
   readonly since: number;
+  /** What people call it; null: it gave no name. */
   readonly name: string | null;
   /** Channel (`""`: the default one) to the highest seq that the device acknowledged. */
   readonly acked: Readonly<Record<string, number>>;

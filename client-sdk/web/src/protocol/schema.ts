@@ -35,6 +35,7 @@ export interface Operation {
   readonly action: Action;
 }
 
+/** What is to become of an entry, whatever the schema calls the event for it. */
 export type Action =
   | { readonly type: 'put'; readonly value: Value }
   | { readonly type: 'remove' }
