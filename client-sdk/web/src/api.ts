@@ -138,8 +138,10 @@ export class RefusedError extends Error {
   }
 }
 
-/** An intent that will never be saved: refused for ever, kept so that the app can tell its user. */
+/** An intent that will never be saved: refused for ever, kept over reloads until the app dismisses it. */
 export interface SetAside {
+  /** Its name, for {@link Syncline.dismiss}. */
+  readonly id: string;
   readonly eventType: string;
   readonly eventData: Value;
   readonly refusal: string;
@@ -189,7 +191,7 @@ export interface SynclineEvents {
   event: { readonly event: SyncEvent; readonly own: boolean };
   /** The devices of the group changed. */
   presence: { readonly devices: readonly DevicePresence[] };
-  /** An intent was refused for ever. */
+  /** An intent was refused for ever, and is kept. */
   setaside: SetAside;
   /** The broker, the storage or this client broke a rule; the client goes on. For logs. */
   fault: { readonly kind: string; readonly detail: string };
@@ -241,8 +243,13 @@ export interface Syncline {
   pendingEvents(): readonly PendingEvent[];
   /** Devices of the group that the broker knows, this one included once it is online. Same array until one changes. */
   devices(): readonly DevicePresence[];
-  /** Intents that were refused for ever, oldest first. */
+  /**
+   * Intents that were refused for ever and not dismissed, oldest first; also those of earlier visits and, as they were when this
+   * page was opened, of other tabs. The last 1,000 are kept. Same array until that changes.
+   */
   setAside(): readonly SetAside[];
+  /** Forgets, durably, what was set aside, once its user knows; resolves with whether it was there. Rejects once the client is closed. */
+  dismiss(id: string): Promise<boolean>;
 
   /** Disconnects and stays offline (false), or goes back online at once (true). */
   setOnline(online: boolean): void;

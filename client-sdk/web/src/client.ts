@@ -27,7 +27,13 @@ import type { Schema } from './protocol/schema.js';
 import { BadValueError, toValue, type Value } from './protocol/value.js';
 import { Receipts } from './receipts.js';
 import { Runner, type RunnerListener, type Told } from './runner.js';
-import { SlotLostError, StoreEndedError, type SlotSummary, type StoreEnd } from './storage/store.js';
+import {
+  SlotLostError,
+  StoreEndedError,
+  type AsideRow,
+  type SlotSummary,
+  type StoreEnd,
+} from './storage/store.js';
 import type { BrowserScope, Part } from './tabs/browser/scope.js';
 import type { Tenancy, Tenure } from './tabs/tenancy.js';
 import type { Transport } from './transport/transport.js';
@@ -37,6 +43,8 @@ import { FULL } from './writer.js';
 const EVENT_TYPE_CHARACTERS_MAX = 64;
 /** How long changes are rejected at once after one found no room, which costs a connection each time (WEB-8). */
 const FULL_MS = 5_000;
+/** How many set-aside intents are kept; the oldest goes for one too many (TOLD-3). */
+const ASIDE_MAX = 1_000;
 /** What `subscribe` listens to. */
 const UPDATE = 'update';
 
@@ -74,13 +82,13 @@ export class Client implements Syncline {
   #closed = false;
   #closing: Promise<void> | undefined;
   #status: Status = { state: 'connecting', pending: 0 };
-  #setAside: readonly SetAside[] = [];
+  #setAside: readonly SetAside[];
   #updating = false;
   #namings = 0;
   /** When a change last found no room; Unix ms. */
   #fullAt = -Infinity;
 
-  private constructor(options: ClientOptions, part: Part) {
+  private constructor(options: ClientOptions, part: Part, aside: readonly AsideRow[]) {
     const { tenancy, stream, transport } = options;
     this.#options = options;
     this.#devices = new Devices(stream.syncId);
@@ -97,8 +105,9 @@ export class Client implements Syncline {
       tenancy,
       stream,
       transport,
-      setAside: (intent) => this.#onSetAside(intent),
+      setAside: (row) => this.#onSetAside(row),
     });
+    this.#setAside = aside.map(setAsideOf);
     this.#part = part;
     this.#runner = this.#newRunner(part);
     this.#stopWaking = tenancy.environment.onWake(() => this.#wake());
@@ -110,7 +119,7 @@ export class Client implements Syncline {
     const { tenancy, scope } = options;
     try {
       const part = scope === undefined ? { tenure: await tenancy.settle() } : await scope.settle();
-      const client = new Client(options, part);
+      const client = new Client(options, part, await tenancy.store.aside());
       client.#runner.start();
       return client;
     } catch (error) {
@@ -199,6 +208,15 @@ export class Client implements Syncline {
 
   setAside(): readonly SetAside[] {
     return this.#setAside;
+  }
+
+  async dismiss(id: string): Promise<boolean> {
+    if (this.#closed) throw new Error('the client is closed');
+    await this.#options.tenancy.store.dismiss(id);
+    const before = this.#setAside;
+    this.#setAside = before.filter((one) => one.id !== id);
+    this.#update();
+    return this.#setAside.length < before.length;
   }
 
   setOnline(online: boolean): void {
@@ -293,6 +311,7 @@ export class Client implements Syncline {
   #listener(): RunnerListener {
     return {
       told: (output) => this.#told(output),
+      setAside: (row) => this.#onSetAside(row),
       connected: (link) => link.subscribe(this.#devices.filter, false),
       message: (topic, payload) => this.#onPresence(topic, payload),
       unauthorized: (reason, isFinal) => void (this.#unauthorized = { reason, isFinal }),
@@ -311,10 +330,6 @@ export class Client implements Syncline {
         this.#receipts.take(output);
         // An entry may wait no more, although its value is the same.
         return this.#onChanged(this.#views.collections);
-      case 'set_aside': {
-        const { eventType, eventData } = output.intent;
-        return this.#onSetAside({ eventType, eventData, refusal: output.name, reason: output.reason });
-      }
       case 'event':
         return this.#tell('event', { event: output.event, own: output.own });
       case 'changed':
@@ -328,9 +343,12 @@ export class Client implements Syncline {
     }
   }
 
-  #onSetAside(intent: SetAside): void {
-    this.#setAside = [...this.#setAside, intent];
-    this.#tell('setaside', intent);
+  #onSetAside(row: AsideRow): void {
+    const one = setAsideOf(row);
+    this.#setAside = [...this.#setAside, one];
+    // One that stays goes with the next.
+    for (const { id } of this.#setAside.slice(0, -ASIDE_MAX)) this.dismiss(id).catch(() => undefined);
+    this.#tell('setaside', one);
   }
 
   #onChanged(collections: readonly string[]): void {
@@ -445,7 +463,10 @@ export class Client implements Syncline {
   #end(error: StoreEndedError): void {
     const { tenancy, scope } = this.#options;
     const { end: cause, message: reason } = error;
-    if (cause === 'wiped') tenancy.forget();
+    if (cause === 'wiped') {
+      tenancy.forget();
+      this.#setAside = [];
+    }
     scope?.close();
     tenancy.close();
     this.#receipts.close(error);
@@ -536,6 +557,10 @@ function checked(eventData: unknown): Value {
     if (error instanceof BadValueError) throw new RefusedError('bad_value', error.message);
     throw error;
   }
+}
+
+function setAsideOf({ id, intent: { eventType, eventData }, refusal, reason }: AsideRow): SetAside {
+  return { id, eventType, eventData, refusal, reason };
 }
 
 function statusOf({ phase, label, pending, nextRetryAt, reason }: CoreStatus): Status {

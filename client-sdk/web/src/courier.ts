@@ -5,9 +5,9 @@
  * is, so that what was sent before is known as a repeat, and forgotten once the broker has everything. Idle slots are
  * kept for tabs to come, but only the few that were used last.
  */
-import type { SetAside } from './api.js';
 import type { StreamId } from './protocol/ids.js';
 import { Runner, type RunnerListener, type Told } from './runner.js';
+import type { AsideRow } from './storage/store.js';
 import type { Tenancy, Tenure } from './tabs/tenancy.js';
 import type { Transport } from './transport/transport.js';
 
@@ -23,7 +23,7 @@ export interface CourierOptions {
   readonly stream: StreamId;
   readonly transport: Transport;
   /** An intent of a closed tab was refused for ever. */
-  setAside(intent: SetAside): void;
+  setAside(row: AsideRow): void;
 }
 
 /** One delivery at a time. */
@@ -97,6 +97,7 @@ export class Courier {
   #listener(resolve: (delivered: boolean) => void): RunnerListener {
     return {
       told: (output) => this.#told(output, resolve),
+      setAside: (row) => this.options.setAside(row),
       connected: () => undefined,
       message: () => undefined,
       unauthorized: () => undefined,
@@ -110,10 +111,6 @@ export class Courier {
   }
 
   #told(output: Told, resolve: (delivered: boolean) => void): void {
-    if (output.type === 'set_aside') {
-      const { eventType, eventData } = output.intent;
-      this.options.setAside({ eventType, eventData, refusal: output.name, reason: output.reason });
-    }
     if (output.type !== 'status') return;
     if (output.label === 'saved') resolve(true);
     if (output.phase === 'offline') resolve(false);

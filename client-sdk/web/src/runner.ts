@@ -6,11 +6,11 @@
  */
 import { RefusedError } from './api.js';
 import { Core } from './core/core.js';
-import type { Input, Output, Write } from './core/messages.js';
+import type { Input, IntentRow, Output, Write } from './core/messages.js';
 import type { Driver, Published } from './driver.js';
 import type { StreamId } from './protocol/ids.js';
 import type { Value } from './protocol/value.js';
-import { SlotLostError } from './storage/store.js';
+import { asideId, SlotLostError, type AsideRow, type StoreWrite } from './storage/store.js';
 import { WallClock } from './tabs/clock.js';
 import type { Tenancy, Tenure } from './tabs/tenancy.js';
 import type { Ending, Link, Transport } from './transport/transport.js';
@@ -20,14 +20,13 @@ import { FullError, Writer } from './writer.js';
 const PROBE_MS_MAX = 3_000;
 
 /** Outputs that are the app's business, and not the driver's. */
-export type Told = Extract<
-  Output,
-  { type: 'receipt' | 'set_aside' | 'event' | 'changed' | 'status' | 'fault' | 'send' }
->;
+export type Told = Extract<Output, { type: 'receipt' | 'event' | 'changed' | 'status' | 'fault' | 'send' }>;
 
 /** Who listens to a runner. */
 export interface RunnerListener {
   told(output: Told): void;
+  /** It will never be saved, and is kept durably (TOLD-3). */
+  setAside(row: AsideRow): void;
   /** A connection stands; filters may be added to it. */
   connected(link: Link): void;
   /** A message of a topic that is not the core's. */
@@ -103,7 +102,7 @@ export class Runner implements Driver {
     this.#writer = new Writer({
       store: (writes) => tenancy.store.write(tenure.slot, tenure.owner, writes),
       isAwaited: ({ put }) => put.intents?.some(({ id }) => this.#waiters.has(id)) === true,
-      persisted: (write) => this.#feed({ type: 'persisted', write }),
+      persisted: (writes) => this.#onPersisted(writes),
       failed: (error) => this.#onWriteFailed(error),
       full: (detail) => listener.full(detail),
     });
@@ -188,11 +187,16 @@ export class Runner implements Driver {
   }
 
   #carryOut(outputs: readonly Output[]): void {
-    for (const output of outputs) this.#do(output);
+    const aside = outputs.flatMap((output) => (output.type === 'set_aside' ? [this.#asideRow(output)] : []));
+    for (const output of outputs) {
+      // What is set aside goes with what takes it out of the outbox (TOLD-3).
+      if (output.type === 'write') this.#writer.write(aside.length > 0 ? { ...output, aside } : output);
+      else this.#do(output);
+    }
     this.#armTimer();
   }
 
-  #do(output: Output): void {
+  #do(output: Exclude<Output, Write>): void {
     switch (output.type) {
       case 'mint_device':
         return this.#feed({ type: 'new_device', deviceUuid: this.#options.tenancy.newDevice() });
@@ -202,8 +206,6 @@ export class Runner implements Driver {
         return void this.#connect(output.deviceUuid);
       case 'subscribe':
         return this.#link?.subscribe(output.filter, true);
-      case 'write':
-        return this.#writer.write(output);
       case 'stored':
         return this.#onStored(output.id);
       case 'send':
@@ -211,6 +213,7 @@ export class Runner implements Driver {
         return this.#options.listener.told(output);
       case 'rejected':
       case 'schema_changed':
+      case 'set_aside':
         return;
       default:
         return this.#options.listener.told(output);
@@ -288,6 +291,17 @@ export class Runner implements Driver {
   }
 
   // Storage
+
+  #asideRow({ id, intent, name, reason }: Extract<Output, { type: 'set_aside' }>): AsideRow {
+    const row: IntentRow = { ...intent, id };
+    return { id: asideId(this.#now, this.#options.tenure.slot, id), intent: row, refusal: name, reason };
+  }
+
+  #onPersisted(writes: readonly StoreWrite[]): void {
+    if (this.#stopped) return;
+    for (const row of writes.flatMap(({ aside = [] }) => aside)) this.#options.listener.setAside(row);
+    this.#feed({ type: 'persisted', write: writes.at(-1)?.write ?? 0 });
+  }
 
   #onWriteFailed(error: unknown): void {
     if (this.#stopped) return;

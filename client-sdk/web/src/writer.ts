@@ -4,8 +4,8 @@
  * A full disk ends nothing by itself (WEB-8). What only makes the next start quicker is left out; a new intent fails, and
  * its publisher hears of it; whatever else has to be durable waits for room.
  */
-import type { Write } from './core/messages.js';
 import type { ValueMap } from './protocol/value.js';
+import type { StoreWrite } from './storage/store.js';
 
 /** When to try again what waits for room. */
 const ROOM_AGAIN_MS = 5_000;
@@ -13,11 +13,11 @@ const ROOM_AGAIN_MS = 5_000;
 /** What a writer works with. */
 export interface WriterOptions {
   /** Makes writes durable, all or none. */
-  store(writes: readonly Write[]): Promise<void>;
+  store(writes: readonly StoreWrite[]): Promise<void>;
   /** Whether somebody waits for a new intent in this write. */
-  isAwaited(write: Write): boolean;
-  /** All up to this number are durable, or need not be. */
-  persisted(write: number): void;
+  isAwaited(write: StoreWrite): boolean;
+  /** These are durable, or need not be, and so are all before them. */
+  persisted(writes: readonly StoreWrite[]): void;
   /** Nothing more is written. */
   failed(error: unknown): void;
   /** The storage is full; what became of it. */
@@ -37,7 +37,7 @@ export class FullError extends Error {
 
 /** See above. */
 export class Writer {
-  #queue: Write[] = [];
+  #queue: StoreWrite[] = [];
   #running: Promise<void> | undefined;
   #stopped = false;
   #goOn: () => void = () => undefined;
@@ -46,7 +46,7 @@ export class Writer {
 
   constructor(private readonly options: WriterOptions) {}
 
-  write(write: Write): void {
+  write(write: StoreWrite): void {
     this.#queue.push(write);
     this.#goOn();
     this.#running ??= this.#run();
@@ -72,7 +72,7 @@ export class Writer {
   async #next(): Promise<void> {
     const batch = this.#queue.splice(0).map((write) => this.#paid(write));
     const error = (await this.#try(batch)) && (await this.#tryLighter(batch));
-    if (error === undefined) return this.options.persisted(batch.at(-1)?.write ?? 0);
+    if (error === undefined) return this.options.persisted(batch);
     if (batch.some((write) => this.options.isAwaited(write))) throw new FullError(error);
     this.options.full(`${FULL}: what has to be stored next waits for room`);
     if (this.#stopped) return;
@@ -81,7 +81,7 @@ export class Writer {
   }
 
   /** What the browser says if there is no room. */
-  async #try(batch: readonly Write[]): Promise<unknown> {
+  async #try(batch: readonly StoreWrite[]): Promise<unknown> {
     try {
       await this.options.store(batch);
     } catch (error) {
@@ -93,7 +93,7 @@ export class Writer {
   }
 
   /** Rows that a replica stands for stay while it is not stored: what was visible stays visible (STORE-3). */
-  async #tryLighter(batch: readonly Write[]): Promise<unknown> {
+  async #tryLighter(batch: readonly StoreWrite[]): Promise<unknown> {
     const light = batch.map((write) => (write.put.replica === undefined ? write : withoutReplica(write)));
     const error = await this.#try(light);
     if (error !== undefined) return error;
@@ -102,7 +102,7 @@ export class Writer {
     return undefined;
   }
 
-  #paid(write: Write): Write {
+  #paid(write: StoreWrite): StoreWrite {
     const { put } = write;
     if (this.#owed === undefined || put.replica === undefined || put.schema !== undefined) return write;
     return { ...write, put: { ...put, schema: this.#owed } };
@@ -120,8 +120,9 @@ export class Writer {
   }
 }
 
-function withoutReplica({ put: { replica: _, schema: __, ...put }, ...write }: Write): Write {
-  return { ...write, put, delete: [] };
+/** What is set aside leaves the outbox all the same: no replica stands for it, and it must not be in both places (TOLD-3). */
+function withoutReplica({ put: { replica: _, schema: __, ...put }, ...write }: StoreWrite): StoreWrite {
+  return { ...write, put, delete: (write.aside ?? []).map(({ intent }) => intent.id) };
 }
 
 function isQuota(error: unknown): boolean {

@@ -271,8 +271,10 @@ describe('a client', () => {
       reason: 'read only',
     });
     expect(stars(page)).toEqual(['a1']);
+    await until(() => page.client.setAside().length === 1);
     expect(page.client.setAside()).toEqual([
       {
+        id: expect.any(String) as string,
         eventType: 'unstar_album',
         eventData: { album_id: 'a1' },
         refusal: 'not_allowed',

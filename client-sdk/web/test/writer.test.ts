@@ -14,8 +14,9 @@ describe('a writer whose storage is full', () => {
   let hasRoom: (writes: readonly Write[]) => boolean;
   let stored: (readonly Write[])[];
   let tries: number;
-  const told = { persisted: vi.fn<(write: number) => void>(), failed: vi.fn(), full: vi.fn() };
+  const told = { persisted: vi.fn<(writes: readonly Write[]) => void>(), failed: vi.fn(), full: vi.fn() };
   let writer: Writer;
+  const persisted = (): number[] => told.persisted.mock.calls.flat(2).map((one) => one.write);
 
   beforeEach(() => {
     vi.useFakeTimers();
@@ -43,7 +44,7 @@ describe('a writer whose storage is full', () => {
     hasRoom = () => true;
     expect(told.persisted).not.toHaveBeenCalled();
     await vi.advanceTimersByTimeAsync(1);
-    expect(told.persisted.mock.calls).toEqual([[1]]);
+    expect(persisted()).toEqual([1]);
     expect(stored.flat().map((one) => one.write)).toEqual([1]);
   });
 
@@ -57,7 +58,7 @@ describe('a writer whose storage is full', () => {
     writer.write(write(3, { device: { ...DEVICE, offered: 2 } }));
     await vi.advanceTimersByTimeAsync(0);
     expect(stored.flat().map((one) => one.write)).toEqual([1, 2, 3]);
-    expect(told.persisted.mock.calls).toEqual([[3]]);
+    expect(persisted()).toEqual([1, 2, 3]);
   });
 
   it('web_8 does not wait for room when the client ends', async () => {
@@ -75,7 +76,7 @@ describe('a writer whose storage is full', () => {
     hasRoom = (writes) => writes.every(({ put }) => put.replica === undefined);
     writer.write(write(1, { replica: new Uint8Array([1]), schema: SCHEMA }, [7]));
     await vi.advanceTimersByTimeAsync(0);
-    expect(told.persisted.mock.calls).toEqual([[1]]);
+    expect(persisted()).toEqual([1]);
     expect(stored.flat()).toEqual([write(1, {})]);
     hasRoom = () => true;
     const replica = new Uint8Array([2]);
@@ -88,6 +89,17 @@ describe('a writer whose storage is full', () => {
     expect(stored.flat().filter(({ put }) => put.schema !== undefined)[0]).toEqual(
       write(2, { replica, schema: SCHEMA }),
     );
+  });
+
+  it('told_3_web_8 what is set aside leaves the outbox also where the replica finds no room', async () => {
+    hasRoom = (writes) => writes.every(({ put }) => put.replica === undefined);
+    const clock = { timestamp: 1, counter: 0 };
+    const name = { eventType: 'star', eventData: null, deviceUuid: 'd', deviceSeq: 1 };
+    const intent = { id: 8, ...name, clock, baseSeq: 0, epoch: null };
+    const aside = [{ id: 'x', intent, refusal: 'not_allowed', reason: '' }];
+    writer.write({ ...write(1, { replica: new Uint8Array([1]) }, [7, 8]), aside });
+    await vi.advanceTimersByTimeAsync(0);
+    expect(stored.flat()).toEqual([{ ...write(1, {}, [8]), aside }]);
   });
 
   it('store_4 another failure ends it', async () => {

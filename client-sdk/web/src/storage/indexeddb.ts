@@ -3,19 +3,22 @@
  *
  * Rows are as plain as the core gives them; the layout has a version, and a newer page upgrades it.
  */
-import type { DeviceRow, IntentRow, StoredRows, Write } from '../core/messages.js';
+import type { DeviceRow, IntentRow, StoredRows } from '../core/messages.js';
 import type { ValueMap } from '../protocol/value.js';
 import { done, ended } from './request.js';
 import {
   freshDevice,
   SlotLostError,
   StoreEndedError,
+  type AsideRow,
   type SlotSummary,
   type Store,
   type StoreEnd,
+  type StoreWrite,
 } from './store.js';
 
-const LAYOUT_VERSION = 1;
+/** 1 had no `aside`. */
+const LAYOUT_VERSION = 2;
 
 interface SlotRow {
   readonly slot: string;
@@ -31,9 +34,11 @@ interface Rows {
   intents: IntentRow;
   replicas: Uint8Array;
   schemas: ValueMap;
+  /** By its own id: of no slot. */
+  aside: AsideRow;
 }
 
-const ALL = ['slots', 'intents', 'replicas', 'schemas'] as const satisfies (keyof Rows)[];
+const ALL = ['slots', 'intents', 'replicas', 'schemas', 'aside'] as const satisfies (keyof Rows)[];
 
 /** How long a wipe waits for a page that does not let go (frozen). Its database is empty by then. */
 const BLOCKED_MS_MAX = 3_000;
@@ -51,8 +56,7 @@ export class IndexedDbStore implements Store {
   static async open(name: string): Promise<IndexedDbStore> {
     const store = new IndexedDbStore(name);
     const opening = indexedDB.open(name, LAYOUT_VERSION);
-    opening.onupgradeneeded = () =>
-      ALL.forEach((one) => opening.result.createObjectStore(one, one === 'slots' ? { keyPath: 'slot' } : {}));
+    opening.onupgradeneeded = () => upgrade(opening.result);
     const db = await done(opening);
     // A page with a newer layout waits for this connection to go, and so does one that wipes (no version).
     db.onversionchange = ({ newVersion }) => {
@@ -94,7 +98,7 @@ export class IndexedDbStore implements Store {
     return readRows(transaction, slot, row.device);
   }
 
-  async write(slot: string, owner: string, writes: readonly Write[]): Promise<void> {
+  async write(slot: string, owner: string, writes: readonly StoreWrite[]): Promise<void> {
     await this.#change(async (change) => {
       const row = await owned(change, slot, owner);
       for (const write of writes) apply(change, row, write);
@@ -110,6 +114,14 @@ export class IndexedDbStore implements Store {
       await owned(change, slot, owner);
       for (const one of ALL) change.objectStore(one).delete(one === 'intents' ? intentsOf(slot) : slot);
     });
+  }
+
+  async aside(): Promise<AsideRow[]> {
+    return done(this.#open.transaction('aside').objectStore('aside').getAll());
+  }
+
+  async dismiss(id: string): Promise<void> {
+    await this.#change(async (change) => done(change.objectStore('aside').delete(id)));
   }
 
   /** Empties it first: a page that does not let go keeps the database in being, but nothing in it. */
@@ -157,6 +169,13 @@ export class IndexedDbStore implements Store {
   }
 }
 
+/** From any older layout, or none. */
+function upgrade(db: IDBDatabase): void {
+  for (const one of ALL)
+    if (!db.objectStoreNames.contains(one))
+      db.createObjectStore(one, one === 'slots' ? { keyPath: 'slot' } : {});
+}
+
 async function soon(gone: Promise<unknown>, msMax: number): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, msMax)));
@@ -194,9 +213,11 @@ async function readRows(transaction: IDBTransaction, slot: string, device: Devic
 }
 
 /** A request that fails ends the transaction with its error. */
-function apply(change: IDBTransaction, row: SlotRow, { put, delete: deleted }: Write): void {
+function apply(change: IDBTransaction, row: SlotRow, write: StoreWrite): void {
+  const { put, delete: deleted, aside = [] } = write;
   const intents = change.objectStore('intents');
   for (const id of deleted) intents.delete([row.slot, id]);
+  for (const one of aside) change.objectStore('aside').put(one, one.id);
   for (const intent of put.intents ?? []) intents.put(intent, [row.slot, intent.id]);
   if (put.device !== undefined) change.objectStore('slots').put({ ...row, device: put.device });
   if (put.replica !== undefined) change.objectStore('replicas').put(put.replica, row.slot);

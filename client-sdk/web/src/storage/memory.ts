@@ -1,6 +1,13 @@
 /** A store that lasts as long as the page: for tests, and where nothing durable is to be had. */
-import type { IntentRow, StoredRows, Write } from '../core/messages.js';
-import { freshDevice, SlotLostError, type SlotSummary, type Store } from './store.js';
+import type { IntentRow, StoredRows } from '../core/messages.js';
+import {
+  freshDevice,
+  SlotLostError,
+  type AsideRow,
+  type SlotSummary,
+  type Store,
+  type StoreWrite,
+} from './store.js';
 
 interface Slot {
   owner: string;
@@ -13,6 +20,8 @@ interface Slot {
 export class MemoryStore implements Store {
   readonly kind = 'memory';
   readonly #slots = new Map<string, Slot>();
+  /** Oldest first. */
+  readonly #aside = new Map<string, AsideRow>();
 
   async slots(): Promise<SlotSummary[]> {
     return [...this.#slots].map(([slot, { owner, usedAt, intents }]) => ({
@@ -41,9 +50,10 @@ export class MemoryStore implements Store {
     return { ...rows, intents: [...intents.values()] };
   }
 
-  async write(slot: string, owner: string, writes: readonly Write[]): Promise<void> {
+  async write(slot: string, owner: string, writes: readonly StoreWrite[]): Promise<void> {
     const held = this.#owned(slot, owner);
     for (const write of writes) apply(held, write);
+    for (const row of writes.flatMap(({ aside = [] }) => aside)) this.#aside.set(row.id, row);
   }
 
   async owns(slot: string, owner: string): Promise<boolean> {
@@ -55,7 +65,16 @@ export class MemoryStore implements Store {
     this.#slots.delete(slot);
   }
 
+  async aside(): Promise<AsideRow[]> {
+    return [...this.#aside.values()];
+  }
+
+  async dismiss(id: string): Promise<void> {
+    this.#aside.delete(id);
+  }
+
   async wipe(): Promise<void> {
+    this.#aside.clear();
     this.#slots.clear();
   }
 
@@ -71,7 +90,7 @@ export class MemoryStore implements Store {
   }
 }
 
-function apply(held: Slot, { put, delete: deleted }: Write): void {
+function apply(held: Slot, { put, delete: deleted }: StoreWrite): void {
   for (const id of deleted) held.intents.delete(id);
   for (const row of put.intents ?? []) held.intents.set(row.id, row);
   const { intents: _, ...rows } = put;

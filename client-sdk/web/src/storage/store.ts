@@ -5,7 +5,7 @@
  * for itself; every write checks it in the same transaction. So a page that was taken for dead (frozen, suspended)
  * cannot write into a slot that another page has taken over since (WEB-4).
  */
-import type { DeviceRow, StoredRows, Write } from '../core/messages.js';
+import type { DeviceRow, IntentRow, StoredRows, Write } from '../core/messages.js';
 
 /** A slot as its list shows it. */
 export interface SlotSummary {
@@ -50,6 +50,27 @@ export function freshDevice(deviceUuid: string): DeviceRow {
   return { deviceUuid, nextDeviceSeq: 1, offered: 0, timestamp: 0, counter: 0 };
 }
 
+/** An intent that will never be saved, kept until the app dismisses it. It is no slot's, because slots come and go. */
+export interface AsideRow {
+  /** Later ones sort higher, as text. See {@link asideId}. */
+  readonly id: string;
+  /** As it was in the outbox of its slot. */
+  readonly intent: IntentRow;
+  readonly refusal: string;
+  readonly reason: string;
+}
+
+/** A write of the core's, and what it sets aside: in the outbox or here, and never in both (TOLD-3). */
+export interface StoreWrite extends Write {
+  readonly aside?: readonly AsideRow[];
+}
+
+/** Of what was set aside at a time (Unix ms) out of a slot, where intents have numbers. */
+export function asideId(at: number, slot: string, intent: number): string {
+  const digits = (n: number): string => String(n).padStart(16, '0');
+  return `${digits(at)} ${slot} ${digits(intent)}`;
+}
+
 /** Where slots are kept. */
 export interface Store {
   readonly kind: 'indexeddb' | 'memory';
@@ -61,11 +82,15 @@ export interface Store {
   /** What a slot holds. Rejects with {@link SlotLostError} if it is no longer this owner's. */
   read(slot: string, owner: string): Promise<StoredRows>;
   /** Makes writes durable, all or none. Rejects with {@link SlotLostError} if the slot is no longer this owner's. */
-  write(slot: string, owner: string, writes: readonly Write[]): Promise<void>;
+  write(slot: string, owner: string, writes: readonly StoreWrite[]): Promise<void>;
   /** Whether the slot is still this owner's. */
   owns(slot: string, owner: string): Promise<boolean>;
   /** Deletes a slot of this owner and all that it holds. */
   forget(slot: string, owner: string): Promise<void>;
+  /** What was set aside out of any slot and not dismissed, oldest first. */
+  aside(): Promise<AsideRow[]>;
+  /** Forgets, durably, what was set aside, if it is there. */
+  dismiss(id: string): Promise<void>;
   /** Deletes everything, for every page that has it open; resolves when it is gone (WEB-7). */
   wipe(): Promise<void>;
   /** Calls back, once, if the store ends although this page neither closed nor wiped it. */

@@ -186,6 +186,7 @@ export class Following implements Driver {
   #tell(happening: Happening): void {
     const { listener } = this.options;
     if (happening.type === 'presence') listener.message(happening.topic, happening.payload);
+    else if (happening.type === 'aside') listener.setAside(happening.row);
     else if (happening.type === 'unauthorized') listener.unauthorized(happening.reason, happening.isFinal);
     else listener.told(happening);
   }

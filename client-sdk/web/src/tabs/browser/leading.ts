@@ -202,6 +202,10 @@ export class Leading implements Driver {
         this.#presence.set(topic, payload);
         this.#happens({ type: 'presence', topic, payload });
       },
+      setAside: (row) => {
+        own.setAside(row);
+        this.#happens({ type: 'aside', row });
+      },
       unauthorized: (reason, isFinal) => {
         own.unauthorized(reason, isFinal);
         this.#happens({ type: 'unauthorized', reason, isFinal });

@@ -4,6 +4,7 @@ import type { StateEntry } from '../../protocol/entry.js';
 import type { Value, ValueMap } from '../../protocol/value.js';
 import type { Published } from '../../driver.js';
 import type { Told } from '../../runner.js';
+import type { AsideRow } from '../../storage/store.js';
 
 /** Entries of one collection; undefined: there is none any more. */
 export type Patch = readonly [
@@ -36,6 +37,7 @@ export interface Whole {
 export type Happening =
   | Told
   | { readonly type: 'presence'; readonly topic: string; readonly payload: Uint8Array }
+  | { readonly type: 'aside'; readonly row: AsideRow }
   | { readonly type: 'unauthorized'; readonly reason: string; readonly isFinal: boolean };
 
 /** Why an intent was not taken. */
