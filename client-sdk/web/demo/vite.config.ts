@@ -10,6 +10,9 @@ export default defineConfig({
     target: 'es2022',
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    rolldownOptions: {
+      input: [`${import.meta.dirname}/index.html`, `${import.meta.dirname}/split.html`],
+    },
   },
   server: { proxy: { '/mqtt': { target: 'ws://127.0.0.1:8080', ws: true } } },
 });

@@ -18,8 +18,8 @@ export interface SynclineOptions {
   readonly syncId: string;
   /** A named stream of the group; left out: the default one. */
   readonly channel?: string;
-  /** A name for people, shown to the other devices (PRESENCE-1). */
-  readonly name?: string;
+  /** A name for people, shown to the other devices (PRESENCE-1). A function is asked at every connection. */
+  readonly name?: string | (() => string);
   /** Who the user is, for a broker that asks. What is stored here is kept apart by user. Beside `token` it is not shown. */
   readonly username?: string;
   /**

@@ -68,7 +68,10 @@ export class Shelf {
   }
 
   async rates(id, rating) {
-    await until(`${id} is rated ${rating}`, async () => (await this.rating(id).inputValue()) === String(rating));
+    await until(
+      `${id} is rated ${rating}`,
+      async () => (await this.rating(id).inputValue()) === String(rating),
+    );
   }
 
   play(id) {
@@ -112,6 +115,48 @@ export class Shelf {
 
   queued(track) {
     return this.page.locator(`#queue > li[data-track="${track}"]`);
+  }
+
+  /** Puts a track of the opened album at the end of a playlist. */
+  async putInto(track, playlist) {
+    await this.page.locator(`.into[data-id="${track}"]`).selectOption(playlist);
+  }
+
+  listed(playlist, track) {
+    return this.page.locator(`[data-playlist="${playlist}"] > li[data-track="${track}"]`);
+  }
+
+  /** Waits until a playlist has these tracks, in this order. */
+  async lists(playlist, tracks) {
+    const shown = () =>
+      this.page
+        .locator(`[data-playlist="${playlist}"] > li`)
+        .evaluateAll((items) => items.map(({ dataset }) => dataset.track));
+    await until(`the list is ${tracks}`, async () => String(await shown()) === String(tracks));
+  }
+
+  /** Takes a row by its handle and moves it to where another one is. */
+  async lift(row, to) {
+    const from = await row.locator('.grip').boundingBox();
+    const box = await to.boundingBox();
+    const down = box.y > from.y;
+    await this.page.mouse.move(from.x + from.width / 2, from.y + from.height / 2);
+    await this.page.mouse.down();
+    await this.page.mouse.move(from.x, (from.y + box.y) / 2);
+    // Beyond its middle, on whichever side it is come from.
+    await this.page.mouse.move(from.x, box.y + box.height * (down ? 0.8 : 0.2));
+  }
+
+  async drag(row, to) {
+    await this.lift(row, to);
+    await this.page.mouse.up();
+  }
+
+  /** A further window of the same browser and group. */
+  async another(name) {
+    const address = new URL(this.page.url());
+    address.searchParams.set('name', name);
+    return Shelf.open(this.page.context(), address.href);
   }
 
   /** The app's own switch; the panel is open where there is room for it. */

@@ -43,15 +43,35 @@ const second = [
 
 const KEY = 'syncline-demo-name';
 
-/** The same name until the tab closes. */
+export const NAME_CHARACTERS_MAX = 40;
+
+/** The same name until the tab closes, or until it gets another one. */
 export function deviceName(): string {
-  const asked = new URL(location.href).searchParams.get('name')?.trim().slice(0, 40);
+  const asked = tidy(new URL(location.href).searchParams.get('name') ?? '');
   if (asked) return asked;
   const kept = remembered();
   if (kept) return kept;
   const name = invent();
   remember(name);
   return name;
+}
+
+/** Gives this window another name, for as long as the tab lives; an empty one changes nothing. Returns the name that holds. */
+export function rename(wanted: string): string {
+  const name = tidy(wanted);
+  if (name === '') return deviceName();
+  const address = new URL(location.href);
+  if (address.searchParams.has('name')) {
+    // The address overrules what is remembered.
+    address.searchParams.set('name', name);
+    history.replaceState(null, '', address);
+  }
+  remember(name);
+  return name;
+}
+
+function tidy(name: string): string {
+  return [...name.trim()].slice(0, NAME_CHARACTERS_MAX).join('').trim();
 }
 
 function invent(): string {

@@ -7,6 +7,8 @@ export interface Group {
   readonly syncId: string;
   /** The address that brings another window into this group. */
   readonly link: string;
+  /** The page that shows two windows of this group side by side. */
+  readonly split: string;
   /** What the address bar asked for, if it cannot be a group. */
   readonly rejected: string | null;
 }
@@ -20,8 +22,9 @@ export function joinGroup(): Group {
   address.searchParams.set('sync', syncId);
   address.hash = '';
   if (!valid) history.replaceState(null, '', address);
-  address.searchParams.delete('name');
-  return { syncId, link: address.href, rejected: valid ? null : asked };
+  for (const own of ['name', 'framed']) address.searchParams.delete(own);
+  const split = new URL(`split.html?sync=${syncId}`, address).href;
+  return { syncId, link: address.href.replace(/split\.html/, ''), split, rejected: valid ? null : asked };
 }
 
 /** The broker serves MQTT over WebSocket beside this page. */

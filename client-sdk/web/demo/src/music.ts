@@ -1,44 +1,52 @@
-import type { Conflict, Entry, SyncEvent, Syncline } from '../../src/index.js';
+import type { Choice, Conflict, Entry, Receipt, SyncEvent, Syncline } from '../../src/index.js';
+import type { Shown, Writes } from './lens.js';
 import { textUnder } from './stars.js';
 
 export const RATING_MAX = 5;
 
 /** Ratings, play counts and notes of this group (config/schemas/music.toml). */
 export class Music {
-  readonly #sync: Syncline;
+  readonly #read: Shown;
+  readonly #write: Writes & Pick<Syncline, 'settle'>;
 
-  constructor(sync: Syncline) {
-    this.#sync = sync;
+  constructor(read: Shown, write: Writes & Pick<Syncline, 'settle'>) {
+    this.#read = read;
+    this.#write = write;
   }
 
   /** 1 to 5; 0: not rated. */
   rating(trackId: string): number {
-    const value = this.#sync.value('ratings', trackId);
+    const value = this.#read.value('ratings', trackId);
     return typeof value === 'number' ? Math.min(RATING_MAX, Math.max(0, Math.round(value))) : 0;
   }
 
   /** How often it was played, over all devices. */
   plays(trackId: string): number {
-    const value = this.#sync.value('plays', trackId);
+    const value = this.#read.value('plays', trackId);
     return typeof value === 'number' ? value : 0;
   }
 
   /** The note that is shown, empty without one. */
   note(albumId: string): string {
-    const value = this.#sync.value('notes', albumId);
+    const value = this.#read.value('notes', albumId);
     return typeof value === 'string' ? value : '';
   }
 
   /** What several people wrote without knowing of each other; none if there is no such conflict. */
   openNotes(albumId: string): Conflict['values'] {
-    return this.#sync.conflicts('notes').find(({ key }) => key === albumId)?.values ?? [];
+    return this.#read.conflicts('notes').find(({ key }) => key === albumId)?.values ?? [];
+  }
+
+  /** Albums with such a conflict. */
+  openAlbums(): ReadonlySet<string> {
+    return new Set(this.#read.conflicts('notes').map(({ key }) => key));
   }
 
   /** Keys that this device changed and the broker has not confirmed. */
   pending(collection: 'ratings' | 'plays' | 'notes'): ReadonlySet<string> {
     const waits = ({ pending }: Entry): boolean => pending;
     return new Set(
-      this.#sync
+      this.#read
         .entries(collection)
         .filter(waits)
         .map(({ key }) => key),
@@ -61,11 +69,19 @@ export class Music {
     else await this.#publish('write_note', { album_id: albumId, text });
   }
 
-  async #publish(eventType: string, eventData: Readonly<Record<string, string | number>>): Promise<void> {
-    const receipt = await this.#sync.publish(eventType, eventData);
-    // A refusal is told by `setaside`.
-    receipt.saved.catch(() => undefined);
+  /** Says which of the notes written at once shall be, or another one. */
+  async settle(albumId: string, choice: Choice): Promise<void> {
+    forget(await this.#write.settle('notes', albumId, choice));
   }
+
+  async #publish(eventType: string, eventData: Readonly<Record<string, string | number>>): Promise<void> {
+    forget(await this.#write.publish(eventType, eventData));
+  }
+}
+
+/** A refusal is told by `setaside`. */
+function forget({ saved }: Receipt): void {
+  saved.catch(() => undefined);
 }
 
 /** What an event did, in a few words, if it is one of these. `about`: an album's or a track's id. */

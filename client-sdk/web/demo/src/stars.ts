@@ -1,4 +1,5 @@
-import type { SyncEvent, Syncline } from '../../src/index.js';
+import type { SyncEvent } from '../../src/index.js';
+import type { Shown, Writes } from './lens.js';
 import { kinds, type Kind } from './library.js';
 
 /** What an event did to a star, if it is about one. */
@@ -10,25 +11,27 @@ export interface StarChange {
 
 /** The stars of this group, in the words of the music library. */
 export class Stars {
-  readonly #sync: Syncline;
+  readonly #read: Pick<Shown, 'has' | 'entries'>;
+  readonly #write: Writes;
 
-  constructor(sync: Syncline) {
-    this.#sync = sync;
+  constructor(read: Pick<Shown, 'has' | 'entries'>, write: Writes) {
+    this.#read = read;
+    this.#write = write;
   }
 
   has(kind: Kind, id: string): boolean {
-    return this.#sync.has(kinds[kind].collection, id);
+    return this.#read.has(kinds[kind].collection, id);
   }
 
   /** Ids whose star this device changed and the broker has not confirmed. */
   pending(kind: Kind): ReadonlySet<string> {
-    const entries = this.#sync.entries(kinds[kind].collection).filter((entry) => entry.pending);
+    const entries = this.#read.entries(kinds[kind].collection).filter((entry) => entry.pending);
     return new Set(entries.map((entry) => entry.key));
   }
 
   async toggle(kind: Kind, id: string): Promise<void> {
     const { star, unstar, key } = kinds[kind];
-    const receipt = await this.#sync.publish(this.has(kind, id) ? unstar : star, { [key]: id });
+    const receipt = await this.#write.publish(this.has(kind, id) ? unstar : star, { [key]: id });
     // A refusal is told by `setaside`, also for intents of an earlier visit; here it needs no second word.
     receipt.saved.catch(() => undefined);
   }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { SyncEvent, Syncline, Value } from '../../src/index.js';
+import type { SyncEvent, Value } from '../../src/index.js';
 import { Seeded } from '../src/cover/random.js';
 import { find } from '../src/find.js';
 import { albums, titleOf, tracks } from '../src/library.js';
@@ -8,7 +8,7 @@ import { starChange, Stars } from '../src/stars.js';
 /** Only what `Stars` reads. */
 function starsOf(starred: Readonly<Record<string, readonly string[]>>): Stars {
   const has = (collection: string, key: string): boolean => starred[collection]?.includes(key) ?? false;
-  return new Stars({ has } as Syncline);
+  return new Stars({ has, entries: () => [] }, { publish: () => Promise.reject(new Error('read only')) });
 }
 
 function event(eventType: string, eventData: Value): SyncEvent {

@@ -34,7 +34,7 @@ export class MqttTransport implements Transport {
   constructor(
     private readonly url: string,
     /** For people; null: none. */
-    private readonly name: string | null,
+    private readonly name: string | (() => string) | null,
     credentials: Credentials = { type: 'fixed', shown: { type: 'nothing' } },
     /** Whether connections are those of a device: then its presence is told (PRESENCE-1). */
     private readonly kind: { readonly isDevice: boolean } = { isDevice: true },
@@ -55,9 +55,10 @@ export class MqttTransport implements Transport {
 
   /** None at all where there are none: MQTT.js sends no CONNECT whose list is empty. */
   #userProperties(deviceUuid: string): IClientOptions['properties'] {
+    const name = typeof this.name === 'function' ? this.name() : this.name;
     const userProperties = {
       ...(this.kind.isDevice ? { device: deviceUuid } : {}),
-      ...(this.name === null ? {} : { name: this.name }),
+      ...(name === null ? {} : { name }),
     };
     return Object.keys(userProperties).length === 0 ? {} : { userProperties };
   }

@@ -8,17 +8,15 @@ export class ConnectionView {
   readonly #pill = byId('pill', HTMLButtonElement);
   readonly #label = byId('pill-label', HTMLElement);
   readonly #sentence = byId('connection', HTMLElement);
-  readonly #offline = byId('offline', HTMLButtonElement);
+  /** Two switches for one thing: in the panel, and in the header where the panel is a drawer. */
+  readonly #switches = [byId('offline', HTMLButtonElement), byId('airplane', HTMLButtonElement)];
   /** The attempts to come back are no news: until one succeeds, the line is down. */
   #isDown = false;
   #ticking: ReturnType<typeof setInterval> | null = null;
 
   constructor(lines: Lines) {
     this.#lines = lines;
-    this.#offline.addEventListener('click', () => {
-      this.#lines.setOnline(this.#offline.getAttribute('aria-checked') === 'true');
-      this.show();
-    });
+    for (const button of this.#switches) button.addEventListener('click', () => this.#turn());
   }
 
   show(): void {
@@ -27,8 +25,19 @@ export class ConnectionView {
     this.#pill.dataset['state'] = this.#isDown ? 'offline' : status.state;
     this.#label.textContent = pillText(status, this.#isDown);
     this.#sentence.textContent = sentence(status, Date.now());
-    this.#offline.setAttribute('aria-checked', String(status.state === 'offline' && status.retryAt === null));
+    for (const button of this.#switches) button.setAttribute('aria-checked', String(this.#isOff));
     this.#tick(status.state === 'offline' && status.retryAt !== null);
+  }
+
+  /** Offline on purpose. */
+  get #isOff(): boolean {
+    const { status } = this.#lines;
+    return status.state === 'offline' && status.retryAt === null;
+  }
+
+  #turn(): void {
+    this.#lines.setOnline(this.#isOff);
+    this.show();
   }
 
   /** Counts down to the next attempt, and only then. */
@@ -72,7 +81,7 @@ function changes(count: number): string {
 }
 
 function nextTry(retryAt: number | null, now: number): string {
-  if (retryAt === null) return 'Offline on purpose.';
+  if (retryAt === null) return 'Airplane mode is on.';
   const seconds = Math.max(0, Math.ceil((retryAt - now) / 1000));
   return seconds === 0 ? 'Trying again now.' : `Next try in ${seconds} s.`;
 }

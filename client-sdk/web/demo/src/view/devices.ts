@@ -2,10 +2,17 @@ import type { DevicePresence } from '../../../src/index.js';
 import { byId, h } from '../dom.js';
 import { isListener, plainName } from '../room.js';
 
-/** The devices of the group, this one first, then those online. Who is in the room is told there. */
+/** The devices of the group, this one first, then those online. Who is in the room is told there. This window's name can be changed. */
 export class DevicesView {
   readonly #list = byId('devices', HTMLElement);
   readonly #count = byId('device-count', HTMLElement);
+  readonly #name = byId('own-name', HTMLInputElement);
+
+  /** `rename` gives this window another name, and says which one holds. */
+  constructor(name: string, rename: (name: string) => string) {
+    this.#name.value = name;
+    this.#name.addEventListener('change', () => (this.#name.value = rename(this.#name.value)));
+  }
 
   show(devices: readonly DevicePresence[]): void {
     const sorted = devices.filter((device) => !isListener(device)).sort(byRank);

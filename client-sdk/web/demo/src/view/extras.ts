@@ -1,12 +1,14 @@
 import { h } from '../dom.js';
 import type { Track } from '../library.js';
 import { RATING_MAX, type Music } from '../music.js';
+import { playlists } from '../playlist.js';
 
-/** What a person may do with a track besides starring it: rate it, play it, bring it to the room. */
+/** What a person may do with a track besides starring it: rate it, play it, bring it to the room or into a playlist. */
 export interface TrackActions {
   rate(trackId: string, rating: number): void;
   play(trackId: string): void;
   queue(trackId: string): void;
+  put(playlistId: string, trackId: string): void;
 }
 
 /** The line below a track's title. */
@@ -24,13 +26,25 @@ export function extras(track: Track): HTMLElement {
   const plays = h('span', { class: 'plays' }, '0');
   const play = h(
     'button',
-    { ...id, type: 'button', class: 'play', 'aria-label': `Play ${track.title}` },
-    '▶ ',
+    { ...id, type: 'button', class: 'play' },
+    h('span', { 'aria-hidden': 'true' }, '▶ '),
+    h('span', { class: 'unseen' }, `Play ${track.title}. Times played: `),
     plays,
   );
   const label = `Queue ${track.title} in the room`;
   const queue = h('button', { ...id, type: 'button', class: 'queue', 'aria-label': label }, '+ Room');
-  return h('span', { class: 'extras' }, rating, play, queue);
+  return h('span', { class: 'extras' }, rating, play, queue, into(track));
+}
+
+/** Puts the track into the list that is chosen, and offers the same again. */
+function into(track: Track): HTMLSelectElement {
+  const label = `Put ${track.title} into a playlist`;
+  return h(
+    'select',
+    { class: 'into', 'data-id': track.id, 'aria-label': label },
+    h('option', { value: '' }, '+ Playlist'),
+    ...playlists.map(({ id, title }) => h('option', { value: id }, title)),
+  );
 }
 
 /** Calls the action of whatever is pressed or moved below `root`. */
@@ -38,6 +52,10 @@ export function listenToExtras(root: HTMLElement, actions: TrackActions): void {
   root.addEventListener('change', ({ target }) => {
     if (target instanceof HTMLInputElement && target.matches('.rating'))
       actions.rate(target.dataset['id'] ?? '', target.valueAsNumber);
+    if (target instanceof HTMLSelectElement && target.matches('.into')) {
+      actions.put(target.value, target.dataset['id'] ?? '');
+      target.value = '';
+    }
   });
   root.addEventListener('click', ({ target }) => {
     const button =

@@ -12,7 +12,7 @@ import { LooseTracks } from './tracklist.js';
 const TRACKS_MAX = 60;
 
 /** What the main part of the page shows. */
-type View = 'all' | 'starred' | 'room';
+type View = 'all' | 'starred' | 'lists' | 'room';
 
 /** The main part of the page: what the person looks for, found on the shelf; or the room in its place. */
 export class LibraryView {
@@ -23,6 +23,7 @@ export class LibraryView {
   readonly #views: Readonly<Record<View, HTMLButtonElement>> = {
     all: byId('view-all', HTMLButtonElement),
     starred: byId('view-starred', HTMLButtonElement),
+    lists: byId('view-lists', HTMLButtonElement),
     room: byId('view-room', HTMLButtonElement),
   };
   readonly #shelf: Shelf;
@@ -34,8 +35,8 @@ export class LibraryView {
     this.#stars = stars;
     this.#notes = notes;
     this.#shelf = new Shelf(byId('grid', HTMLElement), () => this.#showMarks());
-    this.#search.addEventListener('input', () => (this.#view === 'room' ? this.#choose('all') : this.show()));
-    for (const view of ['all', 'starred', 'room'] as const) {
+    this.#search.addEventListener('input', () => (this.#isElsewhere ? this.#choose('all') : this.show()));
+    for (const view of ['all', 'starred', 'lists', 'room'] as const) {
       this.#views[view].addEventListener('click', () => this.#choose(view));
     }
     this.#views.room.addEventListener('click', enterRoom);
@@ -63,6 +64,7 @@ export class LibraryView {
 
   #choose(view: View): void {
     this.#view = view;
+    document.body.dataset['view'] = view;
     for (const [name, button] of Object.entries(this.#views))
       button.setAttribute('aria-pressed', String(name === view));
     this.show();
@@ -70,17 +72,23 @@ export class LibraryView {
   }
 
   #showFrame(wish: Wish, found: Found): void {
-    const inRoom = this.#view === 'room';
+    const elsewhere = this.#isElsewhere;
     const nothing = found.albums.length + found.tracks.length === 0;
     const searching = wish.text.trim() !== '';
-    byId('room', HTMLElement).hidden = !inRoom;
-    byId('hero', HTMLElement).hidden = inRoom || searching || wish.starredOnly;
-    byId('albums-section', HTMLElement).hidden = inRoom || found.albums.length === 0;
-    byId('tracks-section', HTMLElement).hidden = inRoom || found.tracks.length === 0;
+    byId('room', HTMLElement).hidden = this.#view !== 'room';
+    byId('lists', HTMLElement).hidden = this.#view !== 'lists';
+    byId('hero', HTMLElement).hidden = elsewhere || searching || wish.starredOnly;
+    byId('albums-section', HTMLElement).hidden = elsewhere || found.albums.length === 0;
+    byId('tracks-section', HTMLElement).hidden = elsewhere || found.tracks.length === 0;
     const empty = byId('empty', HTMLElement);
-    empty.hidden = inRoom || !nothing;
+    empty.hidden = elsewhere || !nothing;
     empty.replaceChildren(...(nothing ? emptyWords(searching) : []));
-    byId('summary', HTMLElement).textContent = searching && !nothing && !inRoom ? summary(found) : '';
+    byId('summary', HTMLElement).textContent = searching && !nothing && !elsewhere ? summary(found) : '';
+  }
+
+  /** What is shown is not the shelf. */
+  get #isElsewhere(): boolean {
+    return this.#view === 'room' || this.#view === 'lists';
   }
 
   #showCount(): void {
@@ -101,7 +109,7 @@ export class LibraryView {
 /** Which collections the library shows. */
 export const shown: ReadonlySet<string> = new Set([
   ...Object.values(kinds).map((kind) => kind.collection),
-  ...['ratings', 'plays', 'notes'],
+  ...['ratings', 'plays', 'notes', 'playlists'],
 ]);
 
 function emptyWords(searching: boolean): readonly HTMLElement[] {

@@ -38,13 +38,14 @@ function logRow({ event, own, who }: Logged): HTMLLIElement {
   );
 }
 
-function described(event: SyncEvent): { readonly mark: string; readonly subject: string } {
+/** An event in a sign and a few words. */
+export function described(event: SyncEvent): { readonly mark: string; readonly subject: string } {
   const star = starChange(event);
   if (star) return { mark: star.starred ? '★' : '☆', subject: titleOf(star.kind, star.id) ?? star.id };
   const music = musicChange(event);
   if (music) return { mark: music.mark, subject: titleOf(music.kind, music.about) ?? music.about };
   return {
     mark: '·',
-    subject: event.eventType === 'take_from_playlist' ? 'taken from the queue' : 'touches no star',
+    subject: event.eventType === 'take_from_playlist' ? 'taken from a list' : 'touches no star',
   };
 }

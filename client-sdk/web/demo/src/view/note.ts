@@ -11,6 +11,8 @@ export interface NoteContext {
   /** What to call a device. */
   who(deviceUuid: string): string;
   write(albumId: string, text: string): void;
+  /** Ends an open conflict; an empty text: without a note. */
+  settle(albumId: string, text: string): void;
 }
 
 /** A note on an album that all windows share. Two written at once are both kept until somebody settles them. */
@@ -48,6 +50,9 @@ export function listenToNotes(root: HTMLElement, write: NoteContext['write']): v
 
 /** Brings the notes below `root` up to date; what somebody is typing stays. */
 export function showNotes(root: HTMLElement, context: NoteContext): void {
+  const open = context.music.openAlbums();
+  for (const sign of root.querySelectorAll<HTMLElement>('.clash'))
+    sign.hidden = !open.has(sign.dataset['album'] ?? '');
   const pending = context.music.pending('notes');
   for (const section of root.querySelectorAll<HTMLElement>('.note')) {
     const albumId = section.dataset['album'] ?? '';
@@ -78,8 +83,15 @@ function showOpen(section: HTMLElement, albumId: string, context: NoteContext): 
     const by = `${context.who(deviceUuid)}, ${hourOf(timestamp)}`;
     return choice(text, by, () => settle(section, albumId, text, context));
   });
-  const title = h('p', { class: 'title' }, 'Written at the same time. Keep one, or write what shall be.');
-  open.replaceChildren(title, h('ul', {}, ...choices));
+  const title = h(
+    'p',
+    { class: 'title' },
+    'Written at the same time, and nothing is lost. Which one shall stay?',
+  );
+  const texts = values.flatMap(({ value }) => (typeof value === 'string' && value !== '' ? [value] : []));
+  const both = h('button', { type: 'button', class: 'quiet both' }, 'Keep them all, one below the other');
+  both.addEventListener('click', () => settle(section, albumId, texts.join('\n'), context));
+  open.replaceChildren(title, h('ul', {}, ...choices), ...(texts.length > 1 ? [both] : []));
 }
 
 function choice(text: string, by: string, keep: () => void): HTMLLIElement {
@@ -90,13 +102,13 @@ function choice(text: string, by: string, keep: () => void): HTMLLIElement {
     'Keep',
   );
   button.addEventListener('click', keep);
-  return h('li', {}, h('span', {}, shown, ' ', h('span', { class: 'by' }, by)), button);
+  return h('li', {}, h('span', { class: 'by' }, by), shown, button);
 }
 
 /** What is kept replaces also what somebody has begun to type here. */
-function settle(section: HTMLElement, albumId: string, text: string, { write }: NoteContext): void {
+function settle(section: HTMLElement, albumId: string, text: string, context: NoteContext): void {
   const field = section.querySelector('textarea');
   if (field) field.value = text;
-  write(albumId, text);
+  context.settle(albumId, text);
   field?.focus();
 }

@@ -8,6 +8,7 @@ export function showSharing(group: Group, notices: Notices): void {
   field.value = group.link;
   field.addEventListener('focus', () => field.select());
   byId('second', HTMLAnchorElement).href = group.link;
+  byId('split', HTMLAnchorElement).href = group.split;
   byId('copy', HTMLButtonElement).addEventListener('click', () => {
     void copy(group.link, field).then((done) => {
       notices.tell(

@@ -50,10 +50,12 @@ export class Shelf {
       ' ',
       h('span', {}, album.artist),
     );
+    const clash = h('span', { class: 'clash', 'data-album': album.id }, 'Two notes');
+    clash.hidden = true;
     const item = h(
       'li',
       { class: 'item card', 'data-kind': 'album', 'data-id': album.id },
-      h('div', { class: 'sleeve' }, front, star),
+      h('div', { class: 'sleeve' }, front, clash, star),
       text,
     );
     return { item, front };

@@ -20,6 +20,12 @@ export function followTheme(): void {
     show();
   });
   system.addEventListener('change', show);
+  // Another window chose, or the page around this one.
+  addEventListener('storage', ({ key }) => {
+    if (key !== KEY) return;
+    chosen = remembered();
+    show();
+  });
   show();
 }
 
