@@ -88,6 +88,7 @@ fn web_steps(project: &Project) -> Vec<Step> {
         npm(project, "web types and lints", WEB, &["run", "check"]),
         npm(project, "web tests", WEB, &["test"]),
         npm(project, "web page", WEB, &["run", "build:demo"]),
+        npm(project, "React package", WEB, &["run", "build:react"]),
     ]
 }
 
