@@ -110,6 +110,7 @@ fn what_to_try(mqtt: SocketAddr, http: SocketAddr) -> String {
     format!(
         r#"
   The music library   http://{http}/?sync=demo
+  Two devices at once http://{http}/split.html?sync=demo
   MQTT 3.1.1 and 5    mqtt://{mqtt}   and over WebSocket   ws://{http}/mqtt
 
   Try:
