@@ -146,6 +146,11 @@ export class Client implements Syncline {
     return this.#runner.core;
   }
 
+  /** Whether what this page publishes is in its view at once; else it is when it is durable (WEB-16). */
+  get leads(): boolean {
+    return this.#runner.leads;
+  }
+
   get status(): Status {
     return this.#status;
   }

@@ -1,6 +1,7 @@
 /** One device for all tabs of a browser (WEB-16 … WEB-18). */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { setOf } from '../src/collections.js';
+import { undoable } from '../src/undo/undoable.js';
 import { FakeBroker } from './broker.js';
 import { heard, open, saved, until } from './pages.js';
 import { Browser, type Page } from './tab.js';
@@ -183,5 +184,26 @@ describe('web_18 what an app does in one tab, it does for all', () => {
     broker.reachable = true;
     const [three] = (await tabs(1)) as [Page];
     expect(albums(three)).toEqual([]);
+  });
+});
+
+describe('undo_3 in a tab that follows', () => {
+  it('takes back and does again what it published, in steps, and nothing of others', async () => {
+    const [one, two] = (await tabs(2)) as [Page, Page];
+    const history = undoable(two.client);
+    await setOf(history, 'albums').add('a1');
+    await history.group(async (changes) => {
+      await Promise.all(['a2', 'a3'].map((id) => setOf(changes, 'albums').add(id)));
+      await setOf(changes, 'albums').remove('a2');
+    });
+    expect(albums(two)).toEqual(['a1', 'a3']);
+    await history.undo();
+    expect(albums(two)).toEqual(['a1']);
+    await history.redo();
+    expect(albums(two)).toEqual(['a1', 'a3']);
+    await history.undo();
+    await setOf(one.client, 'albums').remove('a1');
+    await until(() => albums(two).length === 0);
+    await expect(history.undo()).rejects.toMatchObject({ refusal: 'changed_since' });
   });
 });

@@ -1,8 +1,8 @@
-import { undoable, type Syncline, type SynclineEvents, type Undoable } from '../../src/index.js';
+import { settle, undoable, type Syncline, type SynclineEvents, type Undoable } from '../../src/index.js';
 import { Lens } from './lens.js';
 import type { Kind } from './library.js';
 import { Lines } from './lines.js';
-import { Music } from './music.js';
+import { Music, type MusicWrites } from './music.js';
 import type { PastReader } from './past.js';
 import { Room } from './room.js';
 import { starChange, Stars } from './stars.js';
@@ -106,10 +106,10 @@ class App {
   }
 
   /** What the notes are changed by. A conflict that was settled is not opened again by undo. */
-  #writes(): ConstructorParameters<typeof Music>[1] {
+  #writes(): MusicWrites {
     return {
       publish: (type, data) => this.#undoable.publish(type, data),
-      settle: (collection, key, choice) => this.#sync.settle(collection, key, choice),
+      settle: (collection, key, choice) => settle(this.#sync, collection, key, choice),
     };
   }
 

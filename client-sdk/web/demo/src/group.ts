@@ -27,6 +27,11 @@ export function joinGroup(): Group {
   return { syncId, link: address.href.replace(/split\.html/, ''), split, rejected: valid ? null : asked };
 }
 
+/** `?tabs=one`: all tabs of this browser are one device. */
+export function deviceScope(): 'tab' | 'browser' {
+  return new URL(location.href).searchParams.get('tabs') === 'one' ? 'browser' : 'tab';
+}
+
 /** The broker serves MQTT over WebSocket beside this page. */
 export function brokerUrl(): string {
   const scheme = location.protocol === 'https:' ? 'wss' : 'ws';

@@ -1,7 +1,7 @@
 import { openSyncline } from '../../src/index.js';
 import { startApp } from './app.js';
 import { deviceName, rename } from './devicename.js';
-import { brokerUrl, joinGroup } from './group.js';
+import { brokerUrl, deviceScope, joinGroup } from './group.js';
 import { decorateHero } from './view/hero.js';
 import { listenerName, ROOM_CHANNEL } from './room.js';
 import { PastReader } from './past.js';
@@ -23,10 +23,11 @@ if (group.rejected !== null)
 try {
   let name = deviceName();
   const stream = { url: brokerUrl(), syncId: group.syncId };
+  const scope = { deviceScope: deviceScope() };
   const openRoom = (): ReturnType<typeof openSyncline> =>
-    openSyncline({ ...stream, channel: ROOM_CHANNEL, name: () => listenerName(name) });
+    openSyncline({ ...stream, ...scope, channel: ROOM_CHANNEL, name: () => listenerName(name) });
   startApp({
-    sync: await openSyncline({ ...stream, name: () => name }),
+    sync: await openSyncline({ ...stream, ...scope, name: () => name }),
     openRoom,
     past: new PastReader(stream),
     naming: { name, rename: (wanted) => (name = rename(wanted)) },

@@ -1,15 +1,20 @@
-import type { Choice, Conflict, Entry, Receipt, SyncEvent, Syncline } from '../../src/index.js';
+import type { Choice, Conflict, Entry, Receipt, SyncEvent } from '../../src/index.js';
 import type { Shown, Writes } from './lens.js';
 import { textUnder } from './stars.js';
 
 export const RATING_MAX = 5;
 
+/** What the music is changed by. */
+export interface MusicWrites extends Writes {
+  settle(collection: string, key: string, choice: Choice): Promise<Receipt>;
+}
+
 /** Ratings, play counts and notes of this group (config/schemas/music.toml). */
 export class Music {
   readonly #read: Shown;
-  readonly #write: Writes & Pick<Syncline, 'settle'>;
+  readonly #write: MusicWrites;
 
-  constructor(read: Shown, write: Writes & Pick<Syncline, 'settle'>) {
+  constructor(read: Shown, write: MusicWrites) {
     this.#read = read;
     this.#write = write;
   }

@@ -68,6 +68,8 @@ class History implements Undoable {
   /** Of which device and schema the steps are. */
   #ground: string | undefined;
   #steps = { undo: 0, redo: 0 };
+  /** The last change of a tab that follows another one. */
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(
     private readonly sync: Client,
@@ -153,12 +155,21 @@ class History implements Undoable {
     });
   }
 
-  /** Shown, and recorded, before the first wait. */
-  async #publish({ eventType, eventData }: Said, record: (step: Step) => void): Promise<Receipt> {
+  /** In a tab that follows, a change shows when it is durable: so there they are made one after the other. */
+  #publish(said: Said, record: (step: Step) => void): Promise<Receipt> {
+    if (this.sync.leads) return this.#publishNow(said, record);
+    const published = this.#last.then(() => this.#publishNow(said, record));
+    this.#last = published.catch(() => undefined);
+    return published;
+  }
+
+  /** Shown, and recorded, before the first wait, if this tab leads. */
+  async #publishNow({ eventType, eventData }: Said, record: (step: Step) => void): Promise<Receipt> {
     const core = this.#stand();
     const operation = core.schema?.operation(eventType, eventData);
     if (operation === undefined || operation === 'bad_data') return this.sync.publish(eventType, eventData);
     const step = stepOver(core, operation);
+    const isLater = !this.sync.leads;
     const publishing = this.sync.publish(eventType, eventData);
     step.after = step.act = standing(core, operation);
     record(step);
@@ -166,6 +177,7 @@ class History implements Undoable {
     try {
       const receipt = await publishing;
       step.deviceSeq = receipt.deviceSeq;
+      if (isLater) step.after = step.act = standing(this.sync.core, operation);
       receipt.saved.catch(() => this.#forget(step));
       return receipt;
     } catch (error) {
@@ -176,6 +188,7 @@ class History implements Undoable {
 
   async #back(which: Which): Promise<readonly Receipt[]> {
     await null;
+    if (!this.sync.leads) await this.#last;
     const core = this.#stand();
     const [from, to] = which === 'undo' ? [this.#undo, this.#redo] : [this.#redo, this.#undo];
     // Emptied, since a group that is not finished goes on with a step of its own.
@@ -202,8 +215,9 @@ class History implements Undoable {
     // What stood under it stands again, by the act that took it back (UNDO-3).
     const under = lastOn(from.flat(), step.operation);
     if (under === undefined || under.after !== step.over) return receipt;
-    under.after = standing(this.sync.core, step.operation);
-    receipt.catch(() => (under.after = step.over));
+    const stands = (): void => void (under.after = standing(this.sync.core, step.operation));
+    stands();
+    receipt.then(this.sync.leads ? () => undefined : stands, () => (under.after = step.over));
     return receipt;
   }
 
