@@ -7,7 +7,7 @@ import type { SyncEvent } from './protocol/event.js';
 import type { Presence } from './protocol/presence.js';
 import type { Schema } from './protocol/schema.js';
 import type { Value } from './protocol/value.js';
-import type { StoreEnd } from './storage/store.js';
+import type { StoragePlace, StoreEnd } from './storage/store.js';
 import type { AskToken } from './transport/credentials.js';
 
 /** How to open one stream of one sync group. */
@@ -31,9 +31,10 @@ export interface SynclineOptions {
   readonly token?: AskToken;
   /**
    * Where outbox and replica live. Default: `indexeddb` where the browser gives it, else `memory`, which
-   * {@link Syncline.storage} says, and a `fault`. `indexeddb`: that, or not at all.
+   * {@link Syncline.storage} says, and a `fault`. `indexeddb`: that, or not at all. In Node: `fileStorage(folder)` of
+   * `@syncline/client/node`.
    */
-  readonly storage?: 'indexeddb' | 'memory';
+  readonly storage?: 'indexeddb' | 'memory' | StoragePlace;
   /**
    * What is one device: `tab` (the default), each tab for itself; `browser`, all tabs of this origin and user together: one of
    * them holds the connection, all share one outbox and one replica. That needs Web Locks and IndexedDB; where a page has
@@ -209,7 +210,7 @@ export interface Syncline {
   /** What is one device here: this tab, or all tabs of this origin and user. */
   readonly deviceScope: 'tab' | 'browser';
   /** Where outbox and replica live. `memory`: they end with this page. */
-  readonly storage: 'indexeddb' | 'memory';
+  readonly storage: 'indexeddb' | 'memory' | 'files';
   /** What event types mean, as the broker said last; undefined before the first connection. */
   readonly schema: Schema | undefined;
   /** The last seq that this device has applied. */

@@ -32,6 +32,7 @@ import {
   StoreEndedError,
   type AsideRow,
   type SlotSummary,
+  type Store,
   type StoreEnd,
 } from './storage/store.js';
 import type { BrowserScope, Part } from './tabs/browser/scope.js';
@@ -159,7 +160,7 @@ export class Client implements Syncline {
     return this.#options.scope === undefined ? 'tab' : 'browser';
   }
 
-  get storage(): 'indexeddb' | 'memory' {
+  get storage(): Store['kind'] {
     return this.#options.tenancy.store.kind;
   }
 

@@ -23,7 +23,7 @@ export * from './typed.js';
 export * from './undo/undoable.js';
 export type { Action, Schema } from './protocol/schema.js';
 export type { AskToken, Token } from './transport/credentials.js';
-export type { StoreEnd } from './storage/store.js';
+export type { StoragePlace, StoreEnd } from './storage/store.js';
 export type { SyncEvent } from './protocol/event.js';
 export type { Presence } from './protocol/presence.js';
 export type { Value, ValueMap } from './protocol/value.js';
@@ -69,6 +69,7 @@ interface Opened {
 }
 
 async function openStore(kind: SynclineOptions['storage'], name: string): Promise<Opened> {
+  if (typeof kind === 'object') return { store: await kind.open(name) };
   if (kind === 'memory' || (kind === undefined && !globalThis.indexedDB)) return { store: new MemoryStore() };
   try {
     const store = await IndexedDbStore.open(name);

@@ -1,14 +1,22 @@
 import 'fake-indexeddb/auto';
 import { openDB } from 'idb';
-import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { SetAside } from '../src/api.js';
 import type { IntentRow, Write } from '../src/core/messages.js';
+import { fileStorage } from '../src/node/index.js';
 import { IndexedDbStore } from '../src/storage/indexeddb.js';
 import { MemoryStore } from '../src/storage/memory.js';
 import { asideId, type AsideRow, type Store, type StoreWrite } from '../src/storage/store.js';
 import { FakeBroker } from './broker.js';
 import { heard, open, saved, until } from './pages.js';
 import { Browser, type Page } from './tab.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'syncline-files-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+const openFiles = (name: string): Promise<Store> => fileStorage(folder).open(name);
 
 const SLOT = '0b0e7a52-6d0c-4a53-9a5e-2f1f0c9d1a01';
 
@@ -37,6 +45,7 @@ function setting(aside: readonly AsideRow[], put: Write['put'] = {}): StoreWrite
 
 describe.each([
   ['memory', async () => new MemoryStore(), async (store: Store) => store],
+  ['files', openFiles, (_: Store, name: string) => openFiles(name)],
   ['indexeddb', IndexedDbStore.open, (_: Store, name: string) => IndexedDbStore.open(name)],
 ])('a store, %s', (_kind, openStore, openAgain) => {
   const name = `aside ${Math.random()}`;
@@ -64,6 +73,7 @@ describe.each([
     await store.create(SLOT, 'me', 1);
     await store.write(SLOT, 'me', [setting([row(1)])]);
     await store.wipe();
+    store.close();
     const again = await openAgain(store, name);
     expect(await again.aside()).toEqual([]);
     again.close();

@@ -24,11 +24,16 @@ it('the package holds sources, what is built of them, and what says what it is',
 it('what is built is loaded by Node as it is, without a bundler', () => {
   const folder = mkdtempSync(join(WEB, 'node_modules/.cache-pack-'));
   try {
-    run(process.execPath, 'node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json', '--outDir', folder);
+    for (const config of ['tsconfig.build.json', 'tsconfig.bin.json'])
+      run(process.execPath, 'node_modules/typescript/bin/tsc', '-p', config, '--outDir', folder);
     writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
     symlinkSync(join(WEB, 'node_modules'), join(folder, 'node_modules'));
-    const program = `import(${JSON.stringify(join(folder, 'index.js'))}).then((all) => console.log(typeof all.openSyncline))`;
-    expect(run(process.execPath, '-e', program)).toBe('function\n');
+    const exported = (file: string, name: string): string => {
+      const path = JSON.stringify(join(folder, file));
+      return run(process.execPath, '-e', `import(${path}).then((all) => console.log(typeof all.${name}))`);
+    };
+    expect(exported('index.js', 'openSyncline')).toBe('function\n');
+    expect(exported('node/index.js', 'fileStorage')).toBe('function\n');
   } finally {
     rmSync(folder, { recursive: true });
   }

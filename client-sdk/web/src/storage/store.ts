@@ -71,9 +71,15 @@ export function asideId(at: number, slot: string, intent: number): string {
   return `${digits(at)} ${slot} ${digits(intent)}`;
 }
 
+/** A storage that an app chooses, such as `fileStorage` of `@syncline/client/node`. */
+export interface StoragePlace {
+  /** Opens the store of one broker, stream and user. */
+  open(name: string): Promise<Store>;
+}
+
 /** Where slots are kept. */
 export interface Store {
-  readonly kind: 'indexeddb' | 'memory';
+  readonly kind: 'indexeddb' | 'memory' | 'files';
   slots(): Promise<SlotSummary[]>;
   /** Creates a slot for a device that has done nothing yet; the slot is named after it. */
   create(slot: string, owner: string, now: number, scope?: 'browser'): Promise<StoredRows>;
