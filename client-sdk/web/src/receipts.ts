@@ -78,10 +78,16 @@ export class Receipts {
     }
   }
 
-  /** Another tab leads: of what it does not know nobody can say any more what became (WEB-17). */
+  /**
+   * Another tab leads: of what it does not know nobody can say any more what became (WEB-17). What one that it knows has replaced
+   * still ends as that one does.
+   */
   keepOnly(ids: ReadonlySet<number>): void {
+    const kept = new Set(ids);
+    // A set is gone through to its end, with what is added on the way.
+    for (const id of kept) this.#waiting.get(id)?.followers.forEach((follower) => kept.add(follower));
     for (const [id, { reject }] of this.#waiting) {
-      if (ids.has(id)) continue;
+      if (kept.has(id)) continue;
       this.#waiting.delete(id);
       reject(new Error(OTHER_LEADER));
     }

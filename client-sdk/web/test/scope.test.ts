@@ -159,6 +159,20 @@ describe('web_17 another tab leads', () => {
     await until(() => broker.links.size === 1);
     expect((await Promise.all(receipts.map(({ saved }) => saved))).map(({ seq }) => seq)).toEqual([1, 2, 3]);
   });
+
+  it('and the receipt of a change that a later one replaced ends as that one does', async () => {
+    const [one, two] = (await tabs(2)) as [Page, Page];
+    broker.reachable = false;
+    broker.cut();
+    await until(() => two.client.status.state === 'offline');
+    const album = setOf(two.client, 'albums');
+    const receipts = [await album.add('a1'), await album.remove('a1'), await album.add('a1')];
+    await one.client.close();
+    broker.reachable = true;
+    await until(() => broker.links.size === 1);
+    expect((await Promise.all(receipts.map(({ saved }) => saved))).map(({ seq }) => seq)).toEqual([1, 1, 1]);
+    expect(broker.log.length).toBe(1);
+  });
 });
 
 describe('web_18 what an app does in one tab, it does for all', () => {

@@ -226,7 +226,7 @@ export class Leading implements Driver {
     queueMicrotask(() => this.#flush());
   }
 
-  /** Behind the news of what came before it. */
+  /** Behind the news of what came before it, but for what is taken. */
   #say(word: LeaderWord): void {
     this.#words.push(word);
     this.#tell();
@@ -237,8 +237,11 @@ export class Leading implements Driver {
     const [happenings, words] = [this.#happened, this.#words];
     [this.#happened, this.#words] = [[], []];
     if (this.#over) return;
+    // Whoever asked has to know its intent before it hears what comes of it: that it replaces another one, say.
+    const [taken, others] = [words.filter(isTaken), words.filter((word) => !isTaken(word))];
+    for (const word of taken) this.channel.postMessage(word);
     if (this.#hasFollowers) this.#news(happenings);
-    for (const word of words) this.channel.postMessage(word);
+    for (const word of others) this.channel.postMessage(word);
   }
 
   #news(happenings: readonly Happening[]): void {
@@ -305,6 +308,10 @@ export class Leading implements Driver {
     this.#over = true;
     clearTimeout(this.#pendingTimer);
   }
+}
+
+function isTaken({ type }: LeaderWord): boolean {
+  return type === 'taken';
 }
 
 /** Followers need not know what went out. */
