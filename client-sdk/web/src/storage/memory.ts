@@ -10,6 +10,7 @@ import {
 } from './store.js';
 
 interface Slot {
+  readonly scope: Pick<SlotSummary, 'scope'>;
   owner: string;
   usedAt: number;
   rows: Omit<StoredRows, 'intents'>;
@@ -24,7 +25,8 @@ export class MemoryStore implements Store {
   readonly #aside = new Map<string, AsideRow>();
 
   async slots(): Promise<SlotSummary[]> {
-    return [...this.#slots].map(([slot, { owner, usedAt, intents }]) => ({
+    return [...this.#slots].map(([slot, { scope, owner, usedAt, intents }]) => ({
+      ...scope,
       slot,
       owner,
       usedAt,
@@ -32,9 +34,9 @@ export class MemoryStore implements Store {
     }));
   }
 
-  async create(slot: string, owner: string, now: number): Promise<StoredRows> {
+  async create(slot: string, owner: string, now: number, scope?: 'browser'): Promise<StoredRows> {
     const rows = { device: freshDevice(slot) };
-    this.#slots.set(slot, { owner, usedAt: now, rows, intents: new Map() });
+    this.#slots.set(slot, { scope: scope ? { scope } : {}, owner, usedAt: now, rows, intents: new Map() });
     return rows;
   }
 
