@@ -8,7 +8,7 @@ import { Front } from './front.mjs';
 
 const ANSWER = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n';
 
-test('every byte of a WebSocket is counted, both ways, while it is open and after it', async () => {
+test('every byte of a WebSocket is counted, both ways, while it is open and after it', async (test) => {
   const echo = createServer().on('upgrade', (_request, socket) => {
     socket.on('error', () => {});
     socket.write(ANSWER);
@@ -16,8 +16,11 @@ test('every byte of a WebSocket is counted, both ways, while it is open and afte
   });
   echo.listen(0, '127.0.0.1');
   await once(echo, 'listening');
+  test.after(() => echo.close());
   const front = await Front.to(echo.address().port, '/nowhere');
+  test.after(() => front.close());
   const client = connect(new URL(front.address).port, '127.0.0.1');
+  test.after(() => client.destroy());
   const request = `GET / HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`;
   client.write(request);
   let received = 0;
@@ -31,6 +34,4 @@ test('every byte of a WebSocket is counted, both ways, while it is open and afte
   client.destroy();
   await until('it has ended', () => front.open === 0);
   assert.equal(front.bytes, expected);
-  await front.close();
-  echo.close();
 });
