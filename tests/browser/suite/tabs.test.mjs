@@ -80,12 +80,17 @@ test('web_17_a_frozen_tab_that_leads_is_taken_the_lead_from_and_follows_when_it_
   const tabs = await openTabs(group, 3);
   const [leader, ...others] = tabs;
   await star(leader, ALBUMS[0]);
+  // By the debugger: a page that holds a lock goes on running where the browser is asked to freeze it.
   const devtools = await leader.page.context().newCDPSession(leader.page);
-  await devtools.send('Page.setWebLifecycleState', { state: 'frozen' });
+  await devtools.send('Debugger.enable');
+  const frozen = new Promise((resolve) => devtools.once('Debugger.paused', resolve));
+  await devtools.send('Debugger.pause');
+  await frozen;
   await star(others[0], ALBUMS[1]);
   await star(others[1], ALBUMS[2]);
   for (const tab of others) await tab.isSaved();
-  await devtools.send('Page.setWebLifecycleState', { state: 'active' });
+  await devtools.send('Debugger.resume');
+  await devtools.send('Debugger.disable');
   await allSee(tabs, ALBUMS.slice(0, 3));
   await star(leader, ALBUMS[3]);
   await allSee(tabs, ALBUMS.slice(0, 4));
