@@ -6,6 +6,7 @@
 pub mod authority;
 pub mod broker;
 pub mod dice;
+pub mod fault_proxy;
 pub mod guide;
 pub mod hostile;
 pub mod http;

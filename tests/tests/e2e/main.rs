@@ -21,6 +21,7 @@ mod hostile;
 mod inside;
 mod instruments;
 mod limits;
+mod network;
 mod ordinary;
 mod parts;
 mod ports;
