@@ -223,7 +223,14 @@ export function openActs(entry: StateEntry | undefined, keepsBoth: boolean): rea
 
 /** Whether an app sees no difference (OVERLAY-3). */
 function looksTheSame(a: StateEntry | undefined, b: StateEntry | undefined, keepsBoth: boolean): boolean {
-  return a === b || sameBytes(encodeCanonical(look(a, keepsBoth)), encodeCanonical(look(b, keepsBoth)));
+  if (a === b) return true;
+  // At the start all entries are new.
+  if (a === undefined || b === undefined) return showsNothing(a ?? b, keepsBoth);
+  return sameBytes(encodeCanonical(look(a, keepsBoth)), encodeCanonical(look(b, keepsBoth)));
+}
+
+function showsNothing(entry: StateEntry | undefined, keepsBoth: boolean): boolean {
+  return !isLive(entry?.shown) && openActs(entry, keepsBoth).length === 0;
 }
 
 /** What of an entry an app sees: live value, place in a list, open values. */

@@ -64,10 +64,14 @@ function writeNegative(out: Writer, value: number): void {
 }
 
 const utf8 = new TextEncoder();
+/** Their length stands in the head itself. */
+const SHORT_TEXT_MAX = 32;
 
 function writeText(out: Writer, value: string): void {
+  // Most texts are names and keys, for which the encoder's call costs more than they do.
+  if (value.length < SHORT_TEXT_MAX && out.shortAscii(value)) return;
   const bytes = utf8.encode(value);
-  if (bytes.length < 32) out.byte(0xa0 | bytes.length);
+  if (bytes.length < SHORT_TEXT_MAX) out.byte(0xa0 | bytes.length);
   else writeLength(out, bytes.length, [0xd9, 0xda, 0xdb]);
   out.raw(bytes);
 }
@@ -114,6 +118,22 @@ class Writer {
   byte(value: number): void {
     const at = this.#take(1);
     this.#view.setUint8(at, value);
+  }
+
+  /** A text of less than 32 characters with its head; false, and nothing is written, if it is more than ASCII. */
+  shortAscii(text: string): boolean {
+    const begin = this.#length;
+    this.byte(0xa0 | text.length);
+    let at = this.#take(text.length);
+    for (let i = 0; i < text.length; i++) {
+      const unit = text.charCodeAt(i);
+      if (unit >= 0x80) {
+        this.#length = begin;
+        return false;
+      }
+      this.#bytes[at++] = unit;
+    }
+    return true;
   }
 
   /** A head byte and an integer of `size` bytes; a negative one as its two's complement. */

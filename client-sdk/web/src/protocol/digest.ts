@@ -32,7 +32,8 @@ export class DigestSum {
 /** Of one live entry, `entry` being its map as SPEC writes it. */
 export function entryDigest(collection: string, key: string, entry: Value): bigint {
   const hash = sha256(encodeCanonical([collection, key, entry]));
-  return BigInt(`0x${toHex(hash.subarray(0, 16))}`);
+  const view = new DataView(hash.buffer, hash.byteOffset);
+  return (view.getBigUint64(0) << 64n) | view.getBigUint64(8);
 }
 
 /** 32 lowercase hex digits. */

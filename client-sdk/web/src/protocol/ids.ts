@@ -78,7 +78,8 @@ export function uuidV4(random: Uint8Array): string {
 /** The text of 16 bytes. Lowercase, so texts compare as their bytes do (STATE-4). */
 export function uuidText(bytes: Uint8Array): string {
   if (bytes.length !== 16) throw new RangeError('a UUID has 16 bytes');
-  return toHex(bytes).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-');
+  const hex = toHex(bytes);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }
 
 /** The 16 bytes of a UUID's text. */
@@ -87,15 +88,20 @@ export function uuidBytes(text: string): Uint8Array {
   return fromHex(text.replaceAll('-', ''));
 }
 
+/** The two digits of each byte: a snapshot has a UUID and a digest for each entry. */
+const DIGITS = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
 /** Lowercase hex digits. */
 export function toHex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  let hex = '';
+  for (const byte of bytes) hex += DIGITS[byte];
+  return hex;
 }
 
 function fromHex(text: string): Uint8Array {
-  return Uint8Array.from({ length: text.length / 2 }, (_, i) =>
-    Number.parseInt(text.slice(2 * i, 2 * i + 2), 16),
-  );
+  const bytes = new Uint8Array(text.length / 2);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16);
+  return bytes;
 }
 
 function prefix(stream: StreamId): string {
