@@ -105,6 +105,8 @@ test('web_17_a_storm_of_reloads_loses_and_doubles_nothing', async () => {
   for (const [i, album] of ALBUMS.entries()) {
     const tab = tabs[i % tabs.length];
     await star(tab, album);
+    // What is shown is kept a moment later, and only what is kept is promised.
+    await tab.isKept();
     await Promise.all(tabs.map(({ page }) => page.reload()));
     for (const { page } of tabs) await page.locator('.card').first().waitFor();
   }

@@ -59,7 +59,15 @@ export class Shelf {
 
   /** Waits until the replica is in the profile: it is written lazily (STORE-3 of the client's SPEC). */
   async isStored() {
-    await until('the replica is stored', () => this.page.evaluate(replicasInProfile));
+    await until('the replica is stored', () => this.page.evaluate(rowsInProfile, 'replicas'));
+  }
+
+  /** Waits until no change of this page is shown alone: each waits in the profile, or the broker has it. */
+  async isKept() {
+    await until('the change is kept', async () => {
+      if ((await this.page.evaluate(rowsInProfile, 'intents')) > 0) return true;
+      return (await this.page.locator('#pill-label').textContent()) === 'Saved';
+    });
   }
 
   /** A track's five dots. */
@@ -183,8 +191,8 @@ export class Shelf {
   }
 }
 
-/** Runs in the page: how many replicas its IndexedDB holds. */
-async function replicasInProfile() {
+/** Runs in the page: how many rows of this table its IndexedDB holds. */
+async function rowsInProfile(table) {
   const settled = (request) =>
     new Promise((resolve, reject) => {
       request.onsuccess = () => resolve(request.result);
@@ -193,8 +201,8 @@ async function replicasInProfile() {
   let found = 0;
   for (const { name } of await indexedDB.databases()) {
     const database = await settled(indexedDB.open(name));
-    const has = database.objectStoreNames.contains('replicas');
-    if (has) found += await settled(database.transaction('replicas').objectStore('replicas').count());
+    const has = database.objectStoreNames.contains(table);
+    if (has) found += await settled(database.transaction(table).objectStore(table).count());
     database.close();
   }
   return found;
