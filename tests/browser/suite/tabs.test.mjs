@@ -80,7 +80,7 @@ test('web_17_a_frozen_tab_that_leads_is_taken_the_lead_from_and_follows_when_it_
   const tabs = await openTabs(group, 3);
   const [leader, ...others] = tabs;
   await star(leader, ALBUMS[0]);
-  // A transaction that the debugger stops half-way would hold everybody else's up; the browser freezes no page within one.
+  // A transaction that the debugger stops half-way would hold those of the others up.
   for (const tab of tabs) await tab.isSaved();
   // By the debugger: a page that holds a lock goes on running where the browser is asked to freeze it.
   const devtools = await leader.page.context().newCDPSession(leader.page);
@@ -108,7 +108,7 @@ test('web_17_a_storm_of_reloads_loses_and_doubles_nothing', async () => {
     const tab = tabs[i % tabs.length];
     await star(tab, album);
     // What is shown is kept a moment later, and only what is kept is promised.
-    await tab.isKept();
+    await tab.isKept(album);
     await Promise.all(tabs.map(({ page }) => page.reload()));
     for (const { page } of tabs) await page.locator('.card').first().waitFor();
   }

@@ -59,13 +59,13 @@ export class Shelf {
 
   /** Waits until the replica is in the profile: it is written lazily (STORE-3 of the client's SPEC). */
   async isStored() {
-    await until('the replica is stored', () => this.page.evaluate(rowsInProfile, 'replicas'));
+    await until('the replica is stored', () => this.page.evaluate(countInProfile, { table: 'replicas' }));
   }
 
-  /** Waits until no change of this page is shown alone: each waits in the profile, or the broker has it. */
-  async isKept() {
-    await until('the change is kept', async () => {
-      if ((await this.page.evaluate(rowsInProfile, 'intents')) > 0) return true;
+  /** Waits until a star that was just turned is durable: its intent is in the profile, or the broker has all. */
+  async isKept(album) {
+    await until(`${album} is kept`, async () => {
+      if ((await this.page.evaluate(countInProfile, { table: 'intents', album })) > 0) return true;
       return (await this.page.locator('#pill-label').textContent()) === 'Saved';
     });
   }
@@ -191,8 +191,8 @@ export class Shelf {
   }
 }
 
-/** Runs in the page: how many rows of this table its IndexedDB holds. */
-async function rowsInProfile(table) {
+/** Runs in the page: how many rows its IndexedDB has in this table, of this album if one is named. */
+async function countInProfile({ table, album }) {
   const settled = (request) =>
     new Promise((resolve, reject) => {
       request.onsuccess = () => resolve(request.result);
@@ -202,7 +202,8 @@ async function rowsInProfile(table) {
   for (const { name } of await indexedDB.databases()) {
     const database = await settled(indexedDB.open(name));
     const has = database.objectStoreNames.contains(table);
-    if (has) found += await settled(database.transaction(table).objectStore(table).count());
+    const rows = has ? await settled(database.transaction(table).objectStore(table).getAll()) : [];
+    found += rows.filter(({ eventData }) => album === undefined || eventData.album_id === album).length;
     database.close();
   }
   return found;
